@@ -1,0 +1,2 @@
+//! A tree of counted frames becomes one self-contained SVG. Pure: its output is a function of its input.
+#![forbid(unsafe_code)]

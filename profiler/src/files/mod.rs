@@ -1,0 +1,1 @@
+//! Files of targets that may be hostile: opened below their own root, regular only, never blocking, bounded.

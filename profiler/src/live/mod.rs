@@ -1,0 +1,1 @@
+//! The live host: perf events, `/proc` at the start, and the rings merged in time order.

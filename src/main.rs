@@ -1,0 +1,3 @@
+//! `ctrflame`: container-aware flame graphs from the host, in one command.
+
+fn main() {}

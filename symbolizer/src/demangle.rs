@@ -1,0 +1,1 @@
+//! Mangled names become readable ones, within bounds.

@@ -1,0 +1,1 @@
+//! ELF images: which symbol covers a file offset.

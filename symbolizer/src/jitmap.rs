@@ -1,0 +1,1 @@
+//! perf-PID.map: what a JIT says of its code.

@@ -1,0 +1,1 @@
+//! Kernel symbols: /proc/kallsyms, modules, BPF.

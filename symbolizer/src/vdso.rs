@@ -1,0 +1,1 @@
+//! The vdso's symbols.
