@@ -9,6 +9,7 @@ pub mod container;
 pub mod files;
 mod ids;
 pub mod live;
+mod order;
 pub mod record;
 
 pub use ids::{BuildId, CgroupId, CodeAddr, HostPid, HostTid, MntNs, NsPid};

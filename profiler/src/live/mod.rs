@@ -1,1 +1,20 @@
 //! The live host: perf events, `/proc` at the start, and the rings merged in time order.
+
+mod command;
+mod config;
+mod cpus;
+mod error;
+mod events;
+mod opened;
+mod procfs;
+mod raw;
+mod ring;
+mod session;
+mod signals;
+mod watch;
+
+pub use config::{Config, KernelSamples, SampledEvent, Stop, Target};
+pub use error::LiveError;
+pub use procfs::ScanTotals;
+pub use session::{Ended, EventSink, Recorded, record};
+pub use signals::Signals;

@@ -1,0 +1,78 @@
+//! What to record: targets, the event, limits. Plain values; nothing here asks the system.
+
+use crate::HostPid;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A recording, as asked for.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Whose stacks.
+    pub target: Target,
+    /// Samples a second on each CPU.
+    pub rate_hz: u64,
+    /// What is counted; `None`: cycles where the machine counts them, else the CPU clock.
+    pub event: Option<SampledEvent>,
+    /// Whether stacks inside the kernel are sampled.
+    pub kernel: KernelSamples,
+    /// Pages of each CPU's sampling ring: a power of two. `None`: 512 KiB.
+    pub ring_pages: Option<usize>,
+    /// When it ends, besides by a signal and by the end of its target.
+    pub stop: Stop,
+}
+
+/// Whose stacks are recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Every task on every CPU.
+    Host,
+    /// The tasks of one cgroup and of those below it; its directory in the perf_event hierarchy.
+    Cgroup(PathBuf),
+    /// These processes, all their threads and descendants.
+    Processes(Vec<HostPid>),
+    /// The command of [`Stop::Command`], from its exec on, with its descendants.
+    Command,
+}
+
+/// The events that stacks are sampled by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SampledEvent {
+    /// A timer on each CPU, in wall-clock time.
+    CpuClock,
+    /// A timer that runs while a task runs.
+    TaskClock,
+    /// Hardware cycles; needs a PMU.
+    Cycles,
+}
+
+impl SampledEvent {
+    /// The name as perf and `-e` spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CpuClock => "cpu-clock",
+            Self::TaskClock => "task-clock",
+            Self::Cycles => "cycles",
+        }
+    }
+}
+
+/// Whether the kernel's own stacks are part of the recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelSamples {
+    /// Kernel and user stacks; needs privilege.
+    Include,
+    /// User stacks only.
+    Exclude,
+}
+
+/// What ends a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The end of this command, which ctrflame starts: program and arguments.
+    Command(Vec<OsString>),
+    /// This much time.
+    After(Duration),
+    /// Only a signal, or the end of the target.
+    Signal,
+}

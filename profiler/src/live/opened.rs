@@ -1,0 +1,408 @@
+//! The open events and rings of a recording, CPU by CPU, and the wait for them.
+
+use super::LiveError;
+use super::config::{Config, SampledEvent, Target};
+use super::events::{Attachment, KernelLevel, Plan};
+use super::ring::Ring;
+use super::signals::Signals;
+use super::{cpus, procfs};
+use crate::HostPid;
+use crate::order::RoundSorter;
+use crate::record::Layout;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use perf_event_open::count::Counter;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+/// Sources in the sorter: which layout a record has.
+pub(crate) const SAMPLING: u8 = 0;
+pub(crate) const TRACKING: u8 = 1;
+
+/// Default size of a CPU's sampling ring: as perf's.
+const SAMPLING_RING_BYTES: usize = 512 << 10;
+/// Size of a CPU's tracking ring: some thousand records, between two wakes.
+const TRACKING_RING_BYTES: usize = 256 << 10;
+
+struct CpuRings {
+    cpu: u32,
+    sampling: Ring,
+    tracking: Ring,
+}
+
+/// Layouts of the records in the two kinds of rings.
+pub(crate) struct Layouts {
+    pub(crate) sampling: Layout,
+    pub(crate) tracking: Layout,
+}
+
+/// What the events are attached to, kept open for CPUs that come later.
+enum Attached {
+    Cpu,
+    Cgroup(File),
+    Tasks(Vec<u32>),
+    TaskFromExec(u32),
+}
+
+impl Attached {
+    fn attachments(&self) -> Vec<Attachment<'_>> {
+        match self {
+            Self::Cpu => vec![Attachment::Cpu],
+            Self::Cgroup(directory) => vec![Attachment::Cgroup(directory)],
+            Self::Tasks(tids) => tids.iter().map(|tid| Attachment::Task(*tid)).collect(),
+            Self::TaskFromExec(tid) => vec![Attachment::TaskFromExec(*tid)],
+        }
+    }
+
+    /// What tracks processes: the whole CPU where the target is a cgroup, since a container's first
+    /// process begins outside its cgroup.
+    fn tracking_attachments(&self) -> Vec<Attachment<'_>> {
+        match self {
+            Self::Cgroup(_) => vec![Attachment::Cpu],
+            Self::TaskFromExec(tid) => vec![Attachment::Task(*tid)],
+            _ => self.attachments(),
+        }
+    }
+}
+
+/// Everything that is open.
+pub(crate) struct Opened {
+    plan: Plan,
+    attached: Attached,
+    rings: Vec<CpuRings>,
+    sampling_exponent: u8,
+    page_bytes: usize,
+    /// Signals and sampling rings: what may always wake us.
+    urgent: Epoll,
+    /// `urgent` and the tracking rings.
+    all: Epoll,
+    waits_for_signals: bool,
+    /// Samples lost in rings that are closed already.
+    lost_before: u64,
+}
+
+impl Opened {
+    /// Opens the events on every online CPU, all disabled.
+    pub(crate) fn open(config: &Config, command: Option<HostPid>) -> Result<Self, LiveError> {
+        let page_bytes = page_bytes();
+        let pages = config
+            .ring_pages
+            .unwrap_or(SAMPLING_RING_BYTES / page_bytes)
+            .max(1);
+        let attached = attach(config, command)?;
+        let watermark_bytes = u32::try_from(pages * page_bytes / 2).unwrap_or(u32::MAX / 2);
+        let wait_error = |source: nix::Error| LiveError::Wait {
+            source: source.into(),
+        };
+        let mut opened = Self {
+            plan: Plan {
+                level: KernelLevel::NEWEST,
+                event: config.event.unwrap_or(SampledEvent::Cycles),
+                rate_hz: config.rate_hz,
+                kernel: config.kernel,
+                namespaces: true,
+                watermark_bytes,
+            },
+            attached,
+            rings: Vec::new(),
+            sampling_exponent: pages.next_power_of_two().trailing_zeros() as u8,
+            page_bytes,
+            urgent: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(wait_error)?,
+            all: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(wait_error)?,
+            waits_for_signals: false,
+            lost_before: 0,
+        };
+        let online = cpus::online().map_err(|source| LiveError::Cpus { source })?;
+        opened.choose_plan(online.first().copied().unwrap_or(0), config)?;
+        for cpu in online {
+            opened.open_cpu(cpu)?;
+        }
+        opened
+            .all
+            .add(&opened.urgent.0, EpollEvent::new(EpollFlags::EPOLLIN, 0))
+            .map_err(wait_error)?;
+        Ok(opened)
+    }
+
+    /// Tries the first CPU until the kernel takes what is asked: older levels, then without
+    /// NAMESPACES (they need privilege), then the CPU clock where there are no hardware events.
+    fn choose_plan(&mut self, cpu: u32, config: &Config) -> Result<(), LiveError> {
+        loop {
+            let attachments = self.attached.attachments();
+            let Some(first) = attachments.first().copied() else {
+                return Err(LiveError::NoTasks);
+            };
+            let Err(error) = self.plan.open_sampling(cpu, first) else {
+                break;
+            };
+            match (error.raw_os_error(), self.plan.level.older()) {
+                (Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV), _)
+                    if config.event.is_none() && self.plan.event == SampledEvent::Cycles =>
+                {
+                    self.plan.event = SampledEvent::CpuClock;
+                }
+                (Some(libc::EINVAL | libc::E2BIG), Some(older)) => self.plan.level = older,
+                _ => return Err(self.refused(error, cpu, config)),
+            }
+        }
+        loop {
+            let attachments = self.attached.tracking_attachments();
+            let Some(first) = attachments.first().copied() else {
+                return Err(LiveError::NoTasks);
+            };
+            let Err(error) = self.plan.open_tracking(cpu, first) else {
+                return Ok(());
+            };
+            match (error.raw_os_error(), self.plan.level.older()) {
+                (Some(libc::EACCES | libc::EPERM), _) if self.plan.namespaces => {
+                    self.plan.namespaces = false
+                }
+                (Some(libc::EINVAL | libc::E2BIG), Some(older)) => self.plan.level = older,
+                _ => return Err(self.refused(error, cpu, config)),
+            }
+        }
+    }
+
+    fn refused(&self, source: io::Error, cpu: u32, config: &Config) -> LiveError {
+        LiveError::refused(source, cpu, self.plan.event, config)
+    }
+
+    fn open_cpu(&mut self, cpu: u32) -> Result<(), LiveError> {
+        let tracking_pages = (TRACKING_RING_BYTES / self.page_bytes).max(1);
+        let plan = self.plan;
+        let sampling = self.map_ring(
+            cpu,
+            self.sampling_exponent,
+            &self.attached.attachments(),
+            |attachment| plan.open_sampling(cpu, attachment),
+        )?;
+        let tracking = self.map_ring(
+            cpu,
+            tracking_pages.next_power_of_two().trailing_zeros() as u8,
+            &self.attached.tracking_attachments(),
+            |attachment| plan.open_tracking(cpu, attachment),
+        )?;
+        let wait_error = |source: nix::Error| LiveError::Wait {
+            source: source.into(),
+        };
+        self.urgent
+            .add(sampling.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 1))
+            .map_err(wait_error)?;
+        self.all
+            .add(tracking.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 2))
+            .map_err(wait_error)?;
+        self.rings.push(CpuRings {
+            cpu,
+            sampling,
+            tracking,
+        });
+        Ok(())
+    }
+
+    /// One ring for all `attachments` on a CPU: the first event's, shared by the others.
+    fn map_ring(
+        &self,
+        cpu: u32,
+        exponent: u8,
+        attachments: &[Attachment<'_>],
+        open: impl Fn(Attachment<'_>) -> io::Result<Counter>,
+    ) -> Result<Ring, LiveError> {
+        let ring_error = |source| LiveError::Ring { cpu, source };
+        let mut ring: Option<Ring> = None;
+        for attachment in attachments {
+            let counter = match open(*attachment) {
+                Ok(counter) => counter,
+                // A thread that ended since it was listed.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
+                Err(source) => {
+                    return Err(LiveError::Open {
+                        event: self.plan.event,
+                        cpu,
+                        source,
+                    });
+                }
+            };
+            match ring.as_mut() {
+                Some(ring) => ring.share_with(counter).map_err(ring_error)?,
+                None => {
+                    ring = Some(Ring::map(counter, exponent, self.page_bytes).map_err(ring_error)?)
+                }
+            }
+        }
+        ring.ok_or(LiveError::NoTasks)
+    }
+
+    pub(crate) fn enable_tracking(&self) -> Result<(), LiveError> {
+        self.each_ring(|rings| rings.tracking.enable())
+    }
+
+    /// Starts the samples; a command's start by themselves, at its exec.
+    pub(crate) fn enable_sampling(&self) -> Result<(), LiveError> {
+        match self.attached {
+            Attached::TaskFromExec(_) => Ok(()),
+            _ => self.each_ring(|rings| rings.sampling.enable()),
+        }
+    }
+
+    pub(crate) fn disable(&self) -> Result<(), LiveError> {
+        self.each_ring(|rings| rings.sampling.disable().and(rings.tracking.disable()))
+    }
+
+    fn each_ring(&self, act: impl Fn(&CpuRings) -> io::Result<()>) -> Result<(), LiveError> {
+        self.rings.iter().try_for_each(|rings| {
+            act(rings).map_err(|source| LiveError::Ring {
+                cpu: rings.cpu,
+                source,
+            })
+        })
+    }
+
+    /// Sleeps until a signal, a watermark, or (after `pause`) a tracking record; at most `longest`.
+    pub(crate) fn wait(
+        &mut self,
+        signals: &Signals,
+        pause: Duration,
+        longest: Duration,
+    ) -> Result<(), LiveError> {
+        let wait_error = |source: nix::Error| LiveError::Wait {
+            source: source.into(),
+        };
+        if !self.waits_for_signals {
+            self.urgent
+                .add(signals.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0))
+                .map_err(wait_error)?;
+            self.waits_for_signals = true;
+        }
+        let mut woken = [EpollEvent::empty(); 8];
+        if sleep(&self.urgent, &mut woken, pause.min(longest)).map_err(wait_error)? == 0 {
+            sleep(&self.all, &mut woken, longest.saturating_sub(pause)).map_err(wait_error)?;
+        }
+        Ok(())
+    }
+
+    /// Moves what is in the rings into `sorter`.
+    pub(crate) fn drain_into(&self, sorter: &mut RoundSorter) {
+        let layouts = self.layouts();
+        for rings in &self.rings {
+            rings.tracking.drain(&layouts.tracking, TRACKING, sorter);
+            rings.sampling.drain(&layouts.sampling, SAMPLING, sorter);
+        }
+    }
+
+    pub(crate) fn layouts(&self) -> Layouts {
+        Layouts {
+            sampling: self.plan.sampling_layout(),
+            tracking: self.plan.tracking_layout(),
+        }
+    }
+
+    pub(crate) fn event(&self) -> SampledEvent {
+        self.plan.event
+    }
+
+    /// Samples that the kernel could not write.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost_before
+            + self
+                .rings
+                .iter()
+                .map(|rings| rings.sampling.lost())
+                .sum::<u64>()
+    }
+
+    /// Opens events on CPUs that came online, closes those of CPUs that went: an event does not come
+    /// back with its CPU (`perf_event_exit_cpu()`). Call it with the rings just drained.
+    pub(crate) fn follow_cpus(&mut self, config: &Config) -> Result<(), LiveError> {
+        // Unreadable now is no reason to end: the CPUs stay as they were.
+        let Ok(online) = cpus::online() else {
+            return Ok(());
+        };
+        let gone: Vec<CpuRings> = self
+            .rings
+            .extract_if(.., |rings| !online.contains(&rings.cpu))
+            .collect();
+        self.lost_before += gone.iter().map(|rings| rings.sampling.lost()).sum::<u64>();
+        for cpu in online {
+            if self.rings.iter().any(|rings| rings.cpu == cpu) {
+                continue;
+            }
+            if let Attached::Tasks(_) | Attached::TaskFromExec(_) = self.attached {
+                self.attached = attach_again(&self.attached, config);
+            }
+            // A CPU that went again meanwhile, or tasks that ended: nothing to sample there.
+            if self.open_cpu(cpu).is_ok()
+                && let Some(rings) = self.rings.last()
+            {
+                let enabled = rings.tracking.enable().and(rings.sampling.enable());
+                enabled.map_err(|source| LiveError::Ring { cpu, source })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sleep(epoll: &Epoll, woken: &mut [EpollEvent], longest: Duration) -> nix::Result<usize> {
+    // Rounded up: a wait of less than a millisecond must not become a busy loop.
+    let millis = longest.as_micros().div_ceil(1000).min(60_000) as u16;
+    match epoll.wait(woken, EpollTimeout::from(millis)) {
+        Err(nix::errno::Errno::EINTR) => Ok(0),
+        slept => slept,
+    }
+}
+
+fn page_bytes() -> usize {
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
+        .ok()
+        .flatten();
+    size.and_then(|size| usize::try_from(size).ok())
+        .unwrap_or(4096)
+}
+
+fn attach(config: &Config, command: Option<HostPid>) -> Result<Attached, LiveError> {
+    Ok(match (&config.target, command) {
+        (Target::Host, _) => Attached::Cpu,
+        (Target::Cgroup(directory), _) => {
+            Attached::Cgroup(File::open(directory).map_err(|source| LiveError::Cgroup {
+                directory: directory.clone(),
+                source,
+            })?)
+        }
+        (Target::Processes(pids), _) => {
+            for pid in pids {
+                if procfs::start_ticks(Path::new("/proc"), *pid).is_none() {
+                    return Err(LiveError::NoProcess { pid: *pid });
+                }
+            }
+            Attached::Tasks(tasks_of(pids))
+        }
+        (Target::Command, Some(pid)) => Attached::TaskFromExec(pid.0),
+        (Target::Command, None) => return Err(LiveError::NoTasks),
+    })
+}
+
+/// The tasks of `attached` as they are now, for a CPU that came later.
+fn attach_again(attached: &Attached, config: &Config) -> Attached {
+    match (attached, &config.target) {
+        (_, Target::Processes(pids)) => Attached::Tasks(tasks_of(pids)),
+        (Attached::TaskFromExec(tid), _) => Attached::Tasks(tasks_of(&[HostPid(*tid)])),
+        (Attached::Tasks(tids), _) => Attached::Tasks(
+            tids.first()
+                .map(|tid| tasks_of(&[HostPid(*tid)]))
+                .unwrap_or_default(),
+        ),
+        _ => Attached::Cpu,
+    }
+}
+
+/// All threads of `pids` and of their descendants.
+fn tasks_of(pids: &[HostPid]) -> Vec<u32> {
+    let proc_root = Path::new("/proc");
+    let family = procfs::with_descendants(proc_root, pids).unwrap_or_else(|_| pids.to_vec());
+    family
+        .into_iter()
+        .flat_map(|pid| procfs::threads(proc_root, pid).unwrap_or_default())
+        .map(|tid| tid.0)
+        .collect()
+}

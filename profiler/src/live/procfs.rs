@@ -1,0 +1,274 @@
+//! `/proc` as it is at the start: what already runs, as the events that would have told of it.
+
+use crate::record::{Comm, Event, Fork, Mapped, MappedFile, NamespacesSeen, Stamp};
+use crate::{HostPid, HostTid, MntNs};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What the reading of `/proc` saw and could not see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanTotals {
+    /// Processes read.
+    pub processes: u64,
+    /// Processes whose mappings were refused (no CAP_SYS_PTRACE, another's process).
+    pub unreadable: u64,
+}
+
+/// Largest `/proc/PID/maps` that is read: a million mappings or so. More is cut there.
+const MAPS_LIMIT_BYTES: u64 = 128 << 20;
+
+const AT_START: u64 = 0;
+
+fn stamp(pid: HostPid, tid: HostTid) -> Stamp {
+    Stamp {
+        time_ns: AT_START,
+        pid,
+        tid,
+        cpu: u32::MAX,
+    }
+}
+
+/// Pids in `/proc`, ascending.
+pub(crate) fn all_pids(proc_root: &Path) -> io::Result<Vec<HostPid>> {
+    let mut pids: Vec<HostPid> = numbered_entries(proc_root)?.map(HostPid).collect();
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+/// Threads of a process.
+pub(crate) fn threads(proc_root: &Path, pid: HostPid) -> io::Result<Vec<HostTid>> {
+    Ok(numbered_entries(&process_dir(proc_root, pid).join("task"))?
+        .map(HostTid)
+        .collect())
+}
+
+fn numbered_entries(dir: &Path) -> io::Result<impl Iterator<Item = u32>> {
+    Ok(std::fs::read_dir(dir)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+fn process_dir(proc_root: &Path, pid: HostPid) -> PathBuf {
+    proc_root.join(pid.0.to_string())
+}
+
+/// `pids` and all their descendants, from the parent pids of `/proc/PID/stat`.
+pub(crate) fn with_descendants(proc_root: &Path, pids: &[HostPid]) -> io::Result<Vec<HostPid>> {
+    let parents: Vec<(HostPid, HostPid)> = all_pids(proc_root)?
+        .into_iter()
+        .filter_map(|pid| {
+            let stat = std::fs::read(process_dir(proc_root, pid).join("stat")).ok()?;
+            Some((pid, HostPid(stat_field(&stat, 4)?.parse().ok()?)))
+        })
+        .collect();
+    let mut family = pids.to_vec();
+    let mut next = 0;
+    while let Some(parent) = family.get(next).copied() {
+        next += 1;
+        for (child, of) in &parents {
+            if *of == parent && !family.contains(child) {
+                family.push(*child);
+            }
+        }
+    }
+    Ok(family)
+}
+
+/// Field `number` (1-based, at least 3) of `/proc/PID/stat`: counted behind the last `)`, since
+/// the name in field 2 may hold anything (proc_pid_stat(5)).
+fn stat_field(stat: &[u8], number: usize) -> Option<&str> {
+    let behind_comm = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(behind_comm + 1..)?).ok()?;
+    fields.split_ascii_whitespace().nth(number.checked_sub(3)?)
+}
+
+/// When a process began, in clock ticks since boot (`/proc/PID/stat`, field 22): with its pid, its
+/// identity.
+pub(crate) fn start_ticks(proc_root: &Path, pid: HostPid) -> Option<u64> {
+    let stat = std::fs::read(process_dir(proc_root, pid).join("stat")).ok()?;
+    stat_field(&stat, 22)?.parse().ok()
+}
+
+/// Tells `sink` of one process: its threads and their names, its mount namespace, its executable
+/// mappings. A process that ends meanwhile is told of as far as it was seen.
+pub(crate) fn scan_process(
+    proc_root: &Path,
+    pid: HostPid,
+    sink: &mut dyn FnMut(&Event<'_>),
+    totals: &mut ScanTotals,
+) {
+    let dir = process_dir(proc_root, pid);
+    let Ok(tids) = threads(proc_root, pid) else {
+        return;
+    };
+    let leader = HostTid(pid.0);
+    totals.processes += 1;
+    for tid in tids {
+        // Pid of the parent equal to the own one says: a thread. The leader is its own parent here;
+        // nothing is inherited, all that is known follows.
+        let task = Fork {
+            stamp: stamp(pid, tid),
+            pid,
+            tid,
+            parent_pid: pid,
+            parent_tid: leader,
+        };
+        sink(&Event::Fork(task));
+        if let Ok(comm) = std::fs::read(dir.join("task").join(tid.0.to_string()).join("comm")) {
+            let name = comm.strip_suffix(b"\n").unwrap_or(&comm);
+            sink(&Event::Comm(Comm {
+                stamp: stamp(pid, tid),
+                pid,
+                tid,
+                name,
+                is_exec: false,
+            }));
+        }
+    }
+    match std::fs::metadata(dir.join("ns/mnt")) {
+        Ok(ns) => sink(&Event::Namespaces(NamespacesSeen {
+            stamp: stamp(pid, leader),
+            pid,
+            mnt: Some(MntNs(ns.ino())),
+        })),
+        Err(error) => count_unreadable(&error, totals),
+    }
+    match read_bounded(&dir.join("maps"), MAPS_LIMIT_BYTES) {
+        Ok(maps) => {
+            for mapped in maps
+                .split(|byte| *byte == b'\n')
+                .filter_map(|line| parse_maps_line(line, pid))
+            {
+                sink(&Event::Mapped(mapped));
+            }
+        }
+        Err(error) => count_unreadable(&error, totals),
+    }
+}
+
+fn count_unreadable(error: &io::Error, totals: &mut ScanTotals) {
+    // Once a process, and not for one that is simply gone.
+    if error.kind() == io::ErrorKind::PermissionDenied && totals.unreadable < totals.processes {
+        totals.unreadable += 1;
+    }
+}
+
+fn read_bounded(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(limit_bytes)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// One line of `/proc/PID/maps` (proc_pid_maps(5)), if it is an executable mapping:
+/// `7f00-8f00 r-xp 00001000 08:01 1234    /usr/lib/libc.so.6`.
+fn parse_maps_line(line: &[u8], pid: HostPid) -> Option<Mapped<'_>> {
+    let mut rest = line;
+    let mut field = || {
+        let start = rest.iter().position(|byte| *byte != b' ')?;
+        let from = rest.get(start..)?;
+        let len = from
+            .iter()
+            .position(|byte| *byte == b' ')
+            .unwrap_or(from.len());
+        let (taken, left) = from.split_at_checked(len)?;
+        rest = left;
+        std::str::from_utf8(taken).ok()
+    };
+    let (range, permissions, offset, device, inode) =
+        (field()?, field()?, field()?, field()?, field()?);
+    if permissions.as_bytes().get(2) != Some(&b'x') {
+        return None;
+    }
+    let (start, end) = range.split_once('-')?;
+    let (major, minor) = device.split_once(':')?;
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    let path = rest
+        .iter()
+        .position(|byte| *byte != b' ')
+        .and_then(|at| rest.get(at..))
+        .unwrap_or(b"//anon");
+    Some(Mapped {
+        stamp: stamp(pid, HostTid(pid.0)),
+        pid,
+        avma: hex(start)?..hex(end)?,
+        file_offset_bytes: hex(offset)?,
+        file: MappedFile::Inode {
+            major: hex(major)? as u32,
+            minor: hex(minor)? as u32,
+            inode: inode.parse().ok()?,
+            generation: 0,
+        },
+        path,
+        is_kernel: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_maps_line_keeps_spaces_in_its_path_and_only_executable_ones_count() {
+        let line =
+            b"7f0000001000-7f0000003000 r-xp 00002000 fe:01 123   /opt/my app/libx.so (deleted)";
+        let mapped = parse_maps_line(line, HostPid(9)).expect("an executable mapping");
+        assert_eq!(mapped.avma, 0x7f00_0000_1000..0x7f00_0000_3000);
+        assert_eq!(
+            (mapped.file_offset_bytes, mapped.path),
+            (0x2000, &b"/opt/my app/libx.so (deleted)"[..])
+        );
+        assert_eq!(
+            mapped.file,
+            MappedFile::Inode {
+                major: 0xfe,
+                minor: 1,
+                inode: 123,
+                generation: 0
+            }
+        );
+        let anonymous =
+            parse_maps_line(b"7f00-8f00 rwxp 00000000 00:00 0 ", HostPid(9)).expect("executable");
+        assert_eq!(anonymous.path, b"//anon");
+        assert_eq!(
+            parse_maps_line(b"7f00-8f00 rw-p 00000000 00:00 0 [heap]", HostPid(9)),
+            None
+        );
+        assert_eq!(parse_maps_line(b"zz r-xp", HostPid(9)), None);
+        assert_eq!(parse_maps_line(b"", HostPid(9)), None);
+    }
+
+    #[test]
+    fn stat_fields_are_counted_behind_a_name_that_holds_anything() {
+        let stat = b"42 (a) b ) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 100 200";
+        assert_eq!(stat_field(stat, 3), Some("S"));
+        assert_eq!(stat_field(stat, 4), Some("7"));
+        assert_eq!(stat_field(stat, 22), Some("9876"));
+        assert_eq!(stat_field(b"42 (a", 4), None);
+    }
+
+    #[test]
+    fn this_process_is_seen_with_its_name_and_its_own_code() {
+        let pid = HostPid(std::process::id());
+        let (mut mapped, mut named, mut totals) = (false, false, ScanTotals::default());
+        let here = this_process_is_seen_with_its_name_and_its_own_code as *const () as u64;
+        scan_process(
+            Path::new("/proc"),
+            pid,
+            &mut |event| match event {
+                Event::Mapped(found) => mapped |= found.avma.contains(&here),
+                Event::Comm(comm) => named |= comm.tid == HostTid(pid.0) && !comm.name.is_empty(),
+                _ => {}
+            },
+            &mut totals,
+        );
+        assert!(mapped && named);
+        assert_eq!(
+            totals,
+            ScanTotals {
+                processes: 1,
+                unreadable: 0
+            }
+        );
+    }
+}
