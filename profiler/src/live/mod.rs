@@ -1,5 +1,6 @@
 //! The live host: perf events, `/proc` at the start, and the rings merged in time order.
 
+mod clock;
 mod command;
 mod config;
 mod cpus;
@@ -15,6 +16,6 @@ mod watch;
 
 pub use config::{Config, KernelSamples, SampledEvent, Stop, Target};
 pub use error::LiveError;
-pub use procfs::ScanTotals;
+pub use procfs::{ScanTotals, ns_pid, proc_cgroups, scan, started_by};
 pub use session::{Ended, EventSink, Recorded, record};
 pub use signals::Signals;

@@ -1,7 +1,8 @@
 //! `/proc` as it is at the start: what already runs, as the events that would have told of it.
 
 use crate::record::{Comm, Event, Fork, Mapped, MappedFile, NamespacesSeen, Stamp};
-use crate::{HostPid, HostTid, MntNs};
+use super::clock;
+use crate::{HostPid, HostTid, MntNs, NsPid};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ pub struct ScanTotals {
     /// Processes whose mappings were refused (no CAP_SYS_PTRACE, another's process).
     pub unreadable: u64,
 }
+
+pub(crate) const PROC: &str = "/proc";
 
 /// Largest `/proc/PID/maps` that is read: a million mappings or so. More is cut there.
 const MAPS_LIMIT_BYTES: u64 = 128 << 20;
@@ -86,6 +89,34 @@ fn stat_field(stat: &[u8], number: usize) -> Option<&str> {
 pub(crate) fn start_ticks(proc_root: &Path, pid: HostPid) -> Option<u64> {
     let stat = std::fs::read(process_dir(proc_root, pid).join("stat")).ok()?;
     stat_field(&stat, 22)?.parse().ok()
+}
+
+/// Whether the process that has `pid` now is one that ran at `time_ns` (`CLOCK_MONOTONIC`): began
+/// before then. `false` when there is none.
+pub fn started_by(pid: HostPid, time_ns: u64) -> bool {
+    let Some(ticks) = start_ticks(Path::new(PROC), pid) else { return false };
+    let Some(before_start_ns) = clock::monotonic_of_boot_ticks(ticks) else { return true };
+    before_start_ns <= time_ns
+}
+
+/// The pid of a process in its innermost pid namespace: last column of `NStgid:` in
+/// `/proc/PID/status` (Linux 4.1; before, the host pid is all there is). `None` when it is gone.
+pub fn ns_pid(pid: HostPid) -> Option<NsPid> {
+    let status = std::fs::read_to_string(process_dir(Path::new(PROC), pid).join("status")).ok()?;
+    match status.lines().find_map(|line| line.strip_prefix("NStgid:")) {
+        Some(pids) => pids.split_ascii_whitespace().next_back()?.parse().ok().map(NsPid),
+        None => Some(NsPid(pid.0)),
+    }
+}
+
+/// `/proc/PID/cgroup` of a process.
+pub fn proc_cgroups(pid: HostPid) -> Option<String> {
+    std::fs::read_to_string(process_dir(Path::new(PROC), pid).join("cgroup")).ok()
+}
+
+/// Tells `sink` of a process that runs but was never told of.
+pub fn scan(pid: HostPid, sink: &mut dyn FnMut(&Event<'_>)) {
+    scan_process(Path::new(PROC), pid, sink, &mut ScanTotals::default());
 }
 
 /// Tells `sink` of one process: its threads and their names, its mount namespace, its executable

@@ -1,6 +1,7 @@
 //! One recording: opens the events, reads what already runs, then moves rounds of records into the
 //! sink in time order until something ends it.
 
+use super::clock;
 use super::command::{self, Held, Running};
 use super::config::{Config, KernelSamples, SampledEvent, Stop, Target};
 use super::opened::{Opened, SAMPLING, TRACKING};
@@ -222,7 +223,7 @@ impl Session<'_> {
 
     /// Reads every ring once and delivers what is safely in order.
     fn round(&mut self, sink: &mut impl EventSink) {
-        let limit_ns = now_ns().saturating_sub(MERGE_SLACK_NS);
+        let limit_ns = clock::monotonic_ns().saturating_sub(MERGE_SLACK_NS);
         self.collect(limit_ns, sink);
     }
 
@@ -261,12 +262,4 @@ impl Session<'_> {
         }
         command.status()
     }
-}
-
-/// `CLOCK_MONOTONIC`, the clock of the records.
-fn now_ns() -> u64 {
-    use nix::time::{ClockId, clock_gettime};
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| {
-        now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
-    })
 }

@@ -1,0 +1,85 @@
+//! A fast hash for addresses and small ids, seeded for each run: the addresses come from programs
+//! that may be hostile. No result depends on its order.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// A map from small integers.
+pub(crate) type FastMap<K, V> = HashMap<K, V, FastState>;
+
+/// Seeds one table.
+#[derive(Clone, Copy)]
+pub(crate) struct FastState {
+    seed: u64,
+}
+
+impl Default for FastState {
+    fn default() -> Self {
+        Self { seed: RandomState::new().build_hasher().finish() | 1 }
+    }
+}
+
+impl FastState {
+    /// Hash of a stack and of what it belongs to.
+    pub(crate) fn hash_words(&self, first: u64, words: impl Iterator<Item = u64>) -> u64 {
+        words.fold(fold(self.seed ^ first, self.seed), |state, word| fold(state ^ word, self.seed))
+    }
+}
+
+/// One 64 × 64 → 128 bit multiplication, its halves folded together.
+fn fold(value: u64, seed: u64) -> u64 {
+    let product = u128::from(value) * u128::from(seed ^ 0x9e37_79b9_7f4a_7c15 | 1);
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
+impl BuildHasher for FastState {
+    type Hasher = FastHasher;
+
+    fn build_hasher(&self) -> FastHasher {
+        FastHasher { state: self.seed, seed: self.seed }
+    }
+}
+
+/// Hashes what `#[derive(Hash)]` on small ids feeds it.
+pub(crate) struct FastHasher {
+    state: u64,
+    seed: u64,
+}
+
+impl Hasher for FastHasher {
+    fn finish(&self) -> u64 {
+        self.state
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            for (to, from) in word.iter_mut().zip(chunk) {
+                *to = *from;
+            }
+            self.write_u64(u64::from_ne_bytes(word));
+        }
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.state = fold(self.state ^ value, self.seed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_stacks_hash_equal_and_order_matters() {
+        let state = FastState::default();
+        let hash = |words: &[u64]| state.hash_words(1, words.iter().copied());
+        assert_eq!(hash(&[1, 2, 3]), hash(&[1, 2, 3]));
+        assert_ne!(hash(&[1, 2, 3]), hash(&[3, 2, 1]));
+        assert_ne!(hash(&[]), hash(&[0]));
+    }
+}

@@ -1,0 +1,138 @@
+//! Images that processes mapped: one entry for one file, held open from the first sampled address on.
+
+use crate::pins::RootRef;
+use profiler::files::HeldFile;
+use profiler::record::MappedFile;
+use profiler::{BuildId, HostPid, MntNs};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Index of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ImageId(pub(crate) u32);
+
+/// What makes two mappings one file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ImageKey {
+    /// Equal build ids are equal code, in whatever container.
+    BuildId(BuildId),
+    /// The kernel's device, inode and generation: one file on this host.
+    Inode { major: u32, minor: u32, inode: u64, generation: u64 },
+    /// Nothing but a path in a mount namespace.
+    Path { mnt: Option<MntNs>, path: Vec<u8> },
+}
+
+/// A mapped file.
+pub(crate) struct Image {
+    pub(crate) key: ImageKey,
+    /// Its file name, for labels; as the container wrote it.
+    pub(crate) label: Arc<str>,
+    /// Its path as seen from the mapping task's root.
+    pub(crate) path: PathBuf,
+    /// The file itself, once an address in it was sampled.
+    pub(crate) held: Option<HeldFile>,
+    /// Whose root the path is below, for the case that the file itself could not be held.
+    pub(crate) root: RootRef,
+    attempts_left: u8,
+}
+
+/// Processes that are tried for one image: each holds it in its own `map_files`.
+const ATTEMPTS_MAX: u8 = 8;
+
+/// All images of a recording.
+#[derive(Default)]
+pub(crate) struct Images {
+    images: Vec<Image>,
+    by_key: HashMap<ImageKey, ImageId>,
+}
+
+/// Suffix of the path of a mapped file that was unlinked (`d_path()`, fs/d_path.c).
+const DELETED: &[u8] = b" (deleted)";
+
+impl Images {
+    /// The image of a mapping.
+    pub(crate) fn intern(&mut self, file: MappedFile, mnt: Option<MntNs>, path: &[u8]) -> ImageId {
+        let key = match file {
+            MappedFile::BuildId(id) => ImageKey::BuildId(id),
+            MappedFile::Inode { major, minor, inode, generation } if inode != 0 => {
+                ImageKey::Inode { major, minor, inode, generation }
+            }
+            _ => ImageKey::Path { mnt, path: path.to_vec() },
+        };
+        if let Some(id) = self.by_key.get(&key) {
+            return *id;
+        }
+        let id = ImageId(self.images.len() as u32);
+        self.by_key.insert(key.clone(), id);
+        let path = path.strip_suffix(DELETED).unwrap_or(path);
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+        self.images.push(Image {
+            key,
+            label: String::from_utf8_lossy(name).into(),
+            path: PathBuf::from(os_string(path)),
+            held: None,
+            root: RootRef::Unknown,
+            attempts_left: ATTEMPTS_MAX,
+        });
+        id
+    }
+
+    pub(crate) fn get(&self, id: ImageId) -> Option<&Image> {
+        self.images.get(id.0 as usize)
+    }
+
+    /// Whether a sampled address in this image should make it be held.
+    pub(crate) fn wants_holding(&self, id: ImageId) -> bool {
+        self.get(id).is_some_and(|image| image.held.is_none() && image.attempts_left > 0)
+    }
+
+    /// Holds the file that `pid` has mapped at `avma`; and remembers `root`, below which its path
+    /// leads to it as long as nobody replaces it.
+    pub(crate) fn hold(&mut self, id: ImageId, pid: HostPid, avma: Range<u64>, root: RootRef) {
+        let Some(image) = self.images.get_mut(id.0 as usize) else { return };
+        if image.root == RootRef::Unknown {
+            image.root = root;
+        }
+        image.attempts_left = image.attempts_left.saturating_sub(1);
+        // A process that ended, or a mapping that was split: the next process is tried, then the path.
+        image.held = HeldFile::mapped(pid, avma).ok();
+    }
+
+    /// The images, out of the recording.
+    pub(crate) fn into_vec(self) -> Vec<Image> {
+        self.images
+    }
+}
+
+fn os_string(bytes: &[u8]) -> std::ffi::OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_build_id_is_one_image_whatever_its_path_and_namespace() {
+        let mut images = Images::default();
+        let id = MappedFile::BuildId(BuildId::new(&[1; 20]).expect("a build id"));
+        let first = images.intern(id, Some(MntNs(1)), b"/app/hot");
+        assert_eq!(images.intern(id, Some(MntNs(2)), b"/other"), first);
+        let inode = MappedFile::Inode { major: 0, minor: 30, inode: 7, generation: 1 };
+        let replaced = MappedFile::Inode { major: 0, minor: 30, inode: 8, generation: 1 };
+        let one = images.intern(inode, Some(MntNs(1)), b"/app/hot (deleted)");
+        assert_ne!(one, first);
+        assert_ne!(images.intern(replaced, Some(MntNs(1)), b"/app/hot"), one);
+        assert_eq!(images.get(one).map(|image| (&*image.label, image.path.clone())), Some(("hot", "/app/hot".into())));
+    }
+
+    #[test]
+    fn without_an_inode_the_same_path_in_two_namespaces_is_two_images() {
+        let mut images = Images::default();
+        let first = images.intern(MappedFile::PathOnly, Some(MntNs(1)), b"/app/hot");
+        assert_ne!(images.intern(MappedFile::PathOnly, Some(MntNs(2)), b"/app/hot"), first);
+        assert_eq!(images.intern(MappedFile::PathOnly, Some(MntNs(1)), b"/app/hot"), first);
+    }
+}

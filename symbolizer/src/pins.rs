@@ -1,0 +1,105 @@
+//! Views of files, pinned while their processes live: a container's root and mount namespace outlast
+//! the container until the recording ends.
+
+use crate::hash::FastMap;
+use profiler::files::{RootIdentity, TargetRoot, mnt_ns_of};
+use profiler::live::started_by;
+use profiler::{HostPid, MntNs};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Which view of files a process has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum RootRef {
+    /// Not known: never seen alive.
+    #[default]
+    Unknown,
+    /// The host's.
+    Host,
+    /// A pinned one.
+    Pinned(u32),
+}
+
+/// All pins of a recording.
+pub(crate) struct Pins {
+    host: Option<Arc<TargetRoot>>,
+    roots: Vec<Arc<TargetRoot>>,
+    by_identity: HashMap<RootIdentity, u32>,
+    by_ns: FastMap<MntNs, u32>,
+    /// Namespaces that were wanted and could not be pinned: their process was gone, or no
+    /// descriptors are left.
+    pub(crate) failed: u64,
+}
+
+impl Pins {
+    pub(crate) fn new() -> Self {
+        Self {
+            host: TargetRoot::host().ok().map(Arc::new),
+            roots: Vec::new(),
+            by_identity: HashMap::new(),
+            by_ns: FastMap::default(),
+            failed: 0,
+        }
+    }
+
+    /// Whether `mnt` is our own mount namespace.
+    pub(crate) fn is_host(&self, mnt: MntNs) -> bool {
+        self.host.as_ref().is_some_and(|host| host.mnt_ns() == mnt)
+    }
+
+    /// Whether something in `mnt` is pinned.
+    pub(crate) fn has(&self, mnt: MntNs) -> bool {
+        self.by_ns.contains_key(&mnt)
+    }
+
+    /// Pins the view of `pid`, which is known to have run at `time_ns`: another process under its
+    /// pid is not taken for it. `mnt`: its mount namespace as far as records told.
+    pub(crate) fn pin(&mut self, pid: HostPid, mnt: Option<MntNs>, time_ns: u64) -> RootRef {
+        let mnt = match mnt {
+            Some(mnt) => Some(mnt),
+            None if started_by(pid, time_ns) => mnt_ns_of(pid).ok(),
+            None => None,
+        };
+        if mnt.is_some_and(|mnt| self.is_host(mnt)) {
+            return RootRef::Host;
+        }
+        if let Some(root) = self.pin_living(pid, mnt, time_ns) {
+            return RootRef::Pinned(root);
+        }
+        // Gone already: another process of the same namespace was seen, perhaps.
+        match mnt.and_then(|mnt| self.by_ns.get(&mnt)) {
+            Some(root) => RootRef::Pinned(*root),
+            None => {
+                self.failed += 1;
+                RootRef::Unknown
+            }
+        }
+    }
+
+    fn pin_living(&mut self, pid: HostPid, mnt: Option<MntNs>, time_ns: u64) -> Option<u32> {
+        let identity = RootIdentity::of_process(pid).ok()?;
+        if mnt.is_some_and(|mnt| mnt != identity.mnt_ns) || !started_by(pid, time_ns) {
+            return None;
+        }
+        if let Some(known) = self.by_identity.get(&identity) {
+            return Some(*known);
+        }
+        let root = TargetRoot::of_process(pid).ok()?;
+        let identity = root.root_identity();
+        let id = *self.by_identity.entry(identity).or_insert_with(|| {
+            self.roots.push(Arc::new(root));
+            self.roots.len() as u32 - 1
+        });
+        self.by_ns.insert(identity.mnt_ns, id);
+        Some(id)
+    }
+
+    /// The pinned view.
+    pub(crate) fn root(&self, root: RootRef) -> Option<&Arc<TargetRoot>> {
+        match root {
+            RootRef::Unknown => None,
+            RootRef::Host => self.host.as_ref(),
+            RootRef::Pinned(id) => self.roots.get(id as usize),
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The state of a recording: events in, distinct raw stacks with their counts kept. Parses no image
+//! and names nothing; holds what naming will need, while it can be had.
+
+use crate::hash::FastMap;
+use crate::image::Images;
+use crate::maps::{Backing, Mapping};
+use crate::pins::Pins;
+use crate::stacks::{ContextId, Seen, StackTable};
+use crate::tasks::{CommId, Space, SpaceId, Tasks};
+use profiler::files::TargetRoot;
+use profiler::live::{self, EventSink};
+use profiler::record::{Comm, Event, Mapped, Sample};
+use profiler::{CgroupId, CodeAddr, HostPid};
+use std::sync::Arc;
+
+/// Where a task runs, as far as it is known: what a container's tag is made from.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// Path of the sample's cgroup below the perf_event hierarchy's root.
+    pub cgroup_path: Option<&'a str>,
+    /// `/proc/PID/cgroup`, read where the sample's cgroup was not known or was the root.
+    pub proc_cgroups: Option<&'a str>,
+    /// The pinned view of the task's files.
+    pub root: Option<&'a TargetRoot>,
+}
+
+/// Whether a task's samples are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selected {
+    /// Counted and drawn.
+    Yes,
+    /// Counted as outside of the target.
+    No,
+}
+
+/// What a context is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Context {
+    pub(crate) space: Option<SpaceId>,
+    pub(crate) cgroup: Option<CgroupId>,
+    pub(crate) comm: CommId,
+}
+
+/// Samples by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All samples taken.
+    pub samples: u64,
+    /// Of these, the idle task's: not drawn.
+    pub idle: u64,
+    /// Of these, outside of the target: not drawn.
+    pub outside: u64,
+    /// Lost ones, as far as LOST records told.
+    pub lost: u64,
+    /// Containers' file views that could not be pinned.
+    pub unpinned: u64,
+}
+
+/// Kernel code that came or went during the recording.
+pub(crate) struct KernelChange {
+    pub(crate) addr: CodeAddr,
+    pub(crate) len_bytes: u32,
+    pub(crate) name: Vec<u8>,
+    pub(crate) is_unregister: bool,
+}
+
+/// Decides which tasks are wanted; asked once for each context.
+pub type Selector = Box<dyn FnMut(&Place<'_>) -> Selected>;
+
+/// A recording in the making.
+pub struct Tally {
+    pub(crate) tasks: Tasks,
+    pub(crate) images: Images,
+    pub(crate) pins: Pins,
+    pub(crate) stacks: StackTable,
+    pub(crate) contexts: Vec<(Context, Selected)>,
+    context_ids: FastMap<Context, ContextId>,
+    pub(crate) cgroup_paths: FastMap<CgroupId, Arc<str>>,
+    pub(crate) kernel_changes: Vec<KernelChange>,
+    selector: Selector,
+    counts: Counts,
+}
+
+/// `PERF_CONTEXT_MAX`: chain entries from here on are markers (include/uapi/linux/perf_event.h).
+pub(crate) const FIRST_MARKER: u64 = -4095_i64 as u64;
+/// `PERF_CONTEXT_USER`.
+pub(crate) const USER_MARKER: u64 = -512_i64 as u64;
+/// `PERF_CONTEXT_KERNEL`.
+pub(crate) const KERNEL_MARKER: u64 = -128_i64 as u64;
+
+impl Tally {
+    /// An empty recording of the tasks that `selector` wants.
+    pub fn new(selector: Selector) -> Self {
+        Self {
+            tasks: Tasks::new(),
+            images: Images::default(),
+            pins: Pins::new(),
+            stacks: StackTable::default(),
+            contexts: Vec::new(),
+            context_ids: FastMap::default(),
+            cgroup_paths: FastMap::default(),
+            kernel_changes: Vec::new(),
+            selector,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Makes a cgroup known: those that exist at the start, and at the end those that were missed.
+    pub fn know_cgroup(&mut self, id: CgroupId, path: &str) {
+        self.cgroup_paths.entry(id).or_insert_with(|| path.into());
+    }
+
+    /// Samples so far.
+    pub fn counts(&self) -> Counts {
+        Counts { unpinned: self.pins.failed, ..self.counts }
+    }
+
+    fn sample(&mut self, sample: &Sample<'_>) {
+        self.counts.samples += 1;
+        if sample.stamp.pid.0 == 0 {
+            self.counts.idle += 1;
+            return;
+        }
+        let id = self.context_of(sample);
+        let Some((context, selected)) = self.contexts.get(id.0 as usize).copied() else { return };
+        if selected == Selected::No {
+            self.counts.outside += 1;
+            return;
+        }
+        if self.stacks.count(id, sample.chain) == Seen::First
+            && let Some(space) = context.space
+        {
+            self.hold_images(space, sample);
+        }
+    }
+
+    fn context_of(&mut self, sample: &Sample<'_>) -> ContextId {
+        let (pid, tid) = (sample.stamp.pid, sample.stamp.tid);
+        // u32::MAX: the task is past its exit, the kernel has no pid for it any more.
+        if pid.0 == u32::MAX {
+            let comm = self.tasks.intern_comm(b"[exited]");
+            return self.intern_context(Context { space: None, cgroup: sample.cgroup, comm });
+        }
+        if let Some(thread) = self.tasks.thread(tid) {
+            if let Some((cgroup, id)) = thread.context
+                && cgroup == sample.cgroup
+            {
+                return id;
+            }
+        } else {
+            // Never told of: begun while `/proc` was read, or its FORK was lost.
+            live::scan(pid, &mut |event| self.event(event));
+        }
+        let comm = match self.tasks.thread(tid) {
+            Some(thread) => thread.comm,
+            None => {
+                let name = self.tasks.intern_comm(b"[unknown]");
+                self.tasks.comm(&Comm { stamp: sample.stamp, pid, tid, name: b"[unknown]", is_exec: false });
+                name
+            }
+        };
+        let space = match self.tasks.process(pid).and_then(|process| process.space) {
+            Some(space) => space,
+            None => self.begin_space(sample),
+        };
+        let id = self.intern_context(Context { space: Some(space), cgroup: sample.cgroup, comm });
+        if let Some(thread) = self.tasks.thread(tid) {
+            thread.context = Some((sample.cgroup, id));
+        }
+        id
+    }
+
+    /// The first sample of a process since its exec: what must be asked while it lives is asked now.
+    fn begin_space(&mut self, sample: &Sample<'_>) -> SpaceId {
+        let pid = sample.stamp.pid;
+        let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
+        let root = self.pins.pin(pid, mnt, sample.stamp.time_ns);
+        let ns_pid = live::ns_pid(pid);
+        let is_root_cgroup = |id: CgroupId| self.cgroup_paths.get(&id).is_none_or(|path| &**path == "/");
+        let proc_cgroups =
+            if sample.cgroup.is_none_or(is_root_cgroup) { live::proc_cgroups(pid).map(Arc::from) } else { None };
+        self.tasks.begin_space(Space { pid, ns_pid, root, maps: Arc::default(), proc_cgroups })
+    }
+
+    fn intern_context(&mut self, context: Context) -> ContextId {
+        if let Some(id) = self.context_ids.get(&context) {
+            return *id;
+        }
+        let id = ContextId(self.contexts.len() as u32);
+        let selected = {
+            let space = context.space.and_then(|space| self.tasks.space(space));
+            let place = Place {
+                cgroup_path: context.cgroup.and_then(|id| self.cgroup_paths.get(&id)).map(|path| &**path),
+                proc_cgroups: space.and_then(|space| space.proc_cgroups.as_deref()),
+                root: space.and_then(|space| self.pins.root(space.root)).map(|root| &**root),
+            };
+            (self.selector)(&place)
+        };
+        self.contexts.push((context, selected));
+        self.context_ids.insert(context, id);
+        id
+    }
+
+    /// A stack that was not seen before: its images are held from now on.
+    fn hold_images(&mut self, space: SpaceId, sample: &Sample<'_>) {
+        let Some(root) = self.tasks.space(space).map(|space| space.root) else { return };
+        let pid = sample.stamp.pid;
+        let Some(maps) = self.tasks.maps_of(pid) else { return };
+        let mut is_user = false;
+        for word in sample.chain.iter() {
+            if word >= FIRST_MARKER {
+                is_user = word == USER_MARKER;
+                continue;
+            }
+            if !is_user {
+                continue;
+            }
+            if let Some((mapping, _)) = maps.find(word)
+                && let Backing::Image(image) = mapping.backing
+                && self.images.wants_holding(image)
+            {
+                self.images.hold(image, pid, mapping.start..mapping.end, root);
+            }
+        }
+    }
+
+    fn mapped(&mut self, mapped: &Mapped<'_>) {
+        if mapped.is_kernel {
+            return;
+        }
+        let Some(kind) = classify(mapped.path) else { return };
+        let backing = match kind {
+            Code::Vdso => Backing::Vdso,
+            Code::Generated => Backing::Generated,
+            Code::File => {
+                let mnt = self.tasks.process(mapped.pid).and_then(|process| process.mnt);
+                Backing::Image(self.images.intern(mapped.file, mnt, mapped.path))
+            }
+        };
+        let mapping = Mapping {
+            start: mapped.avma.start,
+            end: mapped.avma.end,
+            file_offset: mapped.file_offset_bytes,
+            backing,
+        };
+        self.tasks.map(mapped.pid, mapping);
+    }
+
+    /// At an exec in a mount namespace that is not pinned yet, it is: the process may be gone before
+    /// its first sample is read.
+    fn execed(&mut self, pid: HostPid, time_ns: u64) {
+        let Some(mnt) = self.tasks.process(pid).and_then(|process| process.mnt) else { return };
+        if !self.pins.is_host(mnt) && !self.pins.has(mnt) {
+            self.pins.pin(pid, Some(mnt), time_ns);
+        }
+    }
+}
+
+/// What kind of code a mapping's path tells of.
+enum Code {
+    Vdso,
+    Generated,
+    File,
+}
+
+/// `None` for what holds no code of the process (`[vsyscall]`).
+fn classify(path: &[u8]) -> Option<Code> {
+    // `perf_event_mmap_event()` (kernel/events/core.c) and `d_path()` write these.
+    const GENERATED: [&[u8]; 9] = [
+        b"//anon",
+        b"[heap]",
+        b"[stack",
+        b"[anon",
+        b"/memfd:",
+        b"/dev/zero",
+        b"/anon_hugepage",
+        b"/SYSV",
+        b"anon_inode:",
+    ];
+    match path {
+        b"[vdso]" => Some(Code::Vdso),
+        b"[vsyscall]" => None,
+        b"" => Some(Code::Generated),
+        path if GENERATED.iter().any(|prefix| path.starts_with(prefix)) => Some(Code::Generated),
+        _ => Some(Code::File),
+    }
+}
+
+impl EventSink for Tally {
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Sample(sample) => self.sample(sample),
+            Event::Mapped(mapped) => self.mapped(mapped),
+            Event::Comm(comm) => {
+                self.tasks.comm(comm);
+                if comm.is_exec {
+                    self.execed(comm.pid, comm.stamp.time_ns);
+                }
+            }
+            Event::Fork(fork) => self.tasks.fork(fork),
+            Event::Exit(exit) => self.tasks.exit(exit),
+            Event::Namespaces(seen) => self.tasks.entered(seen.pid, seen.mnt),
+            Event::Cgroup(seen) => {
+                self.cgroup_paths.insert(seen.id, String::from_utf8_lossy(seen.path).into());
+            }
+            Event::Ksymbol(seen) => self.kernel_changes.push(KernelChange {
+                addr: seen.addr,
+                len_bytes: seen.len_bytes,
+                name: seen.name.to_vec(),
+                is_unregister: seen.is_unregister,
+            }),
+            Event::Lost(lost) => self.counts.lost += lost.count,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Processes and threads as the records tell of them: who is who at this moment, and which address
+//! space a sample of it belongs to.
+//!
+//! ```text
+//!   thread (tid) ──▶ process (pid, since its exec) ──▶ mappings now
+//!        │                    └──▶ space: mappings as sampled stacks saw them
+//!        └──▶ name now
+//! ```
+//! A space is frozen and a new one begun whenever an address may change its meaning: at an exec, when
+//! a mapping is replaced, when the pid is used again.
+
+use crate::hash::FastMap;
+use crate::maps::{Change, MapTable, Mapping};
+use crate::pins::RootRef;
+use crate::stacks::ContextId;
+use profiler::record::{Comm, Fork};
+use profiler::{CgroupId, HostPid, HostTid, MntNs, NsPid};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Index of an address space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SpaceId(pub(crate) u32);
+
+/// Index of a thread name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct CommId(pub(crate) u32);
+
+/// An address space that was sampled.
+pub(crate) struct Space {
+    pub(crate) pid: HostPid,
+    /// Its pid inside its container, if it was seen alive.
+    pub(crate) ns_pid: Option<NsPid>,
+    pub(crate) root: RootRef,
+    /// Its mappings as they were last; of a process that still runs, see [`Tasks::freeze_all`].
+    pub(crate) maps: Arc<MapTable>,
+    /// `/proc/PID/cgroup`, where the sample's cgroup does not tell the container.
+    pub(crate) proc_cgroups: Option<Arc<str>>,
+}
+
+/// A process since its last exec.
+#[derive(Default)]
+pub(crate) struct Process {
+    maps: Arc<MapTable>,
+    pub(crate) space: Option<SpaceId>,
+    pub(crate) mnt: Option<MntNs>,
+    tids: Vec<HostTid>,
+}
+
+/// A thread.
+pub(crate) struct Thread {
+    pub(crate) pid: HostPid,
+    pub(crate) comm: CommId,
+    /// What its last sample belonged to, while nothing of it changed.
+    pub(crate) context: Option<(Option<CgroupId>, ContextId)>,
+    has_exited: bool,
+}
+
+/// Ended tasks are known for this long: their last samples may come after their EXIT.
+const KEPT_AFTER_EXIT_NS: u64 = 2_000_000_000;
+
+/// All tasks and the spaces that were sampled.
+pub(crate) struct Tasks {
+    processes: FastMap<HostPid, Process>,
+    threads: FastMap<HostTid, Thread>,
+    spaces: Vec<Space>,
+    comms: Vec<Arc<str>>,
+    comm_ids: HashMap<Arc<str>, CommId>,
+    exited: VecDeque<(u64, HostTid)>,
+}
+
+impl Tasks {
+    pub(crate) fn new() -> Self {
+        Self {
+            processes: FastMap::default(),
+            threads: FastMap::default(),
+            spaces: Vec::new(),
+            comms: Vec::new(),
+            comm_ids: HashMap::new(),
+            exited: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn thread(&mut self, tid: HostTid) -> Option<&mut Thread> {
+        self.threads.get_mut(&tid)
+    }
+
+    pub(crate) fn process(&self, pid: HostPid) -> Option<&Process> {
+        self.processes.get(&pid)
+    }
+
+    pub(crate) fn space(&self, id: SpaceId) -> Option<&Space> {
+        self.spaces.get(id.0 as usize)
+    }
+
+    /// The mappings that `id` has now.
+    pub(crate) fn maps_of(&self, pid: HostPid) -> Option<&Arc<MapTable>> {
+        self.processes.get(&pid).map(|process| &process.maps)
+    }
+
+    pub(crate) fn comm_name(&self, id: CommId) -> Option<&Arc<str>> {
+        self.comms.get(id.0 as usize)
+    }
+
+    pub(crate) fn intern_comm(&mut self, name: &[u8]) -> CommId {
+        let name = String::from_utf8_lossy(name);
+        if let Some(id) = self.comm_ids.get(name.as_ref()) {
+            return *id;
+        }
+        let id = CommId(self.comms.len() as u32);
+        let name: Arc<str> = name.into();
+        self.comms.push(name.clone());
+        self.comm_ids.insert(name, id);
+        id
+    }
+
+    pub(crate) fn fork(&mut self, fork: &Fork) {
+        self.forget_exited(fork.stamp.time_ns);
+        let comm = match self.threads.get(&fork.parent_tid) {
+            Some(parent) => parent.comm,
+            None => self.intern_comm(b"[unknown]"),
+        };
+        self.leave(fork.tid);
+        self.threads
+            .insert(fork.tid, Thread { pid: fork.pid, comm, context: None, has_exited: false });
+        if fork.pid != fork.parent_pid {
+            let mut child = match self.processes.get(&fork.parent_pid) {
+                Some(parent) => Process { maps: Arc::clone(&parent.maps), mnt: parent.mnt, ..Process::default() },
+                None => Process::default(),
+            };
+            child.tids.push(fork.tid);
+            self.retire(fork.pid);
+            self.processes.insert(fork.pid, child);
+        } else {
+            self.processes.entry(fork.pid).or_default().tids.push(fork.tid);
+        }
+    }
+
+    /// A tid that is used again: its last owner must not keep it.
+    fn leave(&mut self, tid: HostTid) {
+        if let Some(old) = self.threads.remove(&tid)
+            && let Some(process) = self.processes.get_mut(&old.pid)
+        {
+            process.tids.retain(|known| *known != tid);
+        }
+    }
+
+    pub(crate) fn comm(&mut self, comm: &Comm<'_>) {
+        let id = self.intern_comm(comm.name);
+        if comm.is_exec {
+            self.retire(comm.pid);
+            let mnt = self.processes.get(&comm.pid).and_then(|process| process.mnt);
+            let fresh = Process { mnt, tids: vec![comm.tid], ..Process::default() };
+            self.processes.insert(comm.pid, fresh);
+        }
+        let thread = Thread { pid: comm.pid, comm: id, context: None, has_exited: false };
+        if self.threads.insert(comm.tid, thread).is_none() && !comm.is_exec {
+            self.processes.entry(comm.pid).or_default().tids.push(comm.tid);
+        }
+    }
+
+    /// The mount namespace of a process as of now: at a clone, a setns, an unshare.
+    pub(crate) fn entered(&mut self, pid: HostPid, mnt: Option<MntNs>) {
+        self.processes.entry(pid).or_default().mnt = mnt;
+    }
+
+    pub(crate) fn exit(&mut self, exit: &Fork) {
+        self.forget_exited(exit.stamp.time_ns);
+        if let Some(thread) = self.threads.get_mut(&exit.tid) {
+            thread.has_exited = true;
+            self.exited.push_back((exit.stamp.time_ns, exit.tid));
+        }
+    }
+
+    fn forget_exited(&mut self, now_ns: u64) {
+        while let Some((time_ns, tid)) = self.exited.front().copied() {
+            if time_ns.saturating_add(KEPT_AFTER_EXIT_NS) > now_ns {
+                return;
+            }
+            self.exited.pop_front();
+            // Not if the tid is another thread's by now.
+            let Some(thread) = self.threads.get(&tid).filter(|thread| thread.has_exited) else { continue };
+            let pid = thread.pid;
+            self.leave(tid);
+            if self.processes.get(&pid).is_some_and(|process| process.tids.is_empty()) {
+                self.retire(pid);
+                self.processes.remove(&pid);
+            }
+        }
+    }
+
+    pub(crate) fn map(&mut self, pid: HostPid, mapping: Mapping) {
+        let process = self.processes.entry(pid).or_default();
+        if process.space.is_some() && process.maps.change_by(&mapping) == Change::Replaced {
+            self.retire(pid);
+        }
+        if let Some(process) = self.processes.get_mut(&pid) {
+            Arc::make_mut(&mut process.maps).insert(mapping);
+        }
+    }
+
+    /// Freezes the space of a process: later samples of it begin a new one.
+    fn retire(&mut self, pid: HostPid) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let Some(space) = process.space.take() else { return };
+        if let Some(space) = self.spaces.get_mut(space.0 as usize) {
+            space.maps = Arc::clone(&process.maps);
+        }
+        for tid in &process.tids {
+            if let Some(thread) = self.threads.get_mut(tid) {
+                thread.context = None;
+            }
+        }
+    }
+
+    /// Begins the space of a process at its first sample.
+    pub(crate) fn begin_space(&mut self, space: Space) -> SpaceId {
+        let id = SpaceId(self.spaces.len() as u32);
+        if let Some(process) = self.processes.get_mut(&space.pid) {
+            process.space = Some(id);
+        }
+        self.spaces.push(space);
+        id
+    }
+
+    /// Gives every space the mappings that its process has at the end.
+    pub(crate) fn freeze_all(&mut self) {
+        for process in self.processes.values() {
+            if let Some(space) = process.space.and_then(|id| self.spaces.get_mut(id.0 as usize)) {
+                space.maps = Arc::clone(&process.maps);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tasks_tests.rs"]
+mod tests;
