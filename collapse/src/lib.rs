@@ -1,2 +1,14 @@
 //! Equal stacks become a tree with counts; folded text. No system, no clock, no random number.
 #![forbid(unsafe_code)]
+
+mod clean;
+mod folded;
+mod totals;
+mod tree;
+
+pub use clean::{NAME_CHARS_MAX, clean_line, clean_name};
+pub use folded::{NO_NAME, write_folded};
+/// What trees are made of, for those who draw them.
+pub use symbolizer::{Frame, FrameKind, ResolvedStack, Unresolved};
+pub use totals::{Totals, is_host};
+pub use tree::{FrameTree, Node, NodeKind};
