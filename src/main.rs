@@ -1,3 +1,24 @@
 //! `ctrflame`: container-aware flame graphs from the host, in one command.
 
-fn main() {}
+mod cli;
+mod naming;
+mod output;
+mod pipeline;
+mod record;
+mod report;
+mod target;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Wrong usage: clap says what is wrong and ends with status 2.
+    let cli = cli::Cli::parse();
+    let result = match cli.command {
+        cli::Command::Record(args) => record::run(&args),
+    };
+    match result {
+        Ok(status) => status,
+        Err(error) => report::failure(&error),
+    }
+}

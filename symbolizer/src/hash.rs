@@ -15,14 +15,18 @@ pub(crate) struct FastState {
 
 impl Default for FastState {
     fn default() -> Self {
-        Self { seed: RandomState::new().build_hasher().finish() | 1 }
+        Self {
+            seed: RandomState::new().build_hasher().finish() | 1,
+        }
     }
 }
 
 impl FastState {
     /// Hash of a stack and of what it belongs to.
     pub(crate) fn hash_words(&self, first: u64, words: impl Iterator<Item = u64>) -> u64 {
-        words.fold(fold(self.seed ^ first, self.seed), |state, word| fold(state ^ word, self.seed))
+        words.fold(fold(self.seed ^ first, self.seed), |state, word| {
+            fold(state ^ word, self.seed)
+        })
     }
 }
 
@@ -36,7 +40,10 @@ impl BuildHasher for FastState {
     type Hasher = FastHasher;
 
     fn build_hasher(&self) -> FastHasher {
-        FastHasher { state: self.seed, seed: self.seed }
+        FastHasher {
+            state: self.seed,
+            seed: self.seed,
+        }
     }
 }
 

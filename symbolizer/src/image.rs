@@ -19,7 +19,12 @@ pub(crate) enum ImageKey {
     /// Equal build ids are equal code, in whatever container.
     BuildId(BuildId),
     /// The kernel's device, inode and generation: one file on this host.
-    Inode { major: u32, minor: u32, inode: u64, generation: u64 },
+    Inode {
+        major: u32,
+        minor: u32,
+        inode: u64,
+        generation: u64,
+    },
     /// Nothing but a path in a mount namespace.
     Path { mnt: Option<MntNs>, path: Vec<u8> },
 }
@@ -56,10 +61,21 @@ impl Images {
     pub(crate) fn intern(&mut self, file: MappedFile, mnt: Option<MntNs>, path: &[u8]) -> ImageId {
         let key = match file {
             MappedFile::BuildId(id) => ImageKey::BuildId(id),
-            MappedFile::Inode { major, minor, inode, generation } if inode != 0 => {
-                ImageKey::Inode { major, minor, inode, generation }
-            }
-            _ => ImageKey::Path { mnt, path: path.to_vec() },
+            MappedFile::Inode {
+                major,
+                minor,
+                inode,
+                generation,
+            } if inode != 0 => ImageKey::Inode {
+                major,
+                minor,
+                inode,
+                generation,
+            },
+            _ => ImageKey::Path {
+                mnt,
+                path: path.to_vec(),
+            },
         };
         if let Some(id) = self.by_key.get(&key) {
             return *id;
@@ -85,13 +101,16 @@ impl Images {
 
     /// Whether a sampled address in this image should make it be held.
     pub(crate) fn wants_holding(&self, id: ImageId) -> bool {
-        self.get(id).is_some_and(|image| image.held.is_none() && image.attempts_left > 0)
+        self.get(id)
+            .is_some_and(|image| image.held.is_none() && image.attempts_left > 0)
     }
 
     /// Holds the file that `pid` has mapped at `avma`; and remembers `root`, below which its path
     /// leads to it as long as nobody replaces it.
     pub(crate) fn hold(&mut self, id: ImageId, pid: HostPid, avma: Range<u64>, root: RootRef) {
-        let Some(image) = self.images.get_mut(id.0 as usize) else { return };
+        let Some(image) = self.images.get_mut(id.0 as usize) else {
+            return;
+        };
         if image.root == RootRef::Unknown {
             image.root = root;
         }
@@ -120,19 +139,40 @@ mod tests {
         let id = MappedFile::BuildId(BuildId::new(&[1; 20]).expect("a build id"));
         let first = images.intern(id, Some(MntNs(1)), b"/app/hot");
         assert_eq!(images.intern(id, Some(MntNs(2)), b"/other"), first);
-        let inode = MappedFile::Inode { major: 0, minor: 30, inode: 7, generation: 1 };
-        let replaced = MappedFile::Inode { major: 0, minor: 30, inode: 8, generation: 1 };
+        let inode = MappedFile::Inode {
+            major: 0,
+            minor: 30,
+            inode: 7,
+            generation: 1,
+        };
+        let replaced = MappedFile::Inode {
+            major: 0,
+            minor: 30,
+            inode: 8,
+            generation: 1,
+        };
         let one = images.intern(inode, Some(MntNs(1)), b"/app/hot (deleted)");
         assert_ne!(one, first);
         assert_ne!(images.intern(replaced, Some(MntNs(1)), b"/app/hot"), one);
-        assert_eq!(images.get(one).map(|image| (&*image.label, image.path.clone())), Some(("hot", "/app/hot".into())));
+        assert_eq!(
+            images
+                .get(one)
+                .map(|image| (&*image.label, image.path.clone())),
+            Some(("hot", "/app/hot".into()))
+        );
     }
 
     #[test]
     fn without_an_inode_the_same_path_in_two_namespaces_is_two_images() {
         let mut images = Images::default();
         let first = images.intern(MappedFile::PathOnly, Some(MntNs(1)), b"/app/hot");
-        assert_ne!(images.intern(MappedFile::PathOnly, Some(MntNs(2)), b"/app/hot"), first);
-        assert_eq!(images.intern(MappedFile::PathOnly, Some(MntNs(1)), b"/app/hot"), first);
+        assert_ne!(
+            images.intern(MappedFile::PathOnly, Some(MntNs(2)), b"/app/hot"),
+            first
+        );
+        assert_eq!(
+            images.intern(MappedFile::PathOnly, Some(MntNs(1)), b"/app/hot"),
+            first
+        );
     }
 }

@@ -5,9 +5,21 @@
 
 mod demangle;
 mod elf;
+mod hash;
+mod image;
 mod jitmap;
 mod kernel;
+mod maps;
+mod locate;
+mod pins;
+mod resolve;
+mod source;
 mod stack;
+mod stacks;
+mod tally;
+mod tasks;
 mod vdso;
 
 pub use stack::{Frame, FrameKind, ResolvedStack, Unresolved};
+pub use resolve::{Refusal, ResolveOptions, Resolved};
+pub use tally::{Counted, Counts, Place, Selected, Selector, Tally};

@@ -35,7 +35,8 @@ impl Mapping {
     fn agrees_with(&self, other: &Mapping) -> bool {
         self.backing == other.backing
             && (self.backing == Backing::Generated
-                || self.start.wrapping_sub(self.file_offset) == other.start.wrapping_sub(other.file_offset))
+                || self.start.wrapping_sub(self.file_offset)
+                    == other.start.wrapping_sub(other.file_offset))
     }
 }
 
@@ -57,7 +58,9 @@ pub(crate) struct MapTable {
 impl MapTable {
     /// The mapping at `addr` and the file offset of it.
     pub(crate) fn find(&self, addr: u64) -> Option<(Mapping, u64)> {
-        let after = self.mappings.partition_point(|mapping| mapping.start <= addr);
+        let after = self
+            .mappings
+            .partition_point(|mapping| mapping.start <= addr);
         let mapping = self.mappings.get(after.checked_sub(1)?)?;
         (addr < mapping.end).then(|| (*mapping, mapping.offset_of(addr)))
     }
@@ -66,7 +69,11 @@ impl MapTable {
     pub(crate) fn change_by(&self, new: &Mapping) -> Change {
         let (first, last) = self.overlapped_by(new);
         let overlapped = self.mappings.get(first..last).unwrap_or(&[]);
-        if overlapped.iter().all(|old| old.agrees_with(new)) { Change::Added } else { Change::Replaced }
+        if overlapped.iter().all(|old| old.agrees_with(new)) {
+            Change::Added
+        } else {
+            Change::Replaced
+        }
     }
 
     /// Puts a mapping in, over what was at its addresses: the kernel tells of new executable
@@ -80,16 +87,27 @@ impl MapTable {
         let before = overlapped.iter().filter(|old| old.start < new.start);
         let after = overlapped.iter().filter(|old| old.end > new.end);
         let pieces: Vec<Mapping> = before
-            .map(|old| Mapping { end: new.start, ..*old })
+            .map(|old| Mapping {
+                end: new.start,
+                ..*old
+            })
             .chain([new])
-            .chain(after.map(|old| Mapping { start: new.end, file_offset: old.offset_of(new.end), ..*old }))
+            .chain(after.map(|old| Mapping {
+                start: new.end,
+                file_offset: old.offset_of(new.end),
+                ..*old
+            }))
             .collect();
         self.mappings.splice(first..last, pieces);
     }
 
     fn overlapped_by(&self, new: &Mapping) -> (usize, usize) {
-        let first = self.mappings.partition_point(|mapping| mapping.end <= new.start);
-        let last = self.mappings.partition_point(|mapping| mapping.start < new.end);
+        let first = self
+            .mappings
+            .partition_point(|mapping| mapping.end <= new.start);
+        let last = self
+            .mappings
+            .partition_point(|mapping| mapping.start < new.end);
         (first, last.max(first))
     }
 }
@@ -99,7 +117,12 @@ mod tests {
     use super::*;
 
     fn mapping(start: u64, end: u64, file_offset: u64, image: u32) -> Mapping {
-        Mapping { start, end, file_offset, backing: Backing::Image(ImageId(image)) }
+        Mapping {
+            start,
+            end,
+            file_offset,
+            backing: Backing::Image(ImageId(image)),
+        }
     }
 
     fn insert(table: &mut MapTable, new: Mapping) -> Change {
@@ -111,10 +134,22 @@ mod tests {
     #[test]
     fn an_address_has_the_offset_of_its_own_mapping() {
         let mut table = MapTable::default();
-        assert_eq!(insert(&mut table, mapping(0x3000, 0x4000, 0x500, 2)), Change::Added);
-        assert_eq!(insert(&mut table, mapping(0x1000, 0x2000, 0, 1)), Change::Added);
-        assert_eq!(table.find(0x1800), Some((mapping(0x1000, 0x2000, 0, 1), 0x800)));
-        assert_eq!(table.find(0x3000), Some((mapping(0x3000, 0x4000, 0x500, 2), 0x500)));
+        assert_eq!(
+            insert(&mut table, mapping(0x3000, 0x4000, 0x500, 2)),
+            Change::Added
+        );
+        assert_eq!(
+            insert(&mut table, mapping(0x1000, 0x2000, 0, 1)),
+            Change::Added
+        );
+        assert_eq!(
+            table.find(0x1800),
+            Some((mapping(0x1000, 0x2000, 0, 1), 0x800))
+        );
+        assert_eq!(
+            table.find(0x3000),
+            Some((mapping(0x3000, 0x4000, 0x500, 2), 0x500))
+        );
         assert_eq!(table.find(0xfff), None);
         assert_eq!(table.find(0x2000), None);
         assert_eq!(table.find(0x4000), None);
@@ -124,10 +159,19 @@ mod tests {
     fn a_newer_mapping_cuts_the_older_one_and_its_ends_keep_their_offsets() {
         let mut table = MapTable::default();
         table.insert(mapping(0x1000, 0x5000, 0, 1));
-        assert_eq!(insert(&mut table, mapping(0x2000, 0x3000, 0x100, 2)), Change::Replaced);
+        assert_eq!(
+            insert(&mut table, mapping(0x2000, 0x3000, 0x100, 2)),
+            Change::Replaced
+        );
         assert_eq!(table.find(0x1fff).map(|found| found.1), Some(0xfff));
-        assert_eq!(table.find(0x2000), Some((mapping(0x2000, 0x3000, 0x100, 2), 0x100)));
-        assert_eq!(table.find(0x3000), Some((mapping(0x3000, 0x5000, 0x2000, 1), 0x2000)));
+        assert_eq!(
+            table.find(0x2000),
+            Some((mapping(0x2000, 0x3000, 0x100, 2), 0x100))
+        );
+        assert_eq!(
+            table.find(0x3000),
+            Some((mapping(0x3000, 0x5000, 0x2000, 1), 0x2000))
+        );
     }
 
     #[test]
@@ -135,12 +179,23 @@ mod tests {
         let mut table = MapTable::default();
         table.insert(mapping(0x1000, 0x5000, 0x200, 1));
         // mprotect splits a mapping and tells of a part of it.
-        assert_eq!(insert(&mut table, mapping(0x2000, 0x3000, 0x1200, 1)), Change::Added);
+        assert_eq!(
+            insert(&mut table, mapping(0x2000, 0x3000, 0x1200, 1)),
+            Change::Added
+        );
         assert_eq!(table.find(0x2800).map(|found| found.1), Some(0x1a00));
         assert_eq!(table.find(0x4800).map(|found| found.1), Some(0x3a00));
         // Another offset at the same place is another meaning.
-        assert_eq!(insert(&mut table, mapping(0x2000, 0x3000, 0, 1)), Change::Replaced);
-        let generated = |start, end| Mapping { start, end, file_offset: 0, backing: Backing::Generated };
+        assert_eq!(
+            insert(&mut table, mapping(0x2000, 0x3000, 0, 1)),
+            Change::Replaced
+        );
+        let generated = |start, end| Mapping {
+            start,
+            end,
+            file_offset: 0,
+            backing: Backing::Generated,
+        };
         table.insert(generated(0x8000, 0x9000));
         assert_eq!(insert(&mut table, generated(0x8800, 0xa000)), Change::Added);
     }
@@ -151,9 +206,21 @@ mod tests {
         for at in [0x1000, 0x3000, 0x5000] {
             table.insert(mapping(at, at + 0x1000, 0, 1));
         }
-        assert_eq!(insert(&mut table, mapping(0x1800, 0x5800, 0, 2)), Change::Replaced);
-        assert_eq!(table.find(0x1400).map(|found| found.0.backing), Some(Backing::Image(ImageId(1))));
-        assert_eq!(table.find(0x3400).map(|found| found.0.backing), Some(Backing::Image(ImageId(2))));
-        assert_eq!(table.find(0x5900), Some((mapping(0x5800, 0x6000, 0x800, 1), 0x900)));
+        assert_eq!(
+            insert(&mut table, mapping(0x1800, 0x5800, 0, 2)),
+            Change::Replaced
+        );
+        assert_eq!(
+            table.find(0x1400).map(|found| found.0.backing),
+            Some(Backing::Image(ImageId(1)))
+        );
+        assert_eq!(
+            table.find(0x3400).map(|found| found.0.backing),
+            Some(Backing::Image(ImageId(2)))
+        );
+        assert_eq!(
+            table.find(0x5900),
+            Some((mapping(0x5800, 0x6000, 0x800, 1), 0x900))
+        );
     }
 }

@@ -39,12 +39,18 @@ impl StackTable {
     /// Counts one sample of `chain` in `context`.
     pub(crate) fn count(&mut self, context: ContextId, chain: Chain<'_>) -> Seen {
         let hash = self.hash.hash_words(u64::from(context.0), chain.iter());
-        let Self { words, stacks, index, .. } = self;
+        let Self {
+            words,
+            stacks,
+            index,
+            ..
+        } = self;
         let found = index.find(hash, |at| {
             stacks.get(*at as usize).is_some_and(|stack| {
                 stack.hash == hash as u32
                     && stack.context == context
-                    && words_of(words, stack).is_some_and(|known| known.iter().copied().eq(chain.iter()))
+                    && words_of(words, stack)
+                        .is_some_and(|known| known.iter().copied().eq(chain.iter()))
             })
         });
         if let Some(stack) = found.and_then(|at| stacks.get_mut(*at as usize)) {
@@ -54,7 +60,13 @@ impl StackTable {
         let at = stacks.len() as u32;
         let (start, len_words) = (words.len(), chain.len() as u32);
         words.extend(chain.iter());
-        stacks.push(RawStack { context, start, len_words, hash: hash as u32, samples: 1 });
+        stacks.push(RawStack {
+            context,
+            start,
+            len_words,
+            hash: hash as u32,
+            samples: 1,
+        });
         let hash_state = self.hash;
         index.insert_unique(hash, at, |moved| {
             stacks.get(*moved as usize).map_or(0, |stack| {
@@ -67,7 +79,9 @@ impl StackTable {
 
     /// Every distinct stack with its words, leaf first, in the order they were first seen.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&RawStack, &[u64])> {
-        self.stacks.iter().map(|stack| (stack, words_of(&self.words, stack).unwrap_or(&[])))
+        self.stacks
+            .iter()
+            .map(|stack| (stack, words_of(&self.words, stack).unwrap_or(&[])))
     }
 }
 
@@ -87,15 +101,27 @@ mod tests {
     fn equal_stacks_of_one_context_are_one_entry_with_a_count() {
         let mut table = StackTable::default();
         let (first, second) = (chain(&[1, 2, 3]), chain(&[1, 2]));
-        let mut count = |context, words: &[[u8; 8]]| table.count(ContextId(context), Chain { words });
+        let mut count =
+            |context, words: &[[u8; 8]]| table.count(ContextId(context), Chain { words });
         assert_eq!(count(1, &first), Seen::First);
         assert_eq!(count(1, &first), Seen::Again);
         assert_eq!(count(1, &second), Seen::First);
         assert_eq!(count(2, &first), Seen::First);
         assert_eq!(count(1, &[]), Seen::First);
         assert_eq!(count(1, &first), Seen::Again);
-        let all: Vec<_> = table.iter().map(|(stack, words)| (stack.context.0, words.to_vec(), stack.samples)).collect();
-        assert_eq!(all, [(1, vec![1, 2, 3], 3), (1, vec![1, 2], 1), (2, vec![1, 2, 3], 1), (1, vec![], 1)]);
+        let all: Vec<_> = table
+            .iter()
+            .map(|(stack, words)| (stack.context.0, words.to_vec(), stack.samples))
+            .collect();
+        assert_eq!(
+            all,
+            [
+                (1, vec![1, 2, 3], 3),
+                (1, vec![1, 2], 1),
+                (2, vec![1, 2, 3], 1),
+                (1, vec![], 1)
+            ]
+        );
     }
 
     #[test]

@@ -69,16 +69,34 @@ pub type Selector = Box<dyn FnMut(&Place<'_>) -> Selected>;
 
 /// A recording in the making.
 pub struct Tally {
+    tasks: Tasks,
+    images: Images,
+    pins: Pins,
+    stacks: StackTable,
+    contexts: Vec<(Context, Selected)>,
+    context_ids: FastMap<Context, ContextId>,
+    cgroup_paths: FastMap<CgroupId, Arc<str>>,
+    kernel_changes: Vec<KernelChange>,
+    selector: Selector,
+    counts: Counts,
+}
+
+/// A recording that is over: what was counted, and what was held for naming it.
+pub struct Counted {
     pub(crate) tasks: Tasks,
     pub(crate) images: Images,
     pub(crate) pins: Pins,
     pub(crate) stacks: StackTable,
     pub(crate) contexts: Vec<(Context, Selected)>,
-    context_ids: FastMap<Context, ContextId>,
-    pub(crate) cgroup_paths: FastMap<CgroupId, Arc<str>>,
+    cgroup_paths: FastMap<CgroupId, Arc<str>>,
     pub(crate) kernel_changes: Vec<KernelChange>,
-    selector: Selector,
-    counts: Counts,
+}
+
+impl Counted {
+    /// Where the tasks of a context run.
+    pub(crate) fn place_of(&self, context: &Context) -> Place<'_> {
+        place_of(context, &self.tasks, &self.pins, &self.cgroup_paths)
+    }
 }
 
 /// `PERF_CONTEXT_MAX`: chain entries from here on are markers (include/uapi/linux/perf_event.h).
@@ -112,7 +130,10 @@ impl Tally {
 
     /// Samples so far.
     pub fn counts(&self) -> Counts {
-        Counts { unpinned: self.pins.failed, ..self.counts }
+        Counts {
+            unpinned: self.pins.failed,
+            ..self.counts
+        }
     }
 
     fn sample(&mut self, sample: &Sample<'_>) {
@@ -122,7 +143,9 @@ impl Tally {
             return;
         }
         let id = self.context_of(sample);
-        let Some((context, selected)) = self.contexts.get(id.0 as usize).copied() else { return };
+        let Some((context, selected)) = self.contexts.get(id.0 as usize).copied() else {
+            return;
+        };
         if selected == Selected::No {
             self.counts.outside += 1;
             return;
@@ -139,7 +162,11 @@ impl Tally {
         // u32::MAX: the task is past its exit, the kernel has no pid for it any more.
         if pid.0 == u32::MAX {
             let comm = self.tasks.intern_comm(b"[exited]");
-            return self.intern_context(Context { space: None, cgroup: sample.cgroup, comm });
+            return self.intern_context(Context {
+                space: None,
+                cgroup: sample.cgroup,
+                comm,
+            });
         }
         if let Some(thread) = self.tasks.thread(tid) {
             if let Some((cgroup, id)) = thread.context
@@ -155,7 +182,13 @@ impl Tally {
             Some(thread) => thread.comm,
             None => {
                 let name = self.tasks.intern_comm(b"[unknown]");
-                self.tasks.comm(&Comm { stamp: sample.stamp, pid, tid, name: b"[unknown]", is_exec: false });
+                self.tasks.comm(&Comm {
+                    stamp: sample.stamp,
+                    pid,
+                    tid,
+                    name: b"[unknown]",
+                    is_exec: false,
+                });
                 name
             }
         };
@@ -163,7 +196,11 @@ impl Tally {
             Some(space) => space,
             None => self.begin_space(sample),
         };
-        let id = self.intern_context(Context { space: Some(space), cgroup: sample.cgroup, comm });
+        let id = self.intern_context(Context {
+            space: Some(space),
+            cgroup: sample.cgroup,
+            comm,
+        });
         if let Some(thread) = self.tasks.thread(tid) {
             thread.context = Some((sample.cgroup, id));
         }
@@ -175,11 +212,21 @@ impl Tally {
         let pid = sample.stamp.pid;
         let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
         let root = self.pins.pin(pid, mnt, sample.stamp.time_ns);
-        let ns_pid = live::ns_pid(pid);
-        let is_root_cgroup = |id: CgroupId| self.cgroup_paths.get(&id).is_none_or(|path| &**path == "/");
-        let proc_cgroups =
-            if sample.cgroup.is_none_or(is_root_cgroup) { live::proc_cgroups(pid).map(Arc::from) } else { None };
-        self.tasks.begin_space(Space { pid, ns_pid, root, maps: Arc::default(), proc_cgroups })
+        let identity = live::identity(pid);
+        let is_root_cgroup =
+            |id: CgroupId| self.cgroup_paths.get(&id).is_none_or(|path| &**path == "/");
+        let proc_cgroups = if sample.cgroup.is_none_or(is_root_cgroup) {
+            live::proc_cgroups(pid).map(Arc::from)
+        } else {
+            None
+        };
+        self.tasks.begin_space(Space {
+            pid,
+            identity,
+            root,
+            maps: Arc::default(),
+            proc_cgroups,
+        })
     }
 
     fn intern_context(&mut self, context: Context) -> ContextId {
@@ -187,25 +234,29 @@ impl Tally {
             return *id;
         }
         let id = ContextId(self.contexts.len() as u32);
-        let selected = {
-            let space = context.space.and_then(|space| self.tasks.space(space));
-            let place = Place {
-                cgroup_path: context.cgroup.and_then(|id| self.cgroup_paths.get(&id)).map(|path| &**path),
-                proc_cgroups: space.and_then(|space| space.proc_cgroups.as_deref()),
-                root: space.and_then(|space| self.pins.root(space.root)).map(|root| &**root),
-            };
-            (self.selector)(&place)
-        };
+        let place = place_of(&context, &self.tasks, &self.pins, &self.cgroup_paths);
+        let selected = (self.selector)(&place);
         self.contexts.push((context, selected));
         self.context_ids.insert(context, id);
         id
     }
 
+    /// Ends the counting: nothing is selected any more, all that is known is kept for naming.
+    pub fn close(self) -> Counted {
+        let Self { mut tasks, images, pins, stacks, contexts, cgroup_paths, kernel_changes, .. } = self;
+        tasks.freeze_all();
+        Counted { tasks, images, pins, stacks, contexts, cgroup_paths, kernel_changes }
+    }
+
     /// A stack that was not seen before: its images are held from now on.
     fn hold_images(&mut self, space: SpaceId, sample: &Sample<'_>) {
-        let Some(root) = self.tasks.space(space).map(|space| space.root) else { return };
+        let Some(root) = self.tasks.space(space).map(|space| space.root) else {
+            return;
+        };
         let pid = sample.stamp.pid;
-        let Some(maps) = self.tasks.maps_of(pid) else { return };
+        let Some(maps) = self.tasks.maps_of(pid) else {
+            return;
+        };
         let mut is_user = false;
         for word in sample.chain.iter() {
             if word >= FIRST_MARKER {
@@ -219,7 +270,8 @@ impl Tally {
                 && let Backing::Image(image) = mapping.backing
                 && self.images.wants_holding(image)
             {
-                self.images.hold(image, pid, mapping.start..mapping.end, root);
+                self.images
+                    .hold(image, pid, mapping.start..mapping.end, root);
             }
         }
     }
@@ -228,12 +280,17 @@ impl Tally {
         if mapped.is_kernel {
             return;
         }
-        let Some(kind) = classify(mapped.path) else { return };
+        let Some(kind) = classify(mapped.path) else {
+            return;
+        };
         let backing = match kind {
             Code::Vdso => Backing::Vdso,
             Code::Generated => Backing::Generated,
             Code::File => {
-                let mnt = self.tasks.process(mapped.pid).and_then(|process| process.mnt);
+                let mnt = self
+                    .tasks
+                    .process(mapped.pid)
+                    .and_then(|process| process.mnt);
                 Backing::Image(self.images.intern(mapped.file, mnt, mapped.path))
             }
         };
@@ -249,10 +306,26 @@ impl Tally {
     /// At an exec in a mount namespace that is not pinned yet, it is: the process may be gone before
     /// its first sample is read.
     fn execed(&mut self, pid: HostPid, time_ns: u64) {
-        let Some(mnt) = self.tasks.process(pid).and_then(|process| process.mnt) else { return };
+        let Some(mnt) = self.tasks.process(pid).and_then(|process| process.mnt) else {
+            return;
+        };
         if !self.pins.is_host(mnt) && !self.pins.has(mnt) {
             self.pins.pin(pid, Some(mnt), time_ns);
         }
+    }
+}
+
+fn place_of<'a>(
+    context: &Context,
+    tasks: &'a Tasks,
+    pins: &'a Pins,
+    cgroup_paths: &'a FastMap<CgroupId, Arc<str>>,
+) -> Place<'a> {
+    let space = context.space.and_then(|space| tasks.space(space));
+    Place {
+        cgroup_path: context.cgroup.and_then(|id| cgroup_paths.get(&id)).map(|path| &**path),
+        proc_cgroups: space.and_then(|space| space.proc_cgroups.as_deref()),
+        root: space.and_then(|space| pins.root(space.root)).map(|root| &**root),
     }
 }
 
@@ -301,7 +374,8 @@ impl EventSink for Tally {
             Event::Exit(exit) => self.tasks.exit(exit),
             Event::Namespaces(seen) => self.tasks.entered(seen.pid, seen.mnt),
             Event::Cgroup(seen) => {
-                self.cgroup_paths.insert(seen.id, String::from_utf8_lossy(seen.path).into());
+                self.cgroup_paths
+                    .insert(seen.id, String::from_utf8_lossy(seen.path).into());
             }
             Event::Ksymbol(seen) => self.kernel_changes.push(KernelChange {
                 addr: seen.addr,

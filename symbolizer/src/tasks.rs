@@ -13,8 +13,9 @@ use crate::hash::FastMap;
 use crate::maps::{Change, MapTable, Mapping};
 use crate::pins::RootRef;
 use crate::stacks::ContextId;
+use profiler::live::Identity;
 use profiler::record::{Comm, Fork};
-use profiler::{CgroupId, HostPid, HostTid, MntNs, NsPid};
+use profiler::{CgroupId, HostPid, HostTid, MntNs};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -29,8 +30,8 @@ pub(crate) struct CommId(pub(crate) u32);
 /// An address space that was sampled.
 pub(crate) struct Space {
     pub(crate) pid: HostPid,
-    /// Its pid inside its container, if it was seen alive.
-    pub(crate) ns_pid: Option<NsPid>,
+    /// Its pid inside its container and its uid, if it was seen alive.
+    pub(crate) identity: Option<Identity>,
     pub(crate) root: RootRef,
     /// Its mappings as they were last; of a process that still runs, see [`Tasks::freeze_all`].
     pub(crate) maps: Arc<MapTable>,
@@ -121,18 +122,33 @@ impl Tasks {
             None => self.intern_comm(b"[unknown]"),
         };
         self.leave(fork.tid);
-        self.threads
-            .insert(fork.tid, Thread { pid: fork.pid, comm, context: None, has_exited: false });
+        self.threads.insert(
+            fork.tid,
+            Thread {
+                pid: fork.pid,
+                comm,
+                context: None,
+                has_exited: false,
+            },
+        );
         if fork.pid != fork.parent_pid {
             let mut child = match self.processes.get(&fork.parent_pid) {
-                Some(parent) => Process { maps: Arc::clone(&parent.maps), mnt: parent.mnt, ..Process::default() },
+                Some(parent) => Process {
+                    maps: Arc::clone(&parent.maps),
+                    mnt: parent.mnt,
+                    ..Process::default()
+                },
                 None => Process::default(),
             };
             child.tids.push(fork.tid);
             self.retire(fork.pid);
             self.processes.insert(fork.pid, child);
         } else {
-            self.processes.entry(fork.pid).or_default().tids.push(fork.tid);
+            self.processes
+                .entry(fork.pid)
+                .or_default()
+                .tids
+                .push(fork.tid);
         }
     }
 
@@ -149,13 +165,29 @@ impl Tasks {
         let id = self.intern_comm(comm.name);
         if comm.is_exec {
             self.retire(comm.pid);
-            let mnt = self.processes.get(&comm.pid).and_then(|process| process.mnt);
-            let fresh = Process { mnt, tids: vec![comm.tid], ..Process::default() };
+            let mnt = self
+                .processes
+                .get(&comm.pid)
+                .and_then(|process| process.mnt);
+            let fresh = Process {
+                mnt,
+                tids: vec![comm.tid],
+                ..Process::default()
+            };
             self.processes.insert(comm.pid, fresh);
         }
-        let thread = Thread { pid: comm.pid, comm: id, context: None, has_exited: false };
+        let thread = Thread {
+            pid: comm.pid,
+            comm: id,
+            context: None,
+            has_exited: false,
+        };
         if self.threads.insert(comm.tid, thread).is_none() && !comm.is_exec {
-            self.processes.entry(comm.pid).or_default().tids.push(comm.tid);
+            self.processes
+                .entry(comm.pid)
+                .or_default()
+                .tids
+                .push(comm.tid);
         }
     }
 
@@ -179,10 +211,16 @@ impl Tasks {
             }
             self.exited.pop_front();
             // Not if the tid is another thread's by now.
-            let Some(thread) = self.threads.get(&tid).filter(|thread| thread.has_exited) else { continue };
+            let Some(thread) = self.threads.get(&tid).filter(|thread| thread.has_exited) else {
+                continue;
+            };
             let pid = thread.pid;
             self.leave(tid);
-            if self.processes.get(&pid).is_some_and(|process| process.tids.is_empty()) {
+            if self
+                .processes
+                .get(&pid)
+                .is_some_and(|process| process.tids.is_empty())
+            {
                 self.retire(pid);
                 self.processes.remove(&pid);
             }
@@ -201,8 +239,12 @@ impl Tasks {
 
     /// Freezes the space of a process: later samples of it begin a new one.
     fn retire(&mut self, pid: HostPid) {
-        let Some(process) = self.processes.get_mut(&pid) else { return };
-        let Some(space) = process.space.take() else { return };
+        let Some(process) = self.processes.get_mut(&pid) else {
+            return;
+        };
+        let Some(space) = process.space.take() else {
+            return;
+        };
         if let Some(space) = self.spaces.get_mut(space.0 as usize) {
             space.maps = Arc::clone(&process.maps);
         }
@@ -226,7 +268,10 @@ impl Tasks {
     /// Gives every space the mappings that its process has at the end.
     pub(crate) fn freeze_all(&mut self) {
         for process in self.processes.values() {
-            if let Some(space) = process.space.and_then(|id| self.spaces.get_mut(id.0 as usize)) {
+            if let Some(space) = process
+                .space
+                .and_then(|id| self.spaces.get_mut(id.0 as usize))
+            {
                 space.maps = Arc::clone(&process.maps);
             }
         }

@@ -6,7 +6,12 @@ use crate::maps::Backing;
 use profiler::record::Stamp;
 
 fn stamp(time_ns: u64) -> Stamp {
-    Stamp { time_ns, pid: HostPid(0), tid: HostTid(0), cpu: 0 }
+    Stamp {
+        time_ns,
+        pid: HostPid(0),
+        tid: HostTid(0),
+        cpu: 0,
+    }
 }
 
 fn fork(time_ns: u64, pid: u32, tid: u32, parent: u32) -> Fork {
@@ -20,17 +25,28 @@ fn fork(time_ns: u64, pid: u32, tid: u32, parent: u32) -> Fork {
 }
 
 fn comm(pid: u32, name: &'static [u8], is_exec: bool) -> Comm<'static> {
-    Comm { stamp: stamp(1), pid: HostPid(pid), tid: HostTid(pid), name, is_exec }
+    Comm {
+        stamp: stamp(1),
+        pid: HostPid(pid),
+        tid: HostTid(pid),
+        name,
+        is_exec,
+    }
 }
 
 fn mapping(image: u32) -> Mapping {
-    Mapping { start: 0x1000, end: 0x2000, file_offset: 0, backing: Backing::Image(ImageId(image)) }
+    Mapping {
+        start: 0x1000,
+        end: 0x2000,
+        file_offset: 0,
+        backing: Backing::Image(ImageId(image)),
+    }
 }
 
 fn space(tasks: &mut Tasks, pid: u32) -> SpaceId {
     tasks.begin_space(Space {
         pid: HostPid(pid),
-        ns_pid: None,
+        identity: None,
         root: RootRef::Unknown,
         maps: Arc::default(),
         proc_cgroups: None,
@@ -38,12 +54,21 @@ fn space(tasks: &mut Tasks, pid: u32) -> SpaceId {
 }
 
 fn image_at(tasks: &Tasks, id: SpaceId) -> Option<Backing> {
-    tasks.space(id).and_then(|space| space.maps.find(0x1800)).map(|found| found.0.backing)
+    tasks
+        .space(id)
+        .and_then(|space| space.maps.find(0x1800))
+        .map(|found| found.0.backing)
 }
 
 fn named(tasks: &mut Tasks, tid: u32) -> String {
-    let comm = tasks.thread(HostTid(tid)).map(|thread| thread.comm).expect("the thread is known");
-    tasks.comm_name(comm).expect("its name is known").to_string()
+    let comm = tasks
+        .thread(HostTid(tid))
+        .map(|thread| thread.comm)
+        .expect("the thread is known");
+    tasks
+        .comm_name(comm)
+        .expect("its name is known")
+        .to_string()
 }
 
 #[test]
@@ -70,10 +95,23 @@ fn a_replaced_mapping_begins_a_new_space_and_an_added_one_does_not() {
     tasks.comm(&comm(10, b"srv", false));
     tasks.map(HostPid(10), mapping(1));
     let first = space(&mut tasks, 10);
-    tasks.map(HostPid(10), Mapping { start: 0x8000, end: 0x9000, ..mapping(3) });
-    assert_eq!(tasks.process(HostPid(10)).and_then(|process| process.space), Some(first));
+    tasks.map(
+        HostPid(10),
+        Mapping {
+            start: 0x8000,
+            end: 0x9000,
+            ..mapping(3)
+        },
+    );
+    assert_eq!(
+        tasks.process(HostPid(10)).and_then(|process| process.space),
+        Some(first)
+    );
     tasks.map(HostPid(10), mapping(2));
-    assert_eq!(tasks.process(HostPid(10)).and_then(|process| process.space), None);
+    assert_eq!(
+        tasks.process(HostPid(10)).and_then(|process| process.space),
+        None
+    );
     let second = space(&mut tasks, 10);
     tasks.freeze_all();
     assert_eq!(image_at(&tasks, first), Some(Backing::Image(ImageId(1))));
@@ -87,13 +125,24 @@ fn a_pid_that_is_used_again_is_another_process() {
     tasks.map(HostPid(10), mapping(1));
     let old = space(&mut tasks, 10);
     tasks.exit(&fork(100, 10, 10, 1));
-    assert_eq!(named(&mut tasks, 10), "old", "known for a while after its exit");
+    assert_eq!(
+        named(&mut tasks, 10),
+        "old",
+        "known for a while after its exit"
+    );
     tasks.comm(&comm(1, b"init", false));
     tasks.fork(&fork(200, 10, 10, 1));
     assert_eq!(named(&mut tasks, 10), "init");
     tasks.exit(&fork(200 + 2 * KEPT_AFTER_EXIT_NS, 99, 99, 1));
-    assert_eq!(named(&mut tasks, 10), "init", "the old exit does not end the new thread");
-    assert_eq!(tasks.process(HostPid(10)).and_then(|process| process.space), None);
+    assert_eq!(
+        named(&mut tasks, 10),
+        "init",
+        "the old exit does not end the new thread"
+    );
+    assert_eq!(
+        tasks.process(HostPid(10)).and_then(|process| process.space),
+        None
+    );
     tasks.freeze_all();
     assert_eq!(image_at(&tasks, old), Some(Backing::Image(ImageId(1))));
 }
@@ -102,12 +151,21 @@ fn a_pid_that_is_used_again_is_another_process() {
 fn a_thread_has_its_own_name_and_its_process_mappings() {
     let mut tasks = Tasks::new();
     tasks.comm(&comm(10, b"java", false));
-    tasks.fork(&Fork { parent_pid: HostPid(10), ..fork(3, 10, 12, 10) });
-    tasks.comm(&Comm { tid: HostTid(12), ..comm(10, b"C2 Compiler", false) });
+    tasks.fork(&Fork {
+        parent_pid: HostPid(10),
+        ..fork(3, 10, 12, 10)
+    });
+    tasks.comm(&Comm {
+        tid: HostTid(12),
+        ..comm(10, b"C2 Compiler", false)
+    });
     tasks.map(HostPid(10), mapping(1));
     assert_eq!(named(&mut tasks, 12), "C2 Compiler");
     assert_eq!(named(&mut tasks, 10), "java");
-    assert_eq!(tasks.thread(HostTid(12)).map(|thread| thread.pid), Some(HostPid(10)));
+    assert_eq!(
+        tasks.thread(HostTid(12)).map(|thread| thread.pid),
+        Some(HostPid(10))
+    );
     tasks.exit(&fork(10, 10, 12, 10));
     tasks.exit(&fork(10 + 2 * KEPT_AFTER_EXIT_NS, 77, 77, 1));
     assert!(tasks.thread(HostTid(12)).is_none());

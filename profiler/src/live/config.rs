@@ -16,10 +16,19 @@ pub struct Config {
     pub event: Option<SampledEvent>,
     /// Whether stacks inside the kernel are sampled.
     pub kernel: KernelSamples,
-    /// Pages of each CPU's sampling ring: a power of two. `None`: 512 KiB.
-    pub ring_pages: Option<usize>,
+    /// Each CPU's sampling ring, rounded up to a power of two of pages. `None`: 512 KiB.
+    pub ring: Option<RingSize>,
     /// When it ends, besides by a signal and by the end of its target.
     pub stop: Stop,
+}
+
+/// Size of a ring buffer, without its header page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingSize {
+    /// In pages of this machine.
+    Pages(usize),
+    /// In bytes.
+    Bytes(usize),
 }
 
 /// Whose stacks are recorded.

@@ -14,8 +14,8 @@ mod session;
 mod signals;
 mod watch;
 
-pub use config::{Config, KernelSamples, SampledEvent, Stop, Target};
+pub use config::{Config, KernelSamples, RingSize, SampledEvent, Stop, Target};
 pub use error::LiveError;
-pub use procfs::{ScanTotals, ns_pid, proc_cgroups, scan, started_by};
+pub use procfs::{Identity, ScanTotals, identity, kallsyms, max_stack, proc_cgroups, scan, started_by};
 pub use session::{Ended, EventSink, Recorded, record};
 pub use signals::Signals;

@@ -1,7 +1,7 @@
 //! The open events and rings of a recording, CPU by CPU, and the wait for them.
 
 use super::LiveError;
-use super::config::{Config, SampledEvent, Target};
+use super::config::{Config, RingSize, SampledEvent, Target};
 use super::events::{Attachment, KernelLevel, Plan};
 use super::ring::Ring;
 use super::signals::Signals;
@@ -87,10 +87,11 @@ impl Opened {
     /// Opens the events on every online CPU, all disabled.
     pub(crate) fn open(config: &Config, command: Option<HostPid>) -> Result<Self, LiveError> {
         let page_bytes = page_bytes();
-        let pages = config
-            .ring_pages
-            .unwrap_or(SAMPLING_RING_BYTES / page_bytes)
-            .max(1);
+        let pages = match config.ring.unwrap_or(RingSize::Bytes(SAMPLING_RING_BYTES)) {
+            RingSize::Pages(pages) => pages,
+            RingSize::Bytes(bytes) => bytes.div_ceil(page_bytes),
+        };
+        let pages = pages.max(1).next_power_of_two();
         let attached = attach(config, command)?;
         let watermark_bytes = u32::try_from(pages * page_bytes / 2).unwrap_or(u32::MAX / 2);
         let wait_error = |source: nix::Error| LiveError::Wait {
@@ -107,7 +108,7 @@ impl Opened {
             },
             attached,
             rings: Vec::new(),
-            sampling_exponent: pages.next_power_of_two().trailing_zeros() as u8,
+            sampling_exponent: pages.trailing_zeros() as u8,
             page_bytes,
             urgent: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(wait_error)?,
             all: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(wait_error)?,
@@ -180,7 +181,7 @@ impl Opened {
         )?;
         let tracking = self.map_ring(
             cpu,
-            tracking_pages.next_power_of_two().trailing_zeros() as u8,
+            tracking_pages.trailing_zeros() as u8,
             &self.attached.tracking_attachments(),
             |attachment| plan.open_tracking(cpu, attachment),
         )?;

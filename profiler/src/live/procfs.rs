@@ -1,7 +1,7 @@
 //! `/proc` as it is at the start: what already runs, as the events that would have told of it.
 
-use crate::record::{Comm, Event, Fork, Mapped, MappedFile, NamespacesSeen, Stamp};
 use super::clock;
+use crate::record::{Comm, Event, Fork, Mapped, MappedFile, NamespacesSeen, Stamp};
 use crate::{HostPid, HostTid, MntNs, NsPid};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -94,24 +94,52 @@ pub(crate) fn start_ticks(proc_root: &Path, pid: HostPid) -> Option<u64> {
 /// Whether the process that has `pid` now is one that ran at `time_ns` (`CLOCK_MONOTONIC`): began
 /// before then. `false` when there is none.
 pub fn started_by(pid: HostPid, time_ns: u64) -> bool {
-    let Some(ticks) = start_ticks(Path::new(PROC), pid) else { return false };
-    let Some(before_start_ns) = clock::monotonic_of_boot_ticks(ticks) else { return true };
+    let Some(ticks) = start_ticks(Path::new(PROC), pid) else {
+        return false;
+    };
+    let Some(before_start_ns) = clock::monotonic_of_boot_ticks(ticks) else {
+        return true;
+    };
     before_start_ns <= time_ns
 }
 
-/// The pid of a process in its innermost pid namespace: last column of `NStgid:` in
-/// `/proc/PID/status` (Linux 4.1; before, the host pid is all there is). `None` when it is gone.
-pub fn ns_pid(pid: HostPid) -> Option<NsPid> {
+/// What `/proc/PID/status` says of who a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its pid in its innermost pid namespace: the last of `NStgid:` (Linux 4.1; before, the host
+    /// pid is all there is).
+    pub ns_pid: NsPid,
+    /// Its effective uid, as the host sees it.
+    pub uid: u32,
+}
+
+/// Who a process is; `None` when it is gone.
+pub fn identity(pid: HostPid) -> Option<Identity> {
     let status = std::fs::read_to_string(process_dir(Path::new(PROC), pid).join("status")).ok()?;
-    match status.lines().find_map(|line| line.strip_prefix("NStgid:")) {
-        Some(pids) => pids.split_ascii_whitespace().next_back()?.parse().ok().map(NsPid),
-        None => Some(NsPid(pid.0)),
-    }
+    let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
+    let ns_pid = match field("NStgid:") {
+        Some(pids) => pids.split_ascii_whitespace().next_back()?.parse().ok()?,
+        None => pid.0,
+    };
+    let uid = field("Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(Identity { ns_pid: NsPid(ns_pid), uid })
 }
 
 /// `/proc/PID/cgroup` of a process.
 pub fn proc_cgroups(pid: HostPid) -> Option<String> {
     std::fs::read_to_string(process_dir(Path::new(PROC), pid).join("cgroup")).ok()
+}
+
+/// The kernel's symbols: `/proc/kallsyms`, modules and BPF programs included.
+pub fn kallsyms() -> io::Result<Vec<u8>> {
+    std::fs::read(Path::new(PROC).join("kallsyms"))
+}
+
+/// Entries at which the kernel cuts a call chain: `kernel.perf_event_max_stack`, 127 where it
+/// cannot be read (include/uapi/linux/perf_event.h, `PERF_MAX_STACK_DEPTH`).
+pub fn max_stack() -> usize {
+    let sysctl = std::fs::read_to_string(Path::new(PROC).join("sys/kernel/perf_event_max_stack"));
+    sysctl.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(127)
 }
 
 /// Tells `sink` of a process that runs but was never told of.

@@ -1,0 +1,191 @@
+//! Where pictures go: checked before the recording, written beside and renamed, never left half done.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Svg,
+    Folded,
+}
+
+/// Where it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// Standard output.
+    Stdout,
+    /// A file that appears whole or not at all.
+    File(PathBuf),
+    /// A device or pipe: written as it is.
+    Stream(PathBuf),
+}
+
+/// One `-o`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) format: Format,
+    pub(crate) destination: Destination,
+}
+
+/// Why an output cannot be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutputError {
+    #[error("cannot tell the format of {}", path.display())]
+    UnknownFormat { path: PathBuf },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot write to standard output")]
+    Stdout { source: io::Error },
+}
+
+impl OutputError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownFormat { .. } => Some("end the name in .svg or .folded, or use - for an SVG on standard output".into()),
+            Self::Write { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some(format!("choose another place with -o; {} is not writable", parent(path).display()))
+            }
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("create the directory first, or choose another place with -o".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+impl Output {
+    /// What a `-o` means.
+    pub(crate) fn parse(path: &Path) -> Result<Self, OutputError> {
+        if path == Path::new("-") {
+            return Ok(Self { format: Format::Svg, destination: Destination::Stdout });
+        }
+        let is_stream = std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+        let format = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("svg") => Format::Svg,
+            Some("folded" | "collapsed") => Format::Folded,
+            _ if is_stream => Format::Svg,
+            _ => return Err(OutputError::UnknownFormat { path: path.to_owned() }),
+        };
+        let destination =
+            if is_stream { Destination::Stream(path.to_owned()) } else { Destination::File(path.to_owned()) };
+        Ok(Self { format, destination })
+    }
+
+    /// Fails now rather than after the recording, if nothing can be written there.
+    pub(crate) fn check(&self) -> Result<(), OutputError> {
+        let Destination::File(path) = &self.destination else { return Ok(()) };
+        let failed = |source| OutputError::Write { path: path.clone(), source };
+        if path.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        // An unnamed file: nothing is left behind, whatever happens.
+        tempfile::tempfile_in(parent(path)).map(|_| ()).map_err(failed)
+    }
+
+    /// Writes all of `content`; a file then appears at once, in place of an older one.
+    pub(crate) fn write(&self, content: &[u8]) -> Result<(), OutputError> {
+        match &self.destination {
+            Destination::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout
+                    .write_all(content)
+                    .and_then(|()| stdout.flush())
+                    .map_err(|source| OutputError::Stdout { source })
+            }
+            Destination::Stream(path) => File::options()
+                .write(true)
+                .open(path)
+                .and_then(|mut stream| stream.write_all(content))
+                .map_err(|source| OutputError::Write { path: path.clone(), source }),
+            Destination::File(path) => {
+                write_whole(path, content).map_err(|source| OutputError::Write { path: path.clone(), source })
+            }
+        }
+    }
+
+    /// How the closing line calls it.
+    pub(crate) fn shown(&self) -> String {
+        match &self.destination {
+            Destination::Stdout => "standard output".into(),
+            Destination::File(path) | Destination::Stream(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// The file that is being written, under its temporary name.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Removes what is half written, and keeps anything more from being written: for a program that
+/// ends now. Hold what it returns until the end.
+pub(crate) fn abandon() -> impl Sized {
+    let mut path = unfinished();
+    if let Some(path) = path.take() {
+        // Nothing can be done about a failure any more.
+        let _ = std::fs::remove_file(path);
+    }
+    path
+}
+
+fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut beside = {
+        let mut unfinished = unfinished();
+        let beside = tempfile::Builder::new()
+            .prefix(".ctrflame-")
+            // As for any new file; the umask takes its part.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(parent(path))?;
+        *unfinished = Some(beside.path().to_owned());
+        beside
+    };
+    beside.write_all(content)?;
+    beside.as_file().sync_data()?;
+    let mut unfinished = unfinished();
+    beside.persist(path).map_err(|failed| failed.error)?;
+    *unfinished = None;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_extension_chooses_the_format() {
+        let format = |path: &str| Output::parse(Path::new(path)).map(|output| output.format).ok();
+        assert_eq!(format("a.svg"), Some(Format::Svg));
+        assert_eq!(format("dir/a.folded"), Some(Format::Folded));
+        assert_eq!(format("-"), Some(Format::Svg));
+        assert_eq!(format("/dev/null"), Some(Format::Svg));
+        assert_eq!(format("a.png"), None);
+        assert_eq!(format("svg"), None);
+    }
+
+    #[test]
+    fn a_file_appears_whole_and_an_unwritable_place_fails_before_the_recording() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("out.svg");
+        let output = Output::parse(&path).expect("an svg");
+        output.check().expect("writable");
+        output.write(b"first").expect("written");
+        output.write(b"second").expect("written over");
+        assert_eq!(std::fs::read(&path).expect("there"), b"second");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 1, "something was left beside it");
+        let missing = Output::parse(&dir.path().join("no/out.svg")).expect("an svg");
+        assert!(matches!(missing.check(), Err(OutputError::Write { .. })));
+        let directory = dir.path().join("d.svg");
+        std::fs::create_dir(&directory).expect("made");
+        assert!(Output::parse(&directory).expect("an svg").check().is_err());
+    }
+}

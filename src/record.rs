@@ -1,0 +1,99 @@
+//! `ctrflame record`.
+
+use crate::cli::{EventArg, RecordArgs, RingSize};
+use crate::output::{Format, Output};
+use crate::pipeline::{self, Recording};
+use crate::report::{self, Failure};
+use crate::target::{self, Host, Target};
+use flamegraph_web::Picture;
+use profiler::live::{Config, KernelSamples, SampledEvent, Signals, Stop};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+const DEFAULT_OUTPUT: &str = "ctrflame.svg";
+
+/// Records and draws.
+pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
+    let outputs = outputs(args)?;
+    // Before any thread is started: they inherit the mask.
+    let signals = Arc::new(Signals::block().map_err(Failure::Signals)?);
+    let host = match Host::look() {
+        Ok(host) => Some(host),
+        // Without cgroups there are no containers to ask for, but the rest can be recorded.
+        Err(error) if !args.containers.is_empty() => return Err(error.into()),
+        Err(_) => None,
+    };
+    let target = target::choose(args, host.as_ref())?;
+    let config = config(args, &target);
+    let watched = Arc::clone(&signals);
+    let recording = pipeline::record(&config, &target, host, &signals, || stop_at_second_signal(watched))?;
+    let picture = picture(&recording, &target, args);
+    pipeline::write(&recording, &picture, &outputs)?;
+    report::notes(&recording, args.event.is_some());
+    report::closing(&recording, &outputs);
+    Ok(report::status(recording.recorded.ended))
+}
+
+/// From here on a signal means: stop at once.
+fn stop_at_second_signal(signals: Arc<Signals>) {
+    let watch = move || {
+        if let Ok(signal) = signals.wait_for_stop() {
+            report::stop_at_once(signal);
+        }
+    };
+    // Without the thread, signals stay blocked until the picture is written: late, not wrong.
+    let _ = std::thread::Builder::new().name("signals".into()).spawn(watch);
+}
+
+fn outputs(args: &RecordArgs) -> Result<Vec<Output>, Failure> {
+    let mut outputs = args.outputs.iter().map(|path| Output::parse(path)).collect::<Result<Vec<_>, _>>()?;
+    if outputs.is_empty() {
+        outputs.push(Output {
+            format: Format::Svg,
+            destination: crate::output::Destination::File(Path::new(DEFAULT_OUTPUT).to_owned()),
+        });
+    }
+    for output in &outputs {
+        output.check()?;
+    }
+    Ok(outputs)
+}
+
+fn config(args: &RecordArgs, target: &Target) -> Config {
+    let stop = match (args.duration, args.argv.is_empty()) {
+        (Some(duration), _) => Stop::After(duration),
+        (None, false) => Stop::Command(args.argv.clone()),
+        (None, true) => Stop::Signal,
+    };
+    Config {
+        target: target.live.clone(),
+        rate_hz: args.rate_hz,
+        event: args.event.map(|event| match event {
+            EventArg::CpuClock => SampledEvent::CpuClock,
+            EventArg::TaskClock => SampledEvent::TaskClock,
+            EventArg::Cycles => SampledEvent::Cycles,
+        }),
+        kernel: if args.no_kernel { KernelSamples::Exclude } else { KernelSamples::Include },
+        ring: args.ring.map(|ring| match ring {
+            RingSize::Pages(pages) => profiler::live::RingSize::Pages(pages),
+            RingSize::Bytes(bytes) => profiler::live::RingSize::Bytes(bytes),
+        }),
+        stop,
+    }
+}
+
+fn picture(recording: &Recording, target: &Target, args: &RecordArgs) -> Picture {
+    let recorded = &recording.recorded;
+    Picture {
+        title: format!("CPU: {}", target.title),
+        subtitle: format!(
+            "{} · {:.1} s at {} Hz, {}",
+            recording.totals,
+            recorded.duration.as_secs_f64(),
+            args.rate_hz,
+            recorded.event.name(),
+        ),
+        notes: format!("ctrflame {}", env!("CARGO_PKG_VERSION")),
+    }
+}

@@ -1,0 +1,146 @@
+//! All that ctrflame says: errors with what to do, the closing line, notes; and the exit status.
+
+use crate::output::{Output, OutputError};
+use crate::pipeline::Recording;
+use collapse::clean_line;
+use flamegraph_web::SvgError;
+use profiler::container::{ContainerError, HierarchyError};
+use profiler::live::{Ended, LiveError, ScanTotals};
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus};
+
+/// ctrflame itself failed.
+const FAILED: u8 = 125;
+/// The command was found and could not be run; it was not found (as env(1) and timeout(1)).
+const CANNOT_RUN: u8 = 126;
+const NOT_FOUND: u8 = 127;
+/// A second signal ended it at once: 128 and the signal's number is added by the caller.
+const SIGNAL_BASE: i32 = 128;
+
+/// Anything that ends ctrflame without its picture.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    #[error(transparent)]
+    Hierarchy(#[from] HierarchyError),
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error("cannot draw the picture")]
+    Svg(#[from] SvgError),
+    #[error("cannot write the stacks")]
+    Render(#[source] io::Error),
+    #[error("cannot block signals")]
+    Signals(#[source] io::Error),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+impl Failure {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Container(error) => Some(error.hint()),
+            Self::Hierarchy(error) => error.hint().map(str::to_owned),
+            Self::Live(error) => error.hint(),
+            Self::Output(error) => error.hint(),
+            _ => None,
+        }
+    }
+
+    fn status(&self) -> u8 {
+        match self {
+            Self::Live(LiveError::Command { source, .. }) if source.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+            Self::Live(LiveError::Command { .. }) => CANNOT_RUN,
+            _ => FAILED,
+        }
+    }
+}
+
+/// One line on standard error. When nobody can read it there is nobody to tell.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Prints an error with its causes and its hint; the exit status.
+pub(crate) fn failure(error: &Failure) -> ExitCode {
+    let mut line = format!("ctrflame: error: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        line.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    say(line);
+    if let Some(hint) = error.hint() {
+        say(format_args!("hint: {hint}"));
+    }
+    ExitCode::from(error.status())
+}
+
+/// Says what the picture cannot: what was chosen, what could not be seen.
+pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
+    let recorded = &recording.recorded;
+    if !event_was_chosen {
+        say(format_args!("ctrflame: sampled by {}{}", recorded.event.name(), match recorded.event {
+            profiler::live::SampledEvent::CpuClock => " (no hardware cycles on this machine)",
+            _ => "",
+        }));
+    }
+    let ScanTotals { unreadable, processes } = recorded.scanned;
+    if unreadable > 0 {
+        say(format_args!(
+            "ctrflame: note: {unreadable} of {processes} processes could not be read at the start; their frames stay \
+             unnamed"
+        ));
+    }
+    if recorded.undecoded > 0 {
+        say(format_args!("ctrflame: note: {} records were not understood and left out", recorded.undecoded));
+    }
+    if recording.counts.outside > 0 {
+        say(format_args!("ctrflame: note: {} samples outside of the target were left out", recording.counts.outside));
+    }
+    if recording.counts.unpinned > 0 {
+        say(format_args!(
+            "ctrflame: note: {} processes ended before their files could be held",
+            recording.counts.unpinned
+        ));
+    }
+    const SHOWN_MAX: usize = 10;
+    for refusal in recording.refusals.iter().take(SHOWN_MAX) {
+        let line = format!("ctrflame: note: {}: {}", refusal.container, refusal.error);
+        say(clean_line(&line, 400));
+    }
+    if recording.refusals.len() > SHOWN_MAX {
+        say(format_args!("ctrflame: note: and {} more maps that were not read", recording.refusals.len() - SHOWN_MAX));
+    }
+}
+
+/// The closing line.
+pub(crate) fn closing(recording: &Recording, outputs: &[Output]) {
+    let places: Vec<String> = outputs.iter().map(Output::shown).collect();
+    say(format_args!("{} → {}", recording.totals, places.join(", ")));
+}
+
+/// The exit status of a recording that gave its picture.
+pub(crate) fn status(ended: Ended) -> ExitCode {
+    match ended {
+        Ended::Command(status) | Ended::Signal(_, Some(status)) => command_status(status),
+        Ended::Time | Ended::Target | Ended::Signal(_, None) => ExitCode::SUCCESS,
+    }
+}
+
+fn command_status(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| SIGNAL_BASE + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
+}
+
+/// Ends the program at once, after a second signal; what is half written is gone.
+#[allow(clippy::exit)] // a thread cannot return from main
+pub(crate) fn stop_at_once(signal: i32) -> ! {
+    let _nothing_more_is_written = crate::output::abandon();
+    std::process::exit(SIGNAL_BASE + signal)
+}

@@ -1,0 +1,164 @@
+//! Raw addresses become places: a byte of an image, of the kernel, of generated code. Each place is
+//! kept once, however many stacks go through it.
+
+use crate::hash::FastMap;
+use crate::image::ImageId;
+use crate::maps::{Backing, MapTable};
+use crate::tally::{FIRST_MARKER, KERNEL_MARKER, USER_MARKER};
+use crate::tasks::SpaceId;
+use std::sync::Arc;
+
+/// Where an address leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// A kernel address.
+    Kernel(u64),
+    /// A file offset in an image.
+    Image(ImageId, u64),
+    /// An offset in the vdso.
+    Vdso(u64),
+    /// An address in code that its process generated.
+    Generated(SpaceId, u64),
+    /// No mapping covers it.
+    Unmapped,
+}
+
+/// Index of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PlaceId(pub(crate) u32);
+
+/// All places of a recording, each once.
+#[derive(Default)]
+pub(crate) struct Places {
+    places: Vec<Place>,
+    ids: FastMap<Place, PlaceId>,
+    /// What is known of an address in a space already; `None` for the kernel, which all share.
+    by_addr: FastMap<(Option<SpaceId>, u64), PlaceId>,
+}
+
+/// What an entry of a chain is, besides its address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Kernel,
+    User,
+    /// A guest's or a hypervisor's: not ours to name.
+    Other,
+}
+
+impl Places {
+    /// The places of a chain, leaf first.
+    ///
+    /// An entry behind a part's first is a return address, looked up one byte back: a call that is
+    /// a function's last instruction returns into the next function.
+    pub(crate) fn locate_chain(
+        &mut self,
+        words: &[u64],
+        space: Option<(SpaceId, &Arc<MapTable>)>,
+        into: &mut Vec<PlaceId>,
+    ) {
+        let mut part = Part::User;
+        let mut is_return_address = false;
+        for word in words {
+            if *word >= FIRST_MARKER {
+                part = match *word {
+                    KERNEL_MARKER => Part::Kernel,
+                    USER_MARKER => Part::User,
+                    _ => Part::Other,
+                };
+                is_return_address = false;
+                continue;
+            }
+            let addr = word.saturating_sub(u64::from(is_return_address));
+            is_return_address = true;
+            into.push(match (part, space) {
+                (Part::Kernel, _) => self.cached(None, addr, |_| Place::Kernel(addr)),
+                (Part::User, Some((id, maps))) => self.cached(Some(id), addr, |_| place_in(id, maps, addr)),
+                _ => self.intern(Place::Unmapped),
+            });
+        }
+    }
+
+    fn cached(&mut self, space: Option<SpaceId>, addr: u64, find: impl FnOnce(u64) -> Place) -> PlaceId {
+        if let Some(id) = self.by_addr.get(&(space, addr)) {
+            return *id;
+        }
+        let id = self.intern(find(addr));
+        self.by_addr.insert((space, addr), id);
+        id
+    }
+
+    fn intern(&mut self, place: Place) -> PlaceId {
+        *self.ids.entry(place).or_insert_with(|| {
+            self.places.push(place);
+            PlaceId(self.places.len() as u32 - 1)
+        })
+    }
+
+    /// All places, by their index.
+    pub(crate) fn all(&self) -> &[Place] {
+        &self.places
+    }
+}
+
+fn place_in(space: SpaceId, maps: &MapTable, addr: u64) -> Place {
+    match maps.find(addr) {
+        Some((mapping, offset)) => match mapping.backing {
+            Backing::Image(image) => Place::Image(image, offset),
+            Backing::Vdso => Place::Vdso(offset),
+            Backing::Generated => Place::Generated(space, addr),
+        },
+        None => Place::Unmapped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maps::Mapping;
+
+    fn places_of(words: &[u64], maps: &Arc<MapTable>) -> Vec<Place> {
+        let (mut places, mut ids) = (Places::default(), Vec::new());
+        places.locate_chain(words, Some((SpaceId(3), maps)), &mut ids);
+        ids.iter().map(|id| places.all()[id.0 as usize]).collect()
+    }
+
+    fn table() -> Arc<MapTable> {
+        let mut maps = MapTable::default();
+        let image = Backing::Image(ImageId(1));
+        maps.insert(Mapping { start: 0x1000, end: 0x2000, file_offset: 0x400, backing: image });
+        maps.insert(Mapping { start: 0x5000, end: 0x6000, file_offset: 0, backing: Backing::Generated });
+        maps.insert(Mapping { start: 0x7000, end: 0x8000, file_offset: 0, backing: Backing::Vdso });
+        Arc::new(maps)
+    }
+
+    #[test]
+    fn a_return_address_is_looked_up_inside_the_call_and_a_leaf_where_it_is() {
+        let chain = [KERNEL_MARKER, 0xffff_0000, 0xffff_1000, USER_MARKER, 0x1100, 0x2000, 0x5001, 0x7011, 0x9000];
+        let expected = [
+            Place::Kernel(0xffff_0000),
+            Place::Kernel(0xffff_0fff),
+            Place::Image(ImageId(1), 0x500),
+            Place::Image(ImageId(1), 0x13ff),
+            Place::Generated(SpaceId(3), 0x5000),
+            Place::Vdso(0x10),
+            Place::Unmapped,
+        ];
+        assert_eq!(places_of(&chain, &table()), expected);
+    }
+
+    #[test]
+    fn a_guests_part_is_not_looked_up_in_our_tables() {
+        let guest = -2048_i64 as u64;
+        assert_eq!(places_of(&[guest, 0x1100, USER_MARKER, 0x1100], &table()), [
+            Place::Unmapped,
+            Place::Image(ImageId(1), 0x500)
+        ]);
+    }
+
+    #[test]
+    fn a_stack_without_a_space_keeps_its_frames() {
+        let (mut places, mut ids) = (Places::default(), Vec::new());
+        places.locate_chain(&[KERNEL_MARKER, 0xffff_0000, USER_MARKER, 0x1000], None, &mut ids);
+        assert_eq!(ids.len(), 2);
+    }
+}
