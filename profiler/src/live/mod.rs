@@ -6,6 +6,7 @@ mod config;
 mod cpus;
 mod error;
 mod events;
+pub mod gate;
 mod opened;
 mod procfs;
 mod raw;
