@@ -1,1 +1,0 @@
-//! ELF images: which symbol covers a file offset.

@@ -1,0 +1,130 @@
+//! ELF images: which symbol covers a file offset. Read piecewise, within limits, from hostile files.
+//!
+//! Only headers, notes, the symbol tables and their string tables are read, so an image's own size
+//! does not matter. Relocatable objects (`ET_REL`) have no segments and so no answer to `svma_of`.
+
+mod error;
+#[cfg(test)]
+mod fixture;
+mod headers;
+#[cfg(test)]
+mod hostile_tests;
+mod read_at;
+mod symbols;
+#[cfg(test)]
+mod tests;
+
+use object::Endianness;
+use object::elf::{FileHeader32, FileHeader64};
+use profiler::BuildId;
+
+pub(crate) use error::ElfError;
+pub(crate) use read_at::ReadAt;
+pub(crate) use symbols::Symbol;
+
+use headers::{Class, Headers, Segment};
+use symbols::SymbolTable;
+
+/// What an image may cost us at most. An image over one of these is an error, not a cut table:
+/// half a table would give wrong names to the other half.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ElfLimits {
+    /// Program headers. The kernel itself loads no image with more than 64 KiB of them
+    /// (`load_elf_phdrs`): 1170 on 64-bit.
+    pub(crate) program_headers: u64,
+    /// Section headers.
+    pub(crate) sections: u64,
+    /// Entries of `.symtab` and `.dynsym` together, before any is left out.
+    pub(crate) symbols: u64,
+    /// Bytes of the string tables of both together.
+    pub(crate) string_table_bytes: u64,
+}
+
+impl Default for ElfLimits {
+    fn default() -> Self {
+        Self {
+            program_headers: 4096,
+            sections: 1 << 18,
+            symbols: 8 << 20,
+            string_table_bytes: 512 << 20,
+        }
+    }
+}
+
+/// One image's segments and function symbols.
+#[derive(Debug)]
+pub(crate) struct ElfImage {
+    build_id: Option<BuildId>,
+    /// `PT_LOAD`s; executable ones first, then in the order of the file.
+    loads: Vec<Segment>,
+    symbols: SymbolTable,
+}
+
+impl ElfImage {
+    /// Reads headers, build id and function symbols.
+    pub(crate) fn read<R: ReadAt + ?Sized>(
+        image: &R,
+        limits: &ElfLimits,
+    ) -> Result<Self, ElfError> {
+        let headers = Headers::read(image, limits)?;
+        let symbols = match headers.class {
+            Class::Elf32 => {
+                SymbolTable::read::<FileHeader32<Endianness>, R>(image, &headers, limits)?
+            }
+            Class::Elf64 => {
+                SymbolTable::read::<FileHeader64<Endianness>, R>(image, &headers, limits)?
+            }
+        };
+        let build_id = headers.build_id(image)?;
+        Ok(Self {
+            build_id,
+            loads: headers.into_loads(),
+            symbols,
+        })
+    }
+
+    /// The build id alone, without the cost of the symbols: to tell whether a file is the one that
+    /// was mapped. `None` when the image carries none of 1 to 20 bytes.
+    pub(crate) fn read_build_id<R: ReadAt + ?Sized>(
+        image: &R,
+        limits: &ElfLimits,
+    ) -> Result<Option<BuildId>, ElfError> {
+        Headers::read(image, limits)?.build_id(image)
+    }
+
+    /// The GNU build id, from `PT_NOTE` segments or else from note sections.
+    pub(crate) fn build_id(&self) -> Option<BuildId> {
+        self.build_id
+    }
+
+    /// The address that the linker gave to a byte of the file (stated virtual address), through
+    /// the segment that holds the byte. `None` for a byte that no segment loads.
+    ///
+    /// Never "base plus offset": lld and others put several executable segments at different
+    /// distances between offset and address.
+    pub(crate) fn svma_of(&self, file_offset: u64) -> Option<u64> {
+        let load = self.loads.iter().find(|load| {
+            file_offset
+                .checked_sub(load.offset)
+                .is_some_and(|into| into < load.file_len)
+        })?;
+        load.vaddr.checked_add(file_offset - load.offset)
+    }
+
+    /// The function that covers a stated virtual address.
+    ///
+    /// A symbol with a size covers just that many bytes. One without (hand-written assembly)
+    /// covers until the next symbol, the end of its section or of the function it lies in,
+    /// whichever is first. Where several cover, the innermost answers: the one that starts last.
+    /// Of several that start at one address the first by this order answers, and each of the
+    /// others only beyond its end: functions before bare labels, global before weak before local,
+    /// with size before without, the smaller, the shorter name, the lexically first.
+    pub(crate) fn lookup(&self, svma: u64) -> Option<Symbol<'_>> {
+        self.symbols.lookup(svma)
+    }
+
+    /// How many symbols can answer a lookup; none means stripped.
+    pub(crate) fn symbol_count(&self) -> usize {
+        self.symbols.len()
+    }
+}

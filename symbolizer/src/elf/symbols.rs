@@ -1,0 +1,406 @@
+//! Function symbols as disjoint spans, sorted: a lookup is one binary search.
+
+use std::borrow::Cow;
+use std::ffi::CStr;
+
+use object::Endianness;
+use object::elf;
+use object::pod::slice_from_bytes;
+use object::read::elf::{FileHeader, Sym};
+
+use super::headers::{Headers, Section, bytes_at};
+use super::{ElfError, ElfLimits, ReadAt};
+
+/// A name longer than this is cut: C++ templates reach some 10 KiB, attacks more.
+const NAME_MAX_BYTES: usize = 64 << 10;
+/// What is kept of a cut name, before its mark `…`.
+const CUT_NAME_BYTES: usize = 4 << 10;
+/// So much of two aliases' names is compared. Bounds the time for an image that puts millions of
+/// endless names at one address.
+const COMPARED_BYTES: usize = 1 << 10;
+/// Symbols read at once: bounds the memory for the raw table.
+const CHUNK_SYMBOLS: u64 = 1 << 16;
+
+/// A function as the symbol table has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Symbol<'image> {
+    /// Still mangled; not necessarily UTF-8; at most 64 KiB, with `…` at the end where it was cut.
+    pub(crate) name: Cow<'image, [u8]>,
+    /// Stated virtual address of its first byte.
+    pub(crate) start: u64,
+    /// Bytes from `start`, as stated or, for a symbol without size, as it covers. At most 4 GiB.
+    pub(crate) size_bytes: u64,
+}
+
+/// 16 bytes a symbol and 16 a span; names stay in the string tables.
+#[derive(Debug)]
+pub(super) struct SymbolTable {
+    functions: Vec<Function>,
+    /// Sorted by `start`, disjoint; one each for functions that do not overlap.
+    spans: Vec<Span>,
+    /// `.strtab`, NUL, `.dynstr`, NUL.
+    names: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Function {
+    start: u64,
+    size: u32,
+    /// Offset into `names`.
+    name: u32,
+}
+
+impl Function {
+    fn end(&self) -> u64 {
+        self.start.saturating_add(u64::from(self.size))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u64,
+    len: u32,
+    /// Index into `functions`.
+    function: u32,
+}
+
+/// A symbol before aliases are dropped. The derived order is the sorting order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    start: u64,
+    rank: Rank,
+    /// For one without size, the bytes to the end of its section.
+    size: u32,
+    name: u32,
+}
+
+impl Candidate {
+    fn end(&self) -> u64 {
+        self.start.saturating_add(u64::from(self.size))
+    }
+}
+
+/// Which of two aliases is preferred: the smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    is_label: bool,
+    binding: Binding,
+    is_unsized: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Binding {
+    Global,
+    Weak,
+    Local,
+}
+
+impl SymbolTable {
+    pub(super) fn read<Elf, R>(
+        image: &R,
+        headers: &Headers,
+        limits: &ElfLimits,
+    ) -> Result<Self, ElfError>
+    where
+        Elf: FileHeader<Endian = Endianness>,
+        R: ReadAt + ?Sized,
+    {
+        let mut names = Vec::new();
+        let mut candidates = Vec::new();
+        let mut left_symbols = limits.symbols;
+        let mut left_name_bytes = limits.string_table_bytes;
+        // .dynsym too: `strip --keep-symbol` and mini debug tables leave a .symtab that lacks
+        // what .dynsym names. What both have becomes one again below.
+        for kind in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
+            let Some(table) = headers.sections.iter().find(|it| it.kind == kind) else {
+                continue;
+            };
+            let count = table.len / size_of::<Elf::Sym>() as u64;
+            left_symbols = left_symbols.checked_sub(count).ok_or(ElfError::OverLimit {
+                what: "symbols",
+                found: count,
+                limit: limits.symbols,
+            })?;
+            let strings = string_table(headers, table)?;
+            left_name_bytes =
+                left_name_bytes
+                    .checked_sub(strings.len)
+                    .ok_or(ElfError::OverLimit {
+                        what: "string table bytes",
+                        found: strings.len,
+                        limit: limits.string_table_bytes,
+                    })?;
+            let first_name = names.len();
+            let strings = bytes_at(image, "string table", strings.offset, strings.len)?;
+            if names.is_empty() {
+                names = strings;
+            } else {
+                names.extend_from_slice(&strings);
+            }
+            // A table that lacks its last NUL still ends here.
+            names.reserve_exact(1);
+            names.push(0);
+            let functions = Functions {
+                headers,
+                names: &names,
+                first_name,
+            };
+            let mut at = 0;
+            while at < count {
+                let chunk = CHUNK_SYMBOLS.min(count - at);
+                let entry = size_of::<Elf::Sym>() as u64;
+                // No overflow: both are below the table's length. The offset is foreign.
+                let offset = table.offset.saturating_add(at * entry);
+                let bytes = bytes_at(image, "symbol table", offset, chunk * entry)?;
+                let (symbols, _) =
+                    slice_from_bytes::<Elf::Sym>(&bytes, chunk as usize).unwrap_or((&[], &[]));
+                candidates.extend(
+                    symbols
+                        .iter()
+                        .filter_map(|symbol| functions.candidate(symbol)),
+                );
+                at += chunk;
+            }
+        }
+        Ok(Self::build(candidates, names))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.functions.len()
+    }
+
+    pub(super) fn lookup(&self, svma: u64) -> Option<Symbol<'_>> {
+        let after = self.spans.partition_point(|span| span.start <= svma);
+        let span = self.spans.get(after.checked_sub(1)?)?;
+        if svma - span.start >= u64::from(span.len) {
+            return None;
+        }
+        let function = self.functions.get(span.function as usize)?;
+        Some(Symbol {
+            name: name_at(&self.names, function.name),
+            start: function.start,
+            size_bytes: function.size.into(),
+        })
+    }
+
+    /// Sweeps upwards over the starts with a stack of the functions that are open: its top is the
+    /// one that started last. Each turn of the inner loop closes a function or reaches the next
+    /// start, so there are at most two spans a function and the sort is the most expensive part.
+    fn build(mut candidates: Vec<Candidate>, names: Vec<u8>) -> Self {
+        candidates.sort_unstable();
+        let mut sweep = Sweep::with_capacity(candidates.len());
+        let mut groups = candidates.chunk_by(|a, b| a.start == b.start).peekable();
+        while let Some(group) = groups.next() {
+            let next_start = groups
+                .peek()
+                .and_then(|next| next.first())
+                .map_or(u64::MAX, |it| it.start);
+            sweep.open(group, next_start, &names);
+        }
+        sweep.emit_until(u64::MAX);
+        sweep.functions.shrink_to_fit();
+        sweep.spans.shrink_to_fit();
+        Self {
+            functions: sweep.functions,
+            spans: sweep.spans,
+            names,
+        }
+    }
+}
+
+/// The state of [`SymbolTable::build`].
+struct Sweep {
+    functions: Vec<Function>,
+    spans: Vec<Span>,
+    /// Indices of functions that cover `position`, or did; innermost last.
+    open: Vec<u32>,
+    position: u64,
+    /// Best first: the functions of one start that are kept.
+    kept: Vec<Candidate>,
+}
+
+impl Sweep {
+    fn with_capacity(functions: usize) -> Self {
+        Self {
+            functions: Vec::with_capacity(functions),
+            spans: Vec::with_capacity(functions),
+            open: Vec::new(),
+            position: 0,
+            kept: Vec::new(),
+        }
+    }
+
+    /// Emits what is open up to `until`, and closes what ends there.
+    fn emit_until(&mut self, until: u64) {
+        while let Some(&index) = self.open.last() {
+            let end = self
+                .functions
+                .get(index as usize)
+                .map_or(0, |function| function.end());
+            if end <= self.position {
+                self.open.pop();
+                continue;
+            }
+            if self.position >= until {
+                break;
+            }
+            let stop = end.min(until);
+            self.spans.push(Span {
+                start: self.position,
+                // A span is part of a function, whose size has 32 bits.
+                len: (stop - self.position) as u32,
+                function: index,
+            });
+            self.position = stop;
+        }
+        self.position = until;
+    }
+
+    /// Opens the functions that start at one address; `group` is sorted and not empty.
+    fn open(&mut self, group: &[Candidate], next_start: u64, names: &[u8]) {
+        let Some(start) = group.first().map(|it| it.start) else {
+            return;
+        };
+        self.emit_until(start);
+        let sized_end = group
+            .iter()
+            .filter(|it| !it.rank.is_unsized)
+            .map(|it| it.end())
+            .max();
+        let outer_end = self
+            .open
+            .last()
+            .and_then(|&index| self.functions.get(index as usize))
+            .map(|outer| outer.end());
+        let unsized_end = next_start.min(sized_end.or(outer_end).unwrap_or(u64::MAX));
+
+        self.kept.clear();
+        let mut covered_to = start;
+        for aliases in group.chunk_by(|a, b| (a.rank, a.size) == (b.rank, b.size)) {
+            let best = aliases
+                .iter()
+                .min_by_key(|it| alias_order(names, it.name))
+                .copied();
+            let Some(mut best) = best else { continue };
+            if best.rank.is_unsized {
+                // Below `size`, which has 32 bits.
+                best.size = u64::from(best.size).min(unsized_end - start) as u32;
+            }
+            if best.end() > covered_to {
+                covered_to = best.end();
+                self.kept.push(best);
+            }
+        }
+        for candidate in self.kept.iter().rev() {
+            // The limit on symbols is far below 32 bits.
+            self.open.push(self.functions.len() as u32);
+            self.functions.push(Function {
+                start: candidate.start,
+                size: candidate.size,
+                name: candidate.name,
+            });
+        }
+    }
+}
+
+/// Turns a table's entries into candidates.
+struct Functions<'a> {
+    headers: &'a Headers,
+    names: &'a [u8],
+    /// Where in `names` this table's strings start.
+    first_name: usize,
+}
+
+impl Functions<'_> {
+    fn candidate<S: Sym<Endian = Endianness>>(&self, symbol: &S) -> Option<Candidate> {
+        let endian = self.headers.endian;
+        let is_label = match symbol.st_type() {
+            elf::STT_FUNC | elf::STT_GNU_IFUNC => false,
+            elf::STT_NOTYPE => true,
+            _ => return None,
+        };
+        let start: u64 = symbol.st_value(endian).into();
+        let place = symbol.st_shndx(endian);
+        let rest = match place {
+            elf::SHN_UNDEF => return None,
+            // SHN_XINDEX: the index is in a table of its own that we do not read; images with
+            // 65 280 sections are relocatable ones.
+            elf::SHN_ABS | elf::SHN_XINDEX => self.headers.executable_bytes_from(start)?,
+            elf::SymbolSection(index) => {
+                let section = self.headers.sections.get(usize::from(index))?;
+                if !section.executable {
+                    return None;
+                }
+                // A symbol at or behind its section's end (`_etext`) covers nothing.
+                section.len.checked_sub(start.checked_sub(section.addr)?)?
+            }
+        };
+        let binding = match symbol.st_bind() {
+            elf::STB_LOCAL => Binding::Local,
+            elf::STB_WEAK => Binding::Weak,
+            _ => Binding::Global,
+        };
+        let name = self
+            .first_name
+            .checked_add(symbol.st_name(endian) as usize)?;
+        let is_local_label = is_label && binding == Binding::Local;
+        match self.names.get(name..)? {
+            [] | [0, ..] => return None,
+            [b'.', b'L', ..] => return None,
+            // Mapping symbols of ARM, AArch64 and RISC-V: where code and data start.
+            [b'$', b'a' | b'd' | b't' | b'x', ..] if is_local_label => return None,
+            _ => {}
+        }
+        let stated: u64 = symbol.st_size(endian).into();
+        let covered = if stated == 0 { rest } else { stated.min(rest) };
+        if covered == 0 {
+            return None;
+        }
+        Some(Candidate {
+            start,
+            rank: Rank {
+                is_label,
+                binding,
+                is_unsized: stated == 0,
+            },
+            size: u32::try_from(covered).unwrap_or(u32::MAX),
+            name: u32::try_from(name).ok()?,
+        })
+    }
+}
+
+fn string_table(headers: &Headers, symbols: &Section) -> Result<Section, ElfError> {
+    headers
+        .sections
+        .get(symbols.link as usize)
+        .filter(|it| it.kind == elf::SHT_STRTAB)
+        .copied()
+        .ok_or(ElfError::Malformed {
+            what: "sh_link of a symbol table",
+            found: symbols.link.into(),
+        })
+}
+
+/// Shorter names first, then lexically, as far as names are compared.
+fn alias_order(names: &[u8], name: u32) -> (usize, &[u8]) {
+    let name = bounded(names, name, COMPARED_BYTES);
+    (name.len(), name)
+}
+
+fn name_at(names: &[u8], name: u32) -> Cow<'_, [u8]> {
+    let bytes = bounded(names, name, NAME_MAX_BYTES + 1);
+    if bytes.len() <= NAME_MAX_BYTES {
+        return Cow::Borrowed(bytes);
+    }
+    let mut cut = bounded(names, name, CUT_NAME_BYTES).to_vec();
+    cut.extend_from_slice("…".as_bytes());
+    Cow::Owned(cut)
+}
+
+/// The string at an offset up to its NUL, or `max` bytes of it.
+fn bounded(names: &[u8], name: u32, max: usize) -> &[u8] {
+    let rest = names.get(name as usize..).unwrap_or_default();
+    let window = rest.get(..max).unwrap_or(rest);
+    // The standard library's fast memchr.
+    CStr::from_bytes_until_nul(window).map_or(window, CStr::to_bytes)
+}

@@ -1,1 +1,0 @@
-//! perf-PID.map: what a JIT says of its code.

@@ -1,0 +1,244 @@
+//! perf-PID.map: what a JIT says of its code.
+//!
+//! A line is `START SIZE NAME`, both numbers hexadecimal. The files are append-only: where lines
+//! overlap, the later one is the newer code, so it answers for each byte that it covers (perf 6.1
+//! lets the oldest win, which names code by what was there before). The file was written by the
+//! profiled process, so nothing in it is trusted: it is read as a stream, up to limits.
+
+mod intervals;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::CStr;
+use std::io::{self, BufRead, BufReader, Read};
+
+use thiserror::Error;
+
+use intervals::{Interval, newest_first_cover};
+
+/// A name is kept up to this length, then `…`.
+const NAME_MAX_BYTES: usize = 4 << 10;
+/// Longer lines are read up to here; what follows can only belong to an overlong name.
+const LINE_MAX_BYTES: u64 = 64 << 10;
+
+/// What a map may cost at most. What was read before is kept, see [`JitMap::cut_at`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JitMapLimits {
+    /// Bytes of the file.
+    pub(crate) bytes: u64,
+    /// Lines, bad ones included.
+    pub(crate) lines: u64,
+}
+
+impl Default for JitMapLimits {
+    fn default() -> Self {
+        Self {
+            bytes: 256 << 20,
+            lines: 5_000_000,
+        }
+    }
+}
+
+/// Why a map could not be read. A bad line is none: it is counted.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(crate) enum JitMapError {
+    /// The system refused to read on.
+    #[error("cannot read the map after {read_bytes} bytes")]
+    Read {
+        /// How far it went.
+        read_bytes: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The limit at which reading stopped, with its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CutAt {
+    /// [`JitMapLimits::bytes`].
+    Bytes(u64),
+    /// [`JitMapLimits::lines`].
+    Lines(u64),
+}
+
+/// A process' generated code, by address in that process.
+#[derive(Debug)]
+pub(crate) struct JitMap {
+    /// Sorted, disjoint.
+    intervals: Vec<Interval>,
+    /// NUL-terminated names, in the order of the lines.
+    names: Vec<u8>,
+    lines: u64,
+    bad_lines: u64,
+    torn_last_line: bool,
+    cut_at: Option<CutAt>,
+}
+
+impl JitMap {
+    /// Reads lines up to the end or a limit. A last line without its newline is being written
+    /// right now: its name or even its size may lack digits, so it is skipped.
+    pub(crate) fn read(map: impl Read, limits: &JitMapLimits) -> Result<Self, JitMapError> {
+        let mut reader = BufReader::with_capacity(64 << 10, map);
+        let mut intervals = Vec::new();
+        let mut table = Self {
+            intervals: Vec::new(),
+            names: Vec::new(),
+            lines: 0,
+            bad_lines: 0,
+            torn_last_line: false,
+            cut_at: None,
+        };
+        let mut read_bytes = 0;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let failed = |source| JitMapError::Read { read_bytes, source };
+            let mut len = reader
+                .by_ref()
+                .take(LINE_MAX_BYTES)
+                .read_until(b'\n', &mut line)
+                .map_err(failed)? as u64;
+            if len == 0 {
+                break;
+            }
+            if table.lines >= limits.lines {
+                table.cut_at = Some(CutAt::Lines(limits.lines));
+                break;
+            }
+            let mut complete = line.pop_if(|last| *last == b'\n').is_some();
+            if !complete && len == LINE_MAX_BYTES {
+                // Up to the limit and no further: a line may be endless.
+                let budget = limits.bytes.saturating_sub(read_bytes + len);
+                let (skipped, found) = skip_line(&mut reader, budget).map_err(failed)?;
+                len += skipped;
+                complete = found;
+            }
+            read_bytes += len;
+            if read_bytes > limits.bytes || (!complete && read_bytes == limits.bytes) {
+                table.cut_at = Some(CutAt::Bytes(limits.bytes));
+                break;
+            }
+            if !complete {
+                table.torn_last_line = true;
+                break;
+            }
+            table.lines += 1;
+            match table.interval(&line) {
+                Some(interval) => intervals.push(interval),
+                None => table.bad_lines += 1,
+            }
+        }
+        table.intervals = newest_first_cover(intervals);
+        table.names.shrink_to_fit();
+        Ok(table)
+    }
+
+    /// The name of the newest code at an address of the process: up to 4 KiB, any bytes but NUL
+    /// and newline.
+    pub(crate) fn lookup(&self, address: u64) -> Option<&[u8]> {
+        let after = self
+            .intervals
+            .partition_point(|interval| interval.start <= address);
+        let interval = self.intervals.get(after.checked_sub(1)?)?;
+        if address - interval.start >= u64::from(interval.len) {
+            return None;
+        }
+        let names = self.names.get(interval.name as usize..)?;
+        CStr::from_bytes_until_nul(names).ok().map(CStr::to_bytes)
+    }
+
+    /// Complete lines read, bad ones included.
+    pub(crate) fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Lines that say nothing: no numbers, size zero or 4 GiB and more, past the end of the
+    /// address space, no name.
+    pub(crate) fn bad_lines(&self) -> u64 {
+        self.bad_lines
+    }
+
+    /// Whether a last line without newline was skipped.
+    pub(crate) fn torn_last_line(&self) -> bool {
+        self.torn_last_line
+    }
+
+    /// The limit that the file is over: what follows was not read.
+    pub(crate) fn cut_at(&self) -> Option<CutAt> {
+        self.cut_at
+    }
+
+    /// Parses a line and stores its name.
+    fn interval(&mut self, line: &[u8]) -> Option<Interval> {
+        let (start, rest) = hex_word(line)?;
+        let (len, rest) = hex_word(rest)?;
+        let len = u32::try_from(len).ok().filter(|len| *len > 0)?;
+        start.checked_add(u64::from(len))?;
+        let text = rest.trim_ascii_start();
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        if text.is_empty() {
+            return None;
+        }
+        let name = u32::try_from(self.names.len()).ok()?;
+        // The arena's names end with NUL; nobody's function has one inside.
+        let kept = text.get(..NAME_MAX_BYTES).unwrap_or(text);
+        let before_nul = kept.split(|byte| *byte == 0).next().unwrap_or_default();
+        if before_nul.is_empty() {
+            return None;
+        }
+        self.names.extend_from_slice(before_nul);
+        if text.len() > NAME_MAX_BYTES {
+            self.names.extend_from_slice("…".as_bytes());
+        }
+        self.names.push(0);
+        Some(Interval { start, len, name })
+    }
+}
+
+/// A hexadecimal number, with or without `0x`, either case, any zeros in front; and what follows
+/// it: the line's end, or a blank and the rest.
+fn hex_word(text: &[u8]) -> Option<(u64, &[u8])> {
+    let text = text.trim_ascii_start();
+    let digits = match text {
+        [b'0', b'x' | b'X', digits @ ..] => digits,
+        digits => digits,
+    };
+    let mut value = 0u64;
+    let mut len = 0;
+    for byte in digits {
+        let Some(digit) = char::from(*byte).to_digit(16) else {
+            break;
+        };
+        if value >> 60 != 0 {
+            return None;
+        }
+        value = value << 4 | u64::from(digit);
+        len += 1;
+    }
+    let rest = digits.get(len..)?;
+    match rest {
+        [] | [b' ' | b'\t', ..] if len > 0 => Some((value, rest)),
+        _ => None,
+    }
+}
+
+/// Skips past the next newline, but no more than about `budget` bytes; says how many, and whether
+/// the newline was found.
+fn skip_line(reader: &mut impl BufRead, budget: u64) -> io::Result<(u64, bool)> {
+    let mut skipped = 0;
+    while skipped <= budget {
+        let bytes = reader.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok((skipped, false));
+        }
+        let newline = bytes.iter().position(|byte| *byte == b'\n');
+        let len = newline.map_or(bytes.len(), |at| at + 1);
+        reader.consume(len);
+        skipped += len as u64;
+        if newline.is_some() {
+            return Ok((skipped, true));
+        }
+    }
+    Ok((skipped, false))
+}

@@ -1,1 +1,0 @@
-//! Kernel symbols: /proc/kallsyms, modules, BPF.

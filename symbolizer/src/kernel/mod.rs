@@ -1,0 +1,113 @@
+//! Kernel symbols: /proc/kallsyms, modules, BPF.
+//!
+//! kallsyms has addresses and no sizes. A symbol covers up to the next one in text, but not over
+//! every gap: see [`FUNCTION_MAX_BYTES`] and [`REGION_TAIL_BYTES`].
+
+mod kallsyms;
+mod ksymbols;
+#[cfg(test)]
+mod tests;
+
+use thiserror::Error;
+
+use kallsyms::Kallsyms;
+use ksymbols::Ksymbols;
+
+/// A symbol covers at most this, where the next one of its module is further away. The largest
+/// function of a 6.18 x86_64 kernel has 20 KiB; the gaps between its text sections, which hold no
+/// code, have 1 MiB.
+const FUNCTION_MAX_BYTES: u64 = 64 << 10;
+/// The last symbol of a module or of the kernel's text covers at most this: nothing says where it
+/// ends.
+const REGION_TAIL_BYTES: u64 = 16 << 10;
+
+/// Why there are no kernel symbols.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub(crate) enum KernelSymbolsError {
+    /// Every address is zero (kptr_restrict).
+    #[error("kallsyms shows no addresses: all of its {symbols} symbols are at zero")]
+    Restricted {
+        /// How many lines there were.
+        symbols: u64,
+    },
+    /// No line is one of kallsyms.
+    #[error("no kernel symbol in {len_bytes} bytes of kallsyms")]
+    Empty {
+        /// How long the text is.
+        len_bytes: usize,
+    },
+}
+
+impl KernelSymbolsError {
+    /// What the user can do.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Restricted { .. } => Some(
+                "run with CAP_SYSLOG and `sysctl kernel.kptr_restrict=1`; at 2 nobody sees them",
+            ),
+            Self::Empty { .. } => None,
+        }
+    }
+}
+
+/// A function of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KernelSymbol<'table> {
+    /// As kallsyms has it; Rust's are mangled.
+    pub(crate) name: &'table [u8],
+    /// The module it belongs to, without brackets; `bpf` for BPF programs and trampolines; `None`
+    /// for the kernel itself.
+    pub(crate) module: Option<&'table [u8]>,
+    /// Its first address.
+    pub(crate) start: u64,
+}
+
+/// All functions of the running kernel, or of the one that a recording was made on.
+#[derive(Debug)]
+pub(crate) struct KernelSymbols {
+    kallsyms: Kallsyms,
+    /// What was registered while we looked: goes before kallsyms, which was read once.
+    ksymbols: Ksymbols,
+}
+
+impl KernelSymbols {
+    /// Parses the text of `/proc/kallsyms`. Lines that are none are skipped and counted.
+    ///
+    /// Of several names at one address the first by this order answers: functions before markers
+    /// of a section's bounds (`_stext`) and compilers' prefixes (`__pfx_`, `__cfi_`), global
+    /// before weak before local, the shorter, the lexically first.
+    pub(crate) fn parse(kallsyms: &[u8]) -> Result<Self, KernelSymbolsError> {
+        Ok(Self {
+            kallsyms: Kallsyms::parse(kallsyms)?,
+            ksymbols: Ksymbols::default(),
+        })
+    }
+
+    /// The function that covers a kernel address.
+    pub(crate) fn lookup(&self, address: u64) -> Option<KernelSymbol<'_>> {
+        self.ksymbols
+            .lookup(address)
+            .or_else(|| self.kallsyms.lookup(address))
+    }
+
+    /// A `PERF_RECORD_KSYMBOL`: a BPF program, trampoline or other generated code now has these
+    /// `len_bytes` from `start`. The latest registration of a byte names it.
+    pub(crate) fn register(&mut self, start: u64, len_bytes: u32, name: &[u8]) {
+        self.ksymbols.insert(start, len_bytes, name);
+    }
+
+    /// A `PERF_RECORD_KSYMBOL` with the unregister flag. The code keeps its name, because samples
+    /// are named after the recording; code that was not known before gets one now, for the samples
+    /// from before.
+    pub(crate) fn unregister(&mut self, start: u64, len_bytes: u32, name: &[u8]) {
+        if self.lookup(start).is_none() {
+            self.ksymbols.insert(start, len_bytes, name);
+        }
+    }
+
+    /// Lines of kallsyms that are not `ADDRESS TYPE NAME [MODULE]`.
+    pub(crate) fn bad_lines(&self) -> u64 {
+        self.kallsyms.bad_lines
+    }
+}
