@@ -5,12 +5,13 @@ mod support;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use support::container::{Builder, is_running};
 use support::docker::Docker;
 use support::folded::Folded;
-use support::gates::Paranoid;
+use support::gates::{self, CAP_PERFMON, CAP_SYS_ADMIN, Gate, Paranoid, effective_capabilities};
 use support::svg::Svg;
 use support::workloads::{HUGE_SYMBOL_BYTES, Workload, patch_symbol};
 use support::{Need, cgroups, needs, random_hex};
@@ -235,6 +236,40 @@ fn a_sysctl_is_put_back() {
     assert_eq!(read(), "3\n");
     drop(guard);
     assert_eq!(read(), before);
+}
+
+#[test]
+fn a_gate_is_closed_for_the_child_and_for_nobody_else() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let status_behind = |gate| {
+        let mut command = Command::new("/bin/cat");
+        command.arg("/proc/self/status");
+        gates::close(gate, &mut command);
+        let done = command.output().expect("cat runs");
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).expect("text")
+    };
+    let own = fs::read_to_string("/proc/self/status").expect("readable");
+
+    let nobody = status_behind(Gate::Nobody);
+    assert!(
+        nobody.contains("Uid:\t65534\t65534\t65534\t65534\n"),
+        "{nobody}"
+    );
+    assert!(nobody.contains("Groups:\t \n"), "{nobody}");
+    assert_eq!(effective_capabilities(&nobody), 0);
+
+    let capabilities = effective_capabilities(&own);
+    let both = (1 << CAP_PERFMON) | (1 << CAP_SYS_ADMIN);
+    assert_eq!(capabilities & both, both);
+    let reduced = status_behind(Gate::WithoutCapabilities(&[CAP_PERFMON, CAP_SYS_ADMIN]));
+    assert_eq!(effective_capabilities(&reduced), capabilities & !both);
+
+    assert!(status_behind(Gate::Seccomp).contains("Seccomp:\t2\n"));
+    let after = fs::read_to_string("/proc/self/status").expect("readable");
+    assert_eq!(effective_capabilities(&after), capabilities);
 }
 
 #[test]

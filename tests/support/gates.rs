@@ -14,6 +14,18 @@ pub(crate) const CAP_SYS_ADMIN: u8 = 21;
 /// `CAP_PERFMON` in linux/capability.h, since Linux 5.8.
 pub(crate) const CAP_PERFMON: u8 = 38;
 
+/// Whether it is in this process's effective set.
+pub(crate) fn has_capability(capability: u8) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    effective_capabilities(&status) & (1 << capability) != 0
+}
+
+/// `CapEff` of a `/proc/PID/status`.
+pub(crate) fn effective_capabilities(status: &str) -> u64 {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    u64::from_str_radix(effective.unwrap_or("0").trim(), 16).unwrap_or(0)
+}
+
 /// What a child process is denied.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Gate {

@@ -52,6 +52,9 @@ impl Need {
         if !nix::unistd::geteuid().is_root() {
             return Some("not root".to_owned());
         }
+        if !gates::has_capability(gates::CAP_SYS_ADMIN) {
+            return Some("root without CAP_SYS_ADMIN, as in a container".to_owned());
+        }
         let absent = programs.iter().find(|program| which(program).is_none())?;
         Some(format!("no `{absent}` in PATH"))
     }
