@@ -1,0 +1,245 @@
+//! The command line as a contract: exit statuses, signals, where output goes, and that no half-written file is left.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use support::ctrflame::{Ctrflame, Running};
+use support::folded::Folded;
+use support::svg::Svg;
+use support::workloads::Workload;
+use support::{Host, Need, needs};
+
+#[test]
+fn wrong_usage_exits_with_2_and_writes_nothing() {
+    for args in [
+        &["record", "--no-such-flag"][..],
+        &["no-such-command"],
+        &["record", "-F", "not-a-number", "-a"],
+        &["record", "-e", "no-such-event", "-a"],
+        &["record", "--duration", "soon", "-a"],
+    ] {
+        let run = Ctrflame::new(args).run().expect_code(2);
+        assert_eq!(run.stdout, "", "{args:?}");
+        assert_eq!(run.files(), Vec::<String>::new(), "{args:?}");
+        assert!(!run.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn the_help_names_every_option_and_exits_with_0() {
+    let run = Ctrflame::new(["record", "--help"]).run().expect_code(0);
+    for option in [
+        "-a",
+        "-G",
+        "-p",
+        "-F",
+        "-e",
+        "--no-kernel",
+        "-m",
+        "--duration",
+        "-o",
+    ] {
+        assert!(run.stdout.contains(option), "no {option} in {}", run.stdout);
+    }
+}
+
+#[test]
+fn the_exit_status_of_the_command_is_passed_on() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let busy = Workload::Busy.build();
+    for status in ["0", "7"] {
+        let run = record_all(&["--"], &busy, &["1", "1", "status", status])
+            .wait()
+            .expect_code(status.parse().expect("a number"));
+        assert_eq!(run.files(), ["out.folded", "out.svg"]);
+    }
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_ctrflames_own_failure() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let run = Ctrflame::record(["--", "/no/such/program"])
+        .run()
+        .expect_code(125);
+    assert!(
+        run.stderr.starts_with("ctrflame: error: "),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("/no/such/program"), "{}", run.stderr);
+    assert_eq!(run.files(), Vec::<String>::new());
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named_before_anything_is_sampled() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let started = Instant::now();
+    let run = Ctrflame::new([
+        "record",
+        "-a",
+        "--duration",
+        "20s",
+        "-o",
+        "/no/such/dir/out.svg",
+    ])
+    .run()
+    .expect_code(125);
+    assert!(run.stderr.contains("/no/such/dir"), "{}", run.stderr);
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[test]
+fn the_picture_is_ctrflame_svg_unless_told_otherwise() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let run = Ctrflame::new(["record", "-a", "--duration", "1s"])
+        .run()
+        .expect_code(0);
+    assert_eq!(run.files(), ["ctrflame.svg"]);
+    assert_eq!(run.stdout, "");
+    assert!(run.stderr.contains("ctrflame.svg"), "{}", run.stderr);
+    assert!(!Svg::parse(run.read("ctrflame.svg")).titles.is_empty());
+}
+
+#[test]
+fn a_dash_sends_the_picture_to_standard_output() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let run = Ctrflame::new(["record", "-a", "--duration", "1s", "-o", "-"])
+        .run()
+        .expect_code(0);
+    assert_eq!(run.files(), Vec::<String>::new());
+    assert!(!Svg::parse(run.stdout).titles.is_empty());
+}
+
+#[test]
+fn existing_output_is_replaced_as_a_whole() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("the temporary directory is writable");
+    let (svg, folded) = (dir.path().join("p.svg"), dir.path().join("p.folded"));
+    for path in [&svg, &folded] {
+        fs::write(path, "x".repeat(10_000_000)).expect("ours");
+    }
+    let record = ["record", "-a", "-F", "999", "--duration", "1s"];
+    Ctrflame::new(record)
+        .args([
+            "-o".as_ref(),
+            svg.as_os_str(),
+            "-o".as_ref(),
+            folded.as_os_str(),
+        ])
+        .run()
+        .expect_code(0);
+    let text = fs::read_to_string(&folded).expect("written");
+    assert!(Folded::parse(&text).total() > 0);
+    Svg::parse(fs::read_to_string(&svg).expect("written"));
+    assert_eq!(
+        fs::read_dir(dir.path()).expect("ours").count(),
+        2,
+        "nothing beside them"
+    );
+}
+
+/// Records the whole host until it is told to stop, with a busy process to sample.
+fn record_all(options: &[&str], busy: &Path, args: &[&str]) -> Running {
+    Ctrflame::record(["-F", "999"])
+        .args(options)
+        .args([busy])
+        .args(args)
+        .start()
+}
+
+fn interrupt(_host: &Host, signal: Signal) {
+    let mut recording = Ctrflame::record(["-a", "-F", "99"]).start();
+    recording.wait_until_sampling();
+    let mut load = std::process::Command::new(Workload::Short.build())
+        .arg("1")
+        .spawn()
+        .expect("it was just built");
+    load.wait().expect("our child");
+    recording.signal(signal);
+    let run = recording.wait().expect_code(0);
+    assert_eq!(run.files(), ["out.folded", "out.svg"], "{signal}");
+    let folded = run.folded();
+    assert!(folded.total() > 0, "{signal}: {}", run.stderr);
+    assert_eq!(
+        folded.total(),
+        run.closing_samples(),
+        "{signal}: {}",
+        run.stderr
+    );
+    assert!(folded.mentions("short_inner"), "{signal}\n{folded}");
+    assert!(!run.svg().titles.is_empty());
+}
+
+#[test]
+fn an_interrupt_ends_the_sampling_and_the_picture_is_drawn() {
+    let Some(host) = needs(Need::Root) else {
+        return;
+    };
+    interrupt(&host, Signal::SIGINT);
+}
+
+#[test]
+fn a_termination_ends_the_sampling_and_the_picture_is_drawn() {
+    let Some(host) = needs(Need::Root) else {
+        return;
+    };
+    interrupt(&host, Signal::SIGTERM);
+}
+
+#[test]
+fn a_second_interrupt_stops_at_once_and_leaves_no_partial_file() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    // The command holds on to life, so that the first interrupt cannot already have ended everything.
+    let script = "trap '' INT TERM; while :; do sleep 0.1; done";
+    let mut recording = Ctrflame::record(["-F", "99", "--", "/bin/sh", "-c", script]).start();
+    recording.wait_until_sampling();
+    let command = child_of(recording.pid());
+    recording.signal(Signal::SIGINT);
+    recording.signal(Signal::SIGINT);
+    let second = Instant::now();
+    let run = recording.wait();
+    let took = second.elapsed();
+    // It is ours to end now, whatever ctrflame did with it.
+    if let Some(pid) = command {
+        let pid = nix::unistd::Pid::from_raw(pid);
+        let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+    }
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    // Either it was all written when the second one came, or nothing was.
+    let files = run.files();
+    assert!(
+        files.is_empty() || files == ["out.folded", "out.svg"],
+        "left behind: {files:?}"
+    );
+    if !files.is_empty() {
+        run.folded();
+        run.svg();
+    }
+}
+
+fn child_of(pid: u32) -> Option<i32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}

@@ -1,0 +1,109 @@
+//! The programs of `samples/workloads`, built with gcc on first use and kept in `target/tmp/workloads`.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Frame pointers in every function, no tail call, nothing inlined: what is on the stack is what the source says.
+const FLAGS: [&str; 7] = [
+    "-O1",
+    "-g0",
+    "-fno-omit-frame-pointer",
+    "-fno-optimize-sibling-calls",
+    "-fno-inline",
+    "-static",
+    "-pthread",
+];
+
+/// Length of the name of `huge_symbol`'s only hot function.
+pub(crate) const HUGE_SYMBOL_BYTES: usize = 1_000_000;
+
+/// One program of `samples/workloads`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Workload {
+    /// `main → alpha_outer → alpha_inner`; argument: seconds.
+    HotA,
+    /// `main → beta_outer → beta_inner` at overlapping addresses; argument: seconds.
+    HotB,
+    /// `short_outer → short_inner`, prints `cpu_seconds`; argument: seconds.
+    Short,
+    /// Threads in `busy_loop`, prints `cpu_seconds`; arguments: threads, seconds, `wait`, `status N`.
+    Busy,
+    /// Code in anonymous memory with a perf map; arguments: seconds, `no-map`.
+    JitLike,
+    /// A chosen thread name; arguments: seconds, name.
+    Comm,
+    /// Two functions whose names are to be patched; argument: seconds.
+    OddSymbols,
+    /// A function name of [`HUGE_SYMBOL_BYTES`]; argument: seconds.
+    HugeSymbol,
+}
+
+impl Workload {
+    /// The static executable, built if it is not there yet for this source and these flags.
+    pub(crate) fn build(self) -> PathBuf {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("samples/workloads")
+            .join(self.source());
+        let text = fs::read(&source).unwrap_or_else(|error| panic!("{source:?}: {error}"));
+        let mut key = DefaultHasher::new();
+        (&text, FLAGS, HUGE_SYMBOL_BYTES).hash(&mut key);
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workloads");
+        fs::create_dir_all(&dir).expect("target/ is writable");
+        let name = source.file_stem().expect("a .c file").to_string_lossy();
+        let built = dir.join(format!("{name}-{:016x}", key.finish()));
+        if built.exists() {
+            return built;
+        }
+        // Two test binaries may build at once: each into a directory of its own, then a rename.
+        let own = tempfile::tempdir_in(&dir).expect("target/ is writable");
+        let output = own.path().join("program");
+        let mut gcc = Command::new("gcc");
+        gcc.args(FLAGS).arg("-o").arg(&output);
+        if let Workload::HugeSymbol = self {
+            let header = own.path().join("huge.h");
+            let label = "h".repeat(HUGE_SYMBOL_BYTES);
+            fs::write(&header, format!("#define HUGE_LABEL \"{label}\"\n")).expect("own directory");
+            gcc.arg("-include").arg(header);
+        }
+        let done = gcc.arg(&source).output().expect("gcc runs");
+        assert!(
+            done.status.success(),
+            "gcc {source:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        fs::rename(&output, &built).expect("same file system");
+        built
+    }
+
+    fn source(self) -> &'static str {
+        match self {
+            Workload::HotA => "hot_a.c",
+            Workload::HotB => "hot_b.c",
+            Workload::Short => "short.c",
+            Workload::Busy => "busy.c",
+            Workload::JitLike => "jitlike.c",
+            Workload::Comm => "hostile/comm.c",
+            Workload::OddSymbols => "hostile/odd_symbols.c",
+            Workload::HugeSymbol => "hostile/huge_symbol.c",
+        }
+    }
+}
+
+/// Writes a copy of `program` to `to` with every occurrence of `slot` overwritten by `name`, zero-terminated: gives a
+/// symbol a name that no assembler accepts.
+pub(crate) fn patch_symbol(program: &mut [u8], slot: &[u8], name: &[u8]) {
+    assert!(name.len() < slot.len(), "a name must leave room for its 0");
+    let mut patched = 0;
+    let mut at = 0;
+    while let Some(found) = program[at..].windows(slot.len()).position(|w| w == slot) {
+        let place = &mut program[at + found..at + found + slot.len()];
+        place.fill(0);
+        place[..name.len()].copy_from_slice(name);
+        patched += 1;
+        at += found + slot.len();
+    }
+    assert_eq!(patched, 1, "the string table holds the slot once");
+}
