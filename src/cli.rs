@@ -32,7 +32,13 @@ pub(crate) struct RecordArgs {
     pub(crate) all: bool,
 
     /// Sample this container: id prefix, name, namespace/pod, pod, or cgroup path
-    #[arg(short = 'G', long = "container", value_name = "WHAT", value_delimiter = ',', conflicts_with = "pids")]
+    #[arg(
+        short = 'G',
+        long = "container",
+        value_name = "WHAT",
+        value_delimiter = ',',
+        conflicts_with = "pids"
+    )]
     pub(crate) containers: Vec<String>,
 
     /// Sample this process, its threads and its children
@@ -95,12 +101,15 @@ fn parse_ring_size(text: &str) -> Result<RingSize, String> {
         Some((at, 'g' | 'G')) => (text.get(..at), Some(1 << 30)),
         _ => (Some(text), None),
     };
-    let number = digits.and_then(|digits| digits.parse::<usize>().ok()).filter(|number| *number > 0);
+    let number = digits
+        .and_then(|digits| digits.parse::<usize>().ok())
+        .filter(|number| *number > 0);
     let size = match (number, unit_bytes) {
         (Some(number), None) if number <= RING_MAX_BYTES / 4096 => Some(RingSize::Pages(number)),
-        (Some(number), Some(unit)) => {
-            number.checked_mul(unit).filter(|bytes| *bytes <= RING_MAX_BYTES).map(RingSize::Bytes)
-        }
+        (Some(number), Some(unit)) => number
+            .checked_mul(unit)
+            .filter(|bytes| *bytes <= RING_MAX_BYTES)
+            .map(RingSize::Bytes),
         _ => None,
     };
     size.ok_or_else(|| "expected pages (128) or a size up to 1G (512K)".to_owned())
@@ -112,7 +121,13 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
         Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string()),
     };
-    parsed.and_then(|duration| if duration.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(duration) })
+    parsed.and_then(|duration| {
+        if duration.is_zero() {
+            Err("must be longer than 0".to_owned())
+        } else {
+            Ok(duration)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -147,11 +162,20 @@ mod tests {
 
     #[test]
     fn containers_come_as_a_list_or_repeated_and_the_command_keeps_its_own_flags() {
-        let cli = Cli::try_parse_from(["ctrflame", "record", "-G", "a,b", "-G", "c", "--", "sleep", "-x"]);
-        let Ok(Cli { command: Command::Record(args) }) = cli else { panic!("not accepted") };
+        let cli = Cli::try_parse_from([
+            "ctrflame", "record", "-G", "a,b", "-G", "c", "--", "sleep", "-x",
+        ]);
+        let Ok(Cli {
+            command: Command::Record(args),
+        }) = cli
+        else {
+            panic!("not accepted")
+        };
         assert_eq!(args.containers, ["a", "b", "c"]);
         assert_eq!(args.argv, ["sleep", "-x"]);
         assert!(Cli::try_parse_from(["ctrflame", "record", "-p", "1", "-G", "a"]).is_err());
-        assert!(Cli::try_parse_from(["ctrflame", "record", "--duration", "1s", "--", "true"]).is_err());
+        assert!(
+            Cli::try_parse_from(["ctrflame", "record", "--duration", "1s", "--", "true"]).is_err()
+        );
     }
 }

@@ -26,19 +26,24 @@ pub(crate) struct Ask {
 impl NameThread {
     pub(crate) fn start(names: Names) -> std::io::Result<Self> {
         let (ask, asked) = channel::<String>();
-        let thread = std::thread::Builder::new().name("names".into()).spawn(move || {
-            let mut identified = Identified::new();
-            for path in asked {
-                let container = Container::identify(&path, &names);
-                identified.insert(path, container);
-            }
-            (names, identified)
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("names".into())
+            .spawn(move || {
+                let mut identified = Identified::new();
+                for path in asked {
+                    let container = Container::identify(&path, &names);
+                    identified.insert(path, container);
+                }
+                (names, identified)
+            })?;
         Ok(Self { ask, thread })
     }
 
     pub(crate) fn asker(&self) -> Ask {
-        Ask { ask: self.ask.clone(), asked: HashSet::new() }
+        Ask {
+            ask: self.ask.clone(),
+            asked: HashSet::new(),
+        }
     }
 
     /// Ends the thread, once every [`Ask`] is dropped, and gives what it found.
@@ -49,7 +54,12 @@ impl NameThread {
             Ok((names, identified)) => (Some(names), identified),
             Err(_) => (None, Identified::new()),
         };
-        Tagger { names, identified, tags: Tags::default(), by_place: HashMap::new() }
+        Tagger {
+            names,
+            identified,
+            tags: Tags::default(),
+            by_place: HashMap::new(),
+        }
     }
 }
 
@@ -73,7 +83,12 @@ fn paths_of(place: &Place<'_>) -> Vec<String> {
         let best = cgroups.container_path().or(cgroups.perf_path());
         best.map(str::to_owned)
     });
-    place.cgroup_path.map(str::to_owned).into_iter().chain(of_process).collect()
+    place
+        .cgroup_path
+        .map(str::to_owned)
+        .into_iter()
+        .chain(of_process)
+        .collect()
 }
 
 /// Gives each place its tag.
@@ -111,7 +126,10 @@ impl Tagger {
         if let Some(known) = self.identified.get(path) {
             return known.clone();
         }
-        let found = self.names.as_ref().and_then(|names| Container::identify(path, names));
+        let found = self
+            .names
+            .as_ref()
+            .and_then(|names| Container::identify(path, names));
         self.identified.insert(path.to_owned(), found.clone());
         found
     }

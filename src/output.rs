@@ -45,9 +45,14 @@ pub(crate) enum OutputError {
 impl OutputError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownFormat { .. } => Some("end the name in .svg or .folded, or use - for an SVG on standard output".into()),
+            Self::UnknownFormat { .. } => Some(
+                "end the name in .svg or .folded, or use - for an SVG on standard output".into(),
+            ),
             Self::Write { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some(format!("choose another place with -o; {} is not writable", parent(path).display()))
+                Some(format!(
+                    "choose another place with -o; {} is not writable",
+                    parent(path).display()
+                ))
             }
             Self::Write { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("create the directory first, or choose another place with -o".into())
@@ -58,36 +63,59 @@ impl OutputError {
 }
 
 fn parent(path: &Path) -> &Path {
-    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 impl Output {
     /// What a `-o` means.
     pub(crate) fn parse(path: &Path) -> Result<Self, OutputError> {
         if path == Path::new("-") {
-            return Ok(Self { format: Format::Svg, destination: Destination::Stdout });
+            return Ok(Self {
+                format: Format::Svg,
+                destination: Destination::Stdout,
+            });
         }
-        let is_stream = std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+        let is_stream =
+            std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
         let format = match path.extension().and_then(|extension| extension.to_str()) {
             Some("svg") => Format::Svg,
             Some("folded" | "collapsed") => Format::Folded,
             _ if is_stream => Format::Svg,
-            _ => return Err(OutputError::UnknownFormat { path: path.to_owned() }),
+            _ => {
+                return Err(OutputError::UnknownFormat {
+                    path: path.to_owned(),
+                });
+            }
         };
-        let destination =
-            if is_stream { Destination::Stream(path.to_owned()) } else { Destination::File(path.to_owned()) };
-        Ok(Self { format, destination })
+        let destination = if is_stream {
+            Destination::Stream(path.to_owned())
+        } else {
+            Destination::File(path.to_owned())
+        };
+        Ok(Self {
+            format,
+            destination,
+        })
     }
 
     /// Fails now rather than after the recording, if nothing can be written there.
     pub(crate) fn check(&self) -> Result<(), OutputError> {
-        let Destination::File(path) = &self.destination else { return Ok(()) };
-        let failed = |source| OutputError::Write { path: path.clone(), source };
+        let Destination::File(path) = &self.destination else {
+            return Ok(());
+        };
+        let failed = |source| OutputError::Write {
+            path: path.clone(),
+            source,
+        };
         if path.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
         // An unnamed file: nothing is left behind, whatever happens.
-        tempfile::tempfile_in(parent(path)).map(|_| ()).map_err(failed)
+        tempfile::tempfile_in(parent(path))
+            .map(|_| ())
+            .map_err(failed)
     }
 
     /// Writes all of `content`; a file then appears at once, in place of an older one.
@@ -104,9 +132,15 @@ impl Output {
                 .write(true)
                 .open(path)
                 .and_then(|mut stream| stream.write_all(content))
-                .map_err(|source| OutputError::Write { path: path.clone(), source }),
+                .map_err(|source| OutputError::Write {
+                    path: path.clone(),
+                    source,
+                }),
             Destination::File(path) => {
-                write_whole(path, content).map_err(|source| OutputError::Write { path: path.clone(), source })
+                write_whole(path, content).map_err(|source| OutputError::Write {
+                    path: path.clone(),
+                    source,
+                })
             }
         }
     }
@@ -124,7 +158,9 @@ impl Output {
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
-    UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    UNFINISHED
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Removes what is half written, and keeps anything more from being written: for a program that
@@ -163,7 +199,11 @@ mod tests {
 
     #[test]
     fn the_extension_chooses_the_format() {
-        let format = |path: &str| Output::parse(Path::new(path)).map(|output| output.format).ok();
+        let format = |path: &str| {
+            Output::parse(Path::new(path))
+                .map(|output| output.format)
+                .ok()
+        };
         assert_eq!(format("a.svg"), Some(Format::Svg));
         assert_eq!(format("dir/a.folded"), Some(Format::Folded));
         assert_eq!(format("-"), Some(Format::Svg));
@@ -181,7 +221,11 @@ mod tests {
         output.write(b"first").expect("written");
         output.write(b"second").expect("written over");
         assert_eq!(std::fs::read(&path).expect("there"), b"second");
-        assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 1, "something was left beside it");
+        assert_eq!(
+            std::fs::read_dir(dir.path()).expect("readable").count(),
+            1,
+            "something was left beside it"
+        );
         let missing = Output::parse(&dir.path().join("no/out.svg")).expect("an svg");
         assert!(matches!(missing.check(), Err(OutputError::Write { .. })));
         let directory = dir.path().join("d.svg");

@@ -29,7 +29,10 @@ pub(crate) fn record(
     sampling_ended: impl FnOnce(),
 ) -> Result<Recording, Failure> {
     let (hierarchy, names) = host.map(|host| (host.hierarchy, host.names)).unzip();
-    let name_thread = names.map(NameThread::start).transpose().map_err(Failure::Thread)?;
+    let name_thread = names
+        .map(NameThread::start)
+        .transpose()
+        .map_err(Failure::Thread)?;
     let mut ask = name_thread.as_ref().map(NameThread::asker);
     let wanted = target.wanted.clone();
     let mut tally = Tally::new(Box::new(move |place| {
@@ -49,7 +52,12 @@ pub(crate) fn record(
     let counted = tally.close();
     let mut tagger = name_thread.map(NameThread::finish);
     let resolved = counted.resolve(ResolveOptions {
-        tag: &mut |place| tagger.as_mut().map_or_else(|| Arc::from("host"), |tagger: &mut Tagger| tagger.tag(place)),
+        tag: &mut |place| {
+            tagger.as_mut().map_or_else(
+                || Arc::from("host"),
+                |tagger: &mut Tagger| tagger.tag(place),
+            )
+        },
         kallsyms: live::kallsyms(),
         max_stack: live::max_stack(),
     });
@@ -69,12 +77,18 @@ fn know_cgroups(tally: &mut Tally, hierarchy: Option<&Hierarchy>) {
 }
 
 /// Draws a recording into each output.
-pub(crate) fn write(recording: &Recording, picture: &Picture, outputs: &[Output]) -> Result<(), Failure> {
+pub(crate) fn write(
+    recording: &Recording,
+    picture: &Picture,
+    outputs: &[Output],
+) -> Result<(), Failure> {
     for output in outputs {
         let mut content = Vec::new();
         match output.format {
             Format::Svg => write_svg(&recording.tree, picture, &mut content)?,
-            Format::Folded => write_folded(&recording.tree, &mut content).map_err(Failure::Render)?,
+            Format::Folded => {
+                write_folded(&recording.tree, &mut content).map_err(Failure::Render)?
+            }
         }
         output.write(&content)?;
     }

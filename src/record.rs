@@ -27,7 +27,9 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     let target = target::choose(args, host.as_ref())?;
     let config = config(args, &target);
     let watched = Arc::clone(&signals);
-    let recording = pipeline::record(&config, &target, host, &signals, || stop_at_second_signal(watched))?;
+    let recording = pipeline::record(&config, &target, host, &signals, || {
+        stop_at_second_signal(watched)
+    })?;
     let picture = picture(&recording, &target, args);
     pipeline::write(&recording, &picture, &outputs)?;
     report::notes(&recording, args.event.is_some());
@@ -43,11 +45,17 @@ fn stop_at_second_signal(signals: Arc<Signals>) {
         }
     };
     // Without the thread, signals stay blocked until the picture is written: late, not wrong.
-    let _ = std::thread::Builder::new().name("signals".into()).spawn(watch);
+    let _ = std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(watch);
 }
 
 fn outputs(args: &RecordArgs) -> Result<Vec<Output>, Failure> {
-    let mut outputs = args.outputs.iter().map(|path| Output::parse(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut outputs = args
+        .outputs
+        .iter()
+        .map(|path| Output::parse(path))
+        .collect::<Result<Vec<_>, _>>()?;
     if outputs.is_empty() {
         outputs.push(Output {
             format: Format::Svg,
@@ -74,7 +82,11 @@ fn config(args: &RecordArgs, target: &Target) -> Config {
             EventArg::TaskClock => SampledEvent::TaskClock,
             EventArg::Cycles => SampledEvent::Cycles,
         }),
-        kernel: if args.no_kernel { KernelSamples::Exclude } else { KernelSamples::Include },
+        kernel: if args.no_kernel {
+            KernelSamples::Exclude
+        } else {
+            KernelSamples::Include
+        },
         ring: args.ring.map(|ring| match ring {
             RingSize::Pages(pages) => profiler::live::RingSize::Pages(pages),
             RingSize::Bytes(bytes) => profiler::live::RingSize::Bytes(bytes),

@@ -54,7 +54,11 @@ impl Failure {
 
     fn status(&self) -> u8 {
         match self {
-            Self::Live(LiveError::Command { source, .. }) if source.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+            Self::Live(LiveError::Command { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                NOT_FOUND
+            }
             Self::Live(LiveError::Command { .. }) => CANNOT_RUN,
             _ => FAILED,
         }
@@ -85,12 +89,19 @@ pub(crate) fn failure(error: &Failure) -> ExitCode {
 pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
     let recorded = &recording.recorded;
     if !event_was_chosen {
-        say(format_args!("ctrflame: sampled by {}{}", recorded.event.name(), match recorded.event {
-            profiler::live::SampledEvent::CpuClock => " (no hardware cycles on this machine)",
-            _ => "",
-        }));
+        say(format_args!(
+            "ctrflame: sampled by {}{}",
+            recorded.event.name(),
+            match recorded.event {
+                profiler::live::SampledEvent::CpuClock => " (no hardware cycles on this machine)",
+                _ => "",
+            }
+        ));
     }
-    let ScanTotals { unreadable, processes } = recorded.scanned;
+    let ScanTotals {
+        unreadable,
+        processes,
+    } = recorded.scanned;
     if unreadable > 0 {
         say(format_args!(
             "ctrflame: note: {unreadable} of {processes} processes could not be read at the start; their frames stay \
@@ -98,10 +109,16 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
         ));
     }
     if recorded.undecoded > 0 {
-        say(format_args!("ctrflame: note: {} records were not understood and left out", recorded.undecoded));
+        say(format_args!(
+            "ctrflame: note: {} records were not understood and left out",
+            recorded.undecoded
+        ));
     }
     if recording.counts.outside > 0 {
-        say(format_args!("ctrflame: note: {} samples outside of the target were left out", recording.counts.outside));
+        say(format_args!(
+            "ctrflame: note: {} samples outside of the target were left out",
+            recording.counts.outside
+        ));
     }
     if recording.counts.unpinned > 0 {
         say(format_args!(
@@ -115,7 +132,10 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
         say(clean_line(&line, 400));
     }
     if recording.refusals.len() > SHOWN_MAX {
-        say(format_args!("ctrflame: note: and {} more maps that were not read", recording.refusals.len() - SHOWN_MAX));
+        say(format_args!(
+            "ctrflame: note: and {} more maps that were not read",
+            recording.refusals.len() - SHOWN_MAX
+        ));
     }
 }
 
@@ -134,8 +154,13 @@ pub(crate) fn status(ended: Ended) -> ExitCode {
 }
 
 fn command_status(status: ExitStatus) -> ExitCode {
-    let code = status.code().or_else(|| status.signal().map(|signal| SIGNAL_BASE + signal));
-    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| SIGNAL_BASE + signal));
+    ExitCode::from(
+        code.and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(FAILED),
+    )
 }
 
 /// Ends the program at once, after a second signal; what is half written is gone.

@@ -3,7 +3,9 @@
 
 use crate::cli::RecordArgs;
 use profiler::HostPid;
-use profiler::container::{ContainerError, Hierarchy, HierarchyError, Names, ProcCgroups, Reach, Target as Found, find};
+use profiler::container::{
+    ContainerError, Hierarchy, HierarchyError, Names, ProcCgroups, Reach, Target as Found, find,
+};
 use profiler::live;
 use std::path::Path;
 use symbolizer::{Place, Selected};
@@ -35,7 +37,10 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn look() -> Result<Self, HierarchyError> {
-        Ok(Self { hierarchy: Hierarchy::discover()?, names: Names::load(Path::new("/")) })
+        Ok(Self {
+            hierarchy: Hierarchy::discover()?,
+            names: Names::load(Path::new("/")),
+        })
     }
 }
 
@@ -53,24 +58,51 @@ pub(crate) fn choose(args: &RecordArgs, host: Option<&Host>) -> Result<Target, C
         return containers(&args.containers, host);
     }
     if args.all || args.argv.is_empty() {
-        return Ok(Target { live: live::Target::Host, wanted: Wanted::All, title: "whole host".into() });
+        return Ok(Target {
+            live: live::Target::Host,
+            wanted: Wanted::All,
+            title: "whole host".into(),
+        });
     }
-    let words: Vec<_> = args.argv.iter().map(|word| word.to_string_lossy()).collect();
-    Ok(Target { live: live::Target::Command, wanted: Wanted::All, title: words.join(" ") })
+    let words: Vec<_> = args
+        .argv
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect();
+    Ok(Target {
+        live: live::Target::Command,
+        wanted: Wanted::All,
+        title: words.join(" "),
+    })
 }
 
 /// One cgroup is asked of the kernel; several, or a container that perf_event's hierarchy does not
 /// know, are told apart sample by sample: never an event for each cgroup on each CPU.
 fn containers(wanted: &[String], host: &Host) -> Result<Target, ContainerError> {
-    let found = wanted.iter().map(|what| find(what, &host.hierarchy, &host.names)).collect::<Result<Vec<Found>, _>>()?;
+    let found = wanted
+        .iter()
+        .map(|what| find(what, &host.hierarchy, &host.names))
+        .collect::<Result<Vec<Found>, _>>()?;
     let mut labels: Vec<String> = Vec::new();
     let mut paths: Vec<String> = Vec::new();
     let mut by_process = false;
     for (what, target) in wanted.iter().zip(&found) {
-        let tags: Vec<String> = target.containers.iter().map(profiler::container::Container::tag).collect();
-        labels.push(if tags.is_empty() { what.clone() } else { tags.join(", ") });
+        let tags: Vec<String> = target
+            .containers
+            .iter()
+            .map(profiler::container::Container::tag)
+            .collect();
+        labels.push(if tags.is_empty() {
+            what.clone()
+        } else {
+            tags.join(", ")
+        });
         paths.extend(target.cgroup_paths.iter().cloned());
-        for container in target.containers.iter().filter(|container| container.reach == Reach::Processes) {
+        for container in target
+            .containers
+            .iter()
+            .filter(|container| container.reach == Reach::Processes)
+        {
             by_process = true;
             paths.push(container.cgroup_path.clone());
         }
@@ -81,28 +113,46 @@ fn containers(wanted: &[String], host: &Host) -> Result<Target, ContainerError> 
     if let ([path], false) = (paths.as_slice(), by_process)
         && let Some(directory) = host.hierarchy.dir_of(path)
     {
-        return Ok(Target { live: live::Target::Cgroup(directory), wanted: Wanted::All, title });
+        return Ok(Target {
+            live: live::Target::Cgroup(directory),
+            wanted: Wanted::All,
+            title,
+        });
     }
-    Ok(Target { live: live::Target::Host, wanted: Wanted::Cgroups(paths), title })
+    Ok(Target {
+        live: live::Target::Host,
+        wanted: Wanted::Cgroups(paths),
+        title,
+    })
 }
 
 impl Wanted {
     /// Whether a task's samples are wanted.
     pub(crate) fn select(&self, place: &Place<'_>) -> Selected {
-        let Self::Cgroups(cgroups) = self else { return Selected::Yes };
+        let Self::Cgroups(cgroups) = self else {
+            return Selected::Yes;
+        };
         let is_in = |path: &str| cgroups.iter().any(|cgroup| is_below(path, cgroup));
         let by_sample = place.cgroup_path.is_some_and(is_in);
         let by_process = || {
             let text = place.proc_cgroups.unwrap_or_default();
-            ProcCgroups::parse(text).lines.iter().any(|line| is_in(&line.path))
+            ProcCgroups::parse(text)
+                .lines
+                .iter()
+                .any(|line| is_in(&line.path))
         };
-        if by_sample || by_process() { Selected::Yes } else { Selected::No }
+        if by_sample || by_process() {
+            Selected::Yes
+        } else {
+            Selected::No
+        }
     }
 }
 
 /// Whether `path` is `cgroup` or below it.
 fn is_below(path: &str, cgroup: &str) -> bool {
-    path.strip_prefix(cgroup.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(cgroup.trim_end_matches('/'))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -110,19 +160,38 @@ mod tests {
     use super::*;
 
     fn place<'a>(cgroup_path: Option<&'a str>, proc_cgroups: Option<&'a str>) -> Place<'a> {
-        Place { cgroup_path, proc_cgroups, root: None }
+        Place {
+            cgroup_path,
+            proc_cgroups,
+            root: None,
+        }
     }
 
     #[test]
     fn a_task_is_wanted_in_the_cgroup_itself_and_below_but_not_beside_it() {
         let wanted = Wanted::Cgroups(vec!["/docker/a1".into()]);
-        assert_eq!(wanted.select(&place(Some("/docker/a1"), None)), Selected::Yes);
-        assert_eq!(wanted.select(&place(Some("/docker/a1/init"), None)), Selected::Yes);
-        assert_eq!(wanted.select(&place(Some("/docker/a12"), None)), Selected::No);
+        assert_eq!(
+            wanted.select(&place(Some("/docker/a1"), None)),
+            Selected::Yes
+        );
+        assert_eq!(
+            wanted.select(&place(Some("/docker/a1/init"), None)),
+            Selected::Yes
+        );
+        assert_eq!(
+            wanted.select(&place(Some("/docker/a12"), None)),
+            Selected::No
+        );
         assert_eq!(wanted.select(&place(None, None)), Selected::No);
         let elsewhere = "4:memory:/docker/a1\n0::/\n";
-        assert_eq!(wanted.select(&place(Some("/"), Some(elsewhere))), Selected::Yes);
-        assert_eq!(wanted.select(&place(Some("/"), Some("0::/docker/b\n"))), Selected::No);
+        assert_eq!(
+            wanted.select(&place(Some("/"), Some(elsewhere))),
+            Selected::Yes
+        );
+        assert_eq!(
+            wanted.select(&place(Some("/"), Some("0::/docker/b\n"))),
+            Selected::No
+        );
         assert_eq!(Wanted::All.select(&place(None, None)), Selected::Yes);
     }
 }

@@ -9,8 +9,8 @@ mod hash;
 mod image;
 mod jitmap;
 mod kernel;
-mod maps;
 mod locate;
+mod maps;
 mod pins;
 mod resolve;
 mod source;
@@ -20,6 +20,6 @@ mod tally;
 mod tasks;
 mod vdso;
 
-pub use stack::{Frame, FrameKind, ResolvedStack, Unresolved};
 pub use resolve::{Refusal, ResolveOptions, Resolved};
+pub use stack::{Frame, FrameKind, ResolvedStack, Unresolved};
 pub use tally::{Counted, Counts, Place, Selected, Selector, Tally};

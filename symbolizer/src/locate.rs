@@ -72,13 +72,20 @@ impl Places {
             is_return_address = true;
             into.push(match (part, space) {
                 (Part::Kernel, _) => self.cached(None, addr, |_| Place::Kernel(addr)),
-                (Part::User, Some((id, maps))) => self.cached(Some(id), addr, |_| place_in(id, maps, addr)),
+                (Part::User, Some((id, maps))) => {
+                    self.cached(Some(id), addr, |_| place_in(id, maps, addr))
+                }
                 _ => self.intern(Place::Unmapped),
             });
         }
     }
 
-    fn cached(&mut self, space: Option<SpaceId>, addr: u64, find: impl FnOnce(u64) -> Place) -> PlaceId {
+    fn cached(
+        &mut self,
+        space: Option<SpaceId>,
+        addr: u64,
+        find: impl FnOnce(u64) -> Place,
+    ) -> PlaceId {
         if let Some(id) = self.by_addr.get(&(space, addr)) {
             return *id;
         }
@@ -125,15 +132,40 @@ mod tests {
     fn table() -> Arc<MapTable> {
         let mut maps = MapTable::default();
         let image = Backing::Image(ImageId(1));
-        maps.insert(Mapping { start: 0x1000, end: 0x2000, file_offset: 0x400, backing: image });
-        maps.insert(Mapping { start: 0x5000, end: 0x6000, file_offset: 0, backing: Backing::Generated });
-        maps.insert(Mapping { start: 0x7000, end: 0x8000, file_offset: 0, backing: Backing::Vdso });
+        maps.insert(Mapping {
+            start: 0x1000,
+            end: 0x2000,
+            file_offset: 0x400,
+            backing: image,
+        });
+        maps.insert(Mapping {
+            start: 0x5000,
+            end: 0x6000,
+            file_offset: 0,
+            backing: Backing::Generated,
+        });
+        maps.insert(Mapping {
+            start: 0x7000,
+            end: 0x8000,
+            file_offset: 0,
+            backing: Backing::Vdso,
+        });
         Arc::new(maps)
     }
 
     #[test]
     fn a_return_address_is_looked_up_inside_the_call_and_a_leaf_where_it_is() {
-        let chain = [KERNEL_MARKER, 0xffff_0000, 0xffff_1000, USER_MARKER, 0x1100, 0x2000, 0x5001, 0x7011, 0x9000];
+        let chain = [
+            KERNEL_MARKER,
+            0xffff_0000,
+            0xffff_1000,
+            USER_MARKER,
+            0x1100,
+            0x2000,
+            0x5001,
+            0x7011,
+            0x9000,
+        ];
         let expected = [
             Place::Kernel(0xffff_0000),
             Place::Kernel(0xffff_0fff),
@@ -149,16 +181,20 @@ mod tests {
     #[test]
     fn a_guests_part_is_not_looked_up_in_our_tables() {
         let guest = -2048_i64 as u64;
-        assert_eq!(places_of(&[guest, 0x1100, USER_MARKER, 0x1100], &table()), [
-            Place::Unmapped,
-            Place::Image(ImageId(1), 0x500)
-        ]);
+        assert_eq!(
+            places_of(&[guest, 0x1100, USER_MARKER, 0x1100], &table()),
+            [Place::Unmapped, Place::Image(ImageId(1), 0x500)]
+        );
     }
 
     #[test]
     fn a_stack_without_a_space_keeps_its_frames() {
         let (mut places, mut ids) = (Places::default(), Vec::new());
-        places.locate_chain(&[KERNEL_MARKER, 0xffff_0000, USER_MARKER, 0x1000], None, &mut ids);
+        places.locate_chain(
+            &[KERNEL_MARKER, 0xffff_0000, USER_MARKER, 0x1000],
+            None,
+            &mut ids,
+        );
         assert_eq!(ids.len(), 2);
     }
 }

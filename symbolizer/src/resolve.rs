@@ -4,13 +4,13 @@ use crate::demangle::demangle;
 use crate::elf::ElfImage;
 use crate::hash::FastMap;
 use crate::image::{Image, ImageId};
-use crate::jitmap::{JitLimits, JitMap};
-use crate::kernel::KernelNames;
+use crate::jitmap::{JitMap, JitMapError, JitMapLimits};
+use crate::kernel::{KernelSymbols, KernelSymbolsError};
 use crate::locate::{Place, PlaceId, Places};
 use crate::pins::RootRef;
 use crate::source::{MapFile, open_map, read_image};
 use crate::stack::{Frame, FrameKind, ResolvedStack, Unresolved};
-use crate::tally::{Counted, FIRST_MARKER, Place as TaskPlace};
+use crate::tally::{Counted, FIRST_MARKER, KernelChange, Place as TaskPlace};
 use crate::tasks::SpaceId;
 use crate::vdso::Vdso;
 use profiler::files::{FileError, TargetRoot, within};
@@ -73,22 +73,38 @@ impl Counted {
         let generated = self.generated(&places, &tags);
         let images = self.images_with_offsets(&places);
         let kernel_addrs: Vec<(PlaceId, u64)> = numbered(places.all())
-            .filter_map(|(id, place)| if let Place::Kernel(addr) = place { Some((id, addr)) } else { None })
+            .filter_map(|(id, place)| {
+                if let Place::Kernel(addr) = place {
+                    Some((id, addr))
+                } else {
+                    None
+                }
+            })
             .collect();
         let kallsyms = options.kallsyms;
         let (kernel, (native, (jitted, refusals))) = rayon::join(
-            || KernelNames::read(kallsyms, &kernel_changes).name_all(&kernel_addrs),
+            || name_kernel(kallsyms, &kernel_changes, &kernel_addrs),
             || rayon::join(|| name_images(images), || name_generated(generated)),
         );
         let mut frames: Vec<Option<Frame>> = vec![None; places.all().len()];
-        for (id, frame) in kernel.into_iter().chain(native).chain(jitted).chain(name_vdso(places.all())) {
+        for (id, frame) in kernel
+            .into_iter()
+            .chain(native)
+            .chain(jitted)
+            .chain(name_vdso(places.all()))
+        {
             if let Some(slot) = frames.get_mut(id.0 as usize) {
                 *slot = Some(frame);
             }
         }
-        let frames: Vec<Frame> =
-            frames.into_iter().map(|frame| frame.unwrap_or_else(|| native_frame(Err(Unresolved::Unmapped)))).collect();
-        Resolved { stacks: self.build_stacks(&located, &frames, &tags, options.max_stack), refusals }
+        let frames: Vec<Frame> = frames
+            .into_iter()
+            .map(|frame| frame.unwrap_or_else(|| native_frame(Err(Unresolved::Unmapped))))
+            .collect();
+        Resolved {
+            stacks: self.build_stacks(&located, &frames, &tags, options.max_stack),
+            refusals,
+        }
     }
 
     /// Places of every stack, leaf first, in the order of the stack table.
@@ -98,7 +114,10 @@ impl Counted {
             .stacks
             .iter()
             .map(|(stack, words)| {
-                let context = self.contexts.get(stack.context.0 as usize).map(|(context, _)| *context);
+                let context = self
+                    .contexts
+                    .get(stack.context.0 as usize)
+                    .map(|(context, _)| *context);
                 let space = context.and_then(|context| context.space);
                 let space = space.and_then(|id| Some((id, &self.tasks.space(id)?.maps)));
                 let mut ids = Vec::with_capacity(words.len());
@@ -111,7 +130,10 @@ impl Counted {
 
     /// The container tag of each context.
     fn tags(&self, tag: &mut dyn FnMut(&TaskPlace<'_>) -> Arc<str>) -> Vec<Arc<str>> {
-        self.contexts.iter().map(|(context, _)| tag(&self.place_of(context))).collect()
+        self.contexts
+            .iter()
+            .map(|(context, _)| tag(&self.place_of(context)))
+            .collect()
     }
 
     fn generated(&self, places: &Places, tags: &[Arc<str>]) -> Vec<Generated> {
@@ -136,7 +158,9 @@ impl Counted {
                     host: self.pins.root(RootRef::Host).cloned(),
                     host_pid: space.pid.0,
                     identity: space.identity,
-                    container: tag_of.get(&id).map_or_else(|| "host".into(), |tag| Arc::clone(tag)),
+                    container: tag_of
+                        .get(&id)
+                        .map_or_else(|| "host".into(), |tag| Arc::clone(tag)),
                     addrs,
                 })
             })
@@ -157,7 +181,12 @@ impl Counted {
             .filter_map(|(at, image)| {
                 let offsets = by_image.remove(&ImageId(at as u32))?;
                 let root_ref = image.root;
-                Some(ImageOffsets { root: self.pins.root(root_ref).cloned(), root_ref, image, offsets })
+                Some(ImageOffsets {
+                    root: self.pins.root(root_ref).cloned(),
+                    root_ref,
+                    image,
+                    offsets,
+                })
             })
             .collect()
     }
@@ -175,15 +204,26 @@ impl Counted {
         stacks
             .map(|((stack, words), ids)| {
                 let at = stack.context.0 as usize;
-                let comm = self.contexts.get(at).and_then(|(context, _)| self.tasks.comm_name(context.comm));
+                let comm = self
+                    .contexts
+                    .get(at)
+                    .and_then(|(context, _)| self.tasks.comm_name(context.comm));
                 // The kernel stops at the limit, on the root's side; markers are not counted
                 // (`get_perf_callchain()`, kernel/events/callchain.c).
                 let is_cut = words.iter().filter(|word| **word < FIRST_MARKER).count() >= max_stack;
-                let root_first = ids.iter().rev().filter_map(|id| frames.get(id.0 as usize)).cloned();
+                let root_first = ids
+                    .iter()
+                    .rev()
+                    .filter_map(|id| frames.get(id.0 as usize))
+                    .cloned();
                 ResolvedStack {
                     container: tags.get(at).unwrap_or(&unknown).clone(),
                     comm: comm.unwrap_or(&unknown).clone(),
-                    frames: is_cut.then(|| truncated.clone()).into_iter().chain(root_first).collect(),
+                    frames: is_cut
+                        .then(|| truncated.clone())
+                        .into_iter()
+                        .chain(root_first)
+                        .collect(),
                     samples: stack.samples,
                 }
             })
@@ -192,11 +232,17 @@ impl Counted {
 }
 
 fn numbered(places: &[Place]) -> impl Iterator<Item = (PlaceId, Place)> {
-    places.iter().enumerate().map(|(at, place)| (PlaceId(at as u32), *place))
+    places
+        .iter()
+        .enumerate()
+        .map(|(at, place)| (PlaceId(at as u32), *place))
 }
 
 fn native_frame(name: Result<Arc<str>, Unresolved>) -> Frame {
-    Frame { name, kind: FrameKind::Native }
+    Frame {
+        name,
+        kind: FrameKind::Native,
+    }
 }
 
 /// An image and the offsets in it that were sampled.
@@ -213,28 +259,41 @@ fn name_images(images: Vec<ImageOffsets>) -> Named {
     let stuck: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
     images
         .into_par_iter()
-        .flat_map_iter(|ImageOffsets { image, root, root_ref, offsets }| {
-            let label = image.label.clone();
-            let elf = match root_ref {
-                RootRef::Pinned(id) if stuck.lock().is_ok_and(|stuck| stuck.contains(&id)) => {
-                    Err(Unresolved::Unreadable(label.clone()))
-                }
-                _ => match within(READ_DEADLINE, label.as_ref(), move || read_image(image, root)) {
-                    Ok(elf) => elf,
-                    Err(_) => {
-                        if let (RootRef::Pinned(id), Ok(mut stuck)) = (root_ref, stuck.lock()) {
-                            stuck.insert(id);
-                        }
+        .flat_map_iter(
+            |ImageOffsets {
+                 image,
+                 root,
+                 root_ref,
+                 offsets,
+             }| {
+                let label = image.label.clone();
+                let elf = match root_ref {
+                    RootRef::Pinned(id) if stuck.lock().is_ok_and(|stuck| stuck.contains(&id)) => {
                         Err(Unresolved::Unreadable(label.clone()))
                     }
-                },
-            };
-            name_offsets(elf, &label, offsets)
-        })
+                    _ => match within(READ_DEADLINE, label.as_ref(), move || {
+                        read_image(image, root)
+                    }) {
+                        Ok(elf) => elf,
+                        Err(_) => {
+                            if let (RootRef::Pinned(id), Ok(mut stuck)) = (root_ref, stuck.lock()) {
+                                stuck.insert(id);
+                            }
+                            Err(Unresolved::Unreadable(label.clone()))
+                        }
+                    },
+                };
+                name_offsets(elf, &label, offsets)
+            },
+        )
         .collect()
 }
 
-fn name_offsets(elf: Result<ElfImage, Unresolved>, label: &Arc<str>, offsets: Vec<(PlaceId, u64)>) -> Named {
+fn name_offsets(
+    elf: Result<ElfImage, Unresolved>,
+    label: &Arc<str>,
+    offsets: Vec<(PlaceId, u64)>,
+) -> Named {
     let mut names: FastMap<u64, Arc<str>> = FastMap::default();
     offsets
         .into_iter()
@@ -242,7 +301,9 @@ fn name_offsets(elf: Result<ElfImage, Unresolved>, label: &Arc<str>, offsets: Ve
             let name = match &elf {
                 Ok(elf) => match elf.svma_of(offset).and_then(|svma| elf.lookup(svma)) {
                     Some(symbol) => Ok(Arc::clone(
-                        names.entry(symbol.start).or_insert_with(|| demangle(&symbol.name).as_ref().into()),
+                        names
+                            .entry(symbol.start)
+                            .or_insert_with(|| demangle(&symbol.name).as_ref().into()),
                     )),
                     None => Err(Unresolved::Stripped(label.clone())),
                 },
@@ -253,28 +314,89 @@ fn name_offsets(elf: Result<ElfImage, Unresolved>, label: &Arc<str>, offsets: Ve
         .collect()
 }
 
+/// Names kernel addresses by kallsyms and by what came and went since the recording began.
+fn name_kernel(
+    kallsyms: std::io::Result<Vec<u8>>,
+    changes: &[KernelChange],
+    addrs: &[(PlaceId, u64)],
+) -> Named {
+    let parsed = match kallsyms {
+        Ok(text) => KernelSymbols::parse(&text).map_err(|error| match error {
+            KernelSymbolsError::Restricted { .. } => Unresolved::KernelRestricted,
+            _ => Unresolved::KernelUnknown,
+        }),
+        Err(_) => Err(Unresolved::KernelRestricted),
+    };
+    let symbols = parsed.map(|mut symbols| {
+        for change in changes {
+            let (start, name) = (change.addr.0, change.name.as_slice());
+            if change.is_unregister {
+                symbols.unregister(start, change.len_bytes, name);
+            } else {
+                symbols.register(start, change.len_bytes, name);
+            }
+        }
+        symbols
+    });
+    let name = |addr| match &symbols {
+        Ok(symbols) => symbols
+            .lookup(addr)
+            .map(|symbol| Arc::from(demangle(symbol.name).as_ref()))
+            .ok_or(Unresolved::KernelUnknown),
+        Err(reason) => Err(reason.clone()),
+    };
+    addrs
+        .iter()
+        .map(|(id, addr)| {
+            (
+                *id,
+                Frame {
+                    name: name(*addr),
+                    kind: FrameKind::Kernel,
+                },
+            )
+        })
+        .collect()
+}
+
 fn name_vdso(places: &[Place]) -> Named {
     let mut vdso = None;
     numbered(places)
         .filter_map(|(id, place)| {
-            let Place::Vdso(offset) = place else { return None };
+            let Place::Vdso(offset) = place else {
+                return None;
+            };
             let vdso = vdso.get_or_insert_with(Vdso::of_self);
             let symbol = vdso.as_ref().ok().and_then(|vdso| vdso.lookup(offset));
             let name = symbol.map(|symbol| demangle(&symbol.name).as_ref().into());
-            Some((id, native_frame(name.ok_or_else(|| Unresolved::Stripped("[vdso]".into())))))
+            Some((
+                id,
+                native_frame(name.ok_or_else(|| Unresolved::Stripped("[vdso]".into()))),
+            ))
         })
         .collect()
 }
 
 /// Names generated code by the maps of its processes, processes in parallel.
 fn name_generated(processes: Vec<Generated>) -> (Named, Vec<Refusal>) {
-    let results: Vec<(Named, Option<Refusal>)> = processes.into_par_iter().map(name_process).collect();
+    let results: Vec<(Named, Option<Refusal>)> =
+        processes.into_par_iter().map(name_process).collect();
     let (named, refusals): (Vec<Named>, Vec<Option<Refusal>>) = results.into_iter().unzip();
-    (named.into_iter().flatten().collect(), refusals.into_iter().flatten().collect())
+    (
+        named.into_iter().flatten().collect(),
+        refusals.into_iter().flatten().collect(),
+    )
 }
 
 fn name_process(process: Generated) -> (Named, Option<Refusal>) {
-    let Generated { root, host, host_pid, identity, container, addrs } = process;
+    let Generated {
+        root,
+        host,
+        host_pid,
+        identity,
+        container,
+        addrs,
+    } = process;
     let read = move || {
         let owner = identity.map(|identity| identity.uid);
         // Inside its own view under its own pid; else on the host under its host pid.
@@ -287,9 +409,12 @@ fn name_process(process: Generated) -> (Named, Option<Refusal>) {
             (own, _) => own,
         };
         match found {
-            MapFile::Found(file) => JitMap::read(file, JitLimits::default()).map(Some).map_err(|source| {
-                FileError::Io { path: format!("/tmp/perf-{host_pid}.map").into(), source }
-            }),
+            MapFile::Found(file) => {
+                let path = file.shown_path().to_owned();
+                let read = JitMap::read(file, &JitMapLimits::default());
+                read.map(Some)
+                    .map_err(|JitMapError::Read { source, .. }| FileError::Io { path, source })
+            }
             MapFile::Absent => Ok(None),
             MapFile::Refused(error) => Err(error),
         }
@@ -303,7 +428,13 @@ fn name_process(process: Generated) -> (Named, Option<Refusal>) {
         .map(|(id, addr)| {
             let name = map.as_ref().and_then(|map| map.lookup(addr));
             let name = name.map(|name| String::from_utf8_lossy(name).as_ref().into());
-            (id, Frame { name: name.ok_or(Unresolved::JitWithoutMap), kind: FrameKind::Jit })
+            (
+                id,
+                Frame {
+                    name: name.ok_or(Unresolved::JitWithoutMap),
+                    kind: FrameKind::Jit,
+                },
+            )
         })
         .collect();
     (named, refusal)

@@ -27,8 +27,17 @@ impl ReadAt for BoundedFile {
 
 /// Reads the symbols of an image from the file that was held, else from the one at its path; the
 /// first that is the file that was mapped.
-pub(crate) fn read_image(image: Image, root: Option<Arc<TargetRoot>>) -> Result<ElfImage, Unresolved> {
-    let Image { key, label, path, held, .. } = image;
+pub(crate) fn read_image(
+    image: Image,
+    root: Option<Arc<TargetRoot>>,
+) -> Result<ElfImage, Unresolved> {
+    let Image {
+        key,
+        label,
+        path,
+        held,
+        ..
+    } = image;
     // Also what was held may be another file: its process may have execed before it was held.
     let first = held.map(|held| read_checked(&held, &key, &label, How::Mapped));
     match (first, root) {
@@ -50,16 +59,25 @@ enum How {
     ByPath,
 }
 
-fn read_checked(held: &HeldFile, key: &ImageKey, label: &Arc<str>, how: How) -> Result<ElfImage, Unresolved> {
+fn read_checked(
+    held: &HeldFile,
+    key: &ImageKey,
+    label: &Arc<str>,
+    how: How,
+) -> Result<ElfImage, Unresolved> {
     let replaced = || Unresolved::Replaced(label.clone());
     let unreadable = || Unresolved::Unreadable(label.clone());
     if !inode_agrees(held, key, how) {
         return Err(replaced());
     }
-    let file = held.open_regular(IMAGE_LIMIT_BYTES).map_err(|_| unreadable())?;
+    let file = held
+        .open_regular(IMAGE_LIMIT_BYTES)
+        .map_err(|_| unreadable())?;
     let elf = ElfImage::read(&file, &ElfLimits::default()).map_err(|_| unreadable())?;
     match key {
-        ImageKey::BuildId(mapped) if !elf.build_id().is_some_and(|found| found.matches(mapped)) => Err(replaced()),
+        ImageKey::BuildId(mapped) if !elf.build_id().is_some_and(|found| found.matches(mapped)) => {
+            Err(replaced())
+        }
         _ => Ok(elf),
     }
 }
@@ -68,8 +86,18 @@ fn read_checked(held: &HeldFile, key: &ImageKey, label: &Arc<str>, how: How) -> 
 /// 0) the mapping's numbers and `stat`'s need not be of the same file system: there the device is
 /// not compared, and the inode only of what was found by its path.
 fn inode_agrees(held: &HeldFile, key: &ImageKey, how: How) -> bool {
-    let ImageKey::Inode { major, minor, inode, .. } = key else { return true };
-    let Ok(found) = held.identity() else { return false };
+    let ImageKey::Inode {
+        major,
+        minor,
+        inode,
+        ..
+    } = key
+    else {
+        return true;
+    };
+    let Ok(found) = held.identity() else {
+        return false;
+    };
     let is_anonymous_device = found.dev_major == 0 || *major == 0;
     let same_device = (found.dev_major, found.dev_minor) == (*major, *minor);
     match how {
@@ -91,17 +119,22 @@ pub(crate) enum MapFile {
 /// `/tmp/perf-PID.map` below `root`, where PID is the process's pid as it sees itself.
 pub(crate) fn open_map(root: &TargetRoot, pid: NsPid, owner: Option<u32>) -> MapFile {
     let path = format!("/tmp/perf-{}.map", pid.0);
-    let opened = root.open(Path::new(&path), LastLink::Refuse).and_then(|held| {
-        let found = held.identity()?;
-        // Anyone may write into /tmp: only the process itself or root speaks for it.
-        if found.uid != 0 && owner.is_some_and(|owner| owner != found.uid) {
-            return Err(FileError::Io {
-                path: path.clone().into(),
-                source: io::Error::new(io::ErrorKind::PermissionDenied, format!("owned by uid {}", found.uid)),
-            });
-        }
-        held.open_regular(MAP_LIMIT_BYTES)
-    });
+    let opened = root
+        .open(Path::new(&path), LastLink::Refuse)
+        .and_then(|held| {
+            let found = held.identity()?;
+            // Anyone may write into /tmp: only the process itself or root speaks for it.
+            if found.uid != 0 && owner.is_some_and(|owner| owner != found.uid) {
+                return Err(FileError::Io {
+                    path: path.clone().into(),
+                    source: io::Error::new(
+                        io::ErrorKind::PermissionDenied,
+                        format!("owned by uid {}", found.uid),
+                    ),
+                });
+            }
+            held.open_regular(MAP_LIMIT_BYTES)
+        });
     match opened {
         Ok(file) => MapFile::Found(file),
         Err(FileError::NotFound { .. }) => MapFile::Absent,

@@ -243,9 +243,26 @@ impl Tally {
 
     /// Ends the counting: nothing is selected any more, all that is known is kept for naming.
     pub fn close(self) -> Counted {
-        let Self { mut tasks, images, pins, stacks, contexts, cgroup_paths, kernel_changes, .. } = self;
+        let Self {
+            mut tasks,
+            images,
+            pins,
+            stacks,
+            contexts,
+            cgroup_paths,
+            kernel_changes,
+            ..
+        } = self;
         tasks.freeze_all();
-        Counted { tasks, images, pins, stacks, contexts, cgroup_paths, kernel_changes }
+        Counted {
+            tasks,
+            images,
+            pins,
+            stacks,
+            contexts,
+            cgroup_paths,
+            kernel_changes,
+        }
     }
 
     /// A stack that was not seen before: its images are held from now on.
@@ -323,9 +340,14 @@ fn place_of<'a>(
 ) -> Place<'a> {
     let space = context.space.and_then(|space| tasks.space(space));
     Place {
-        cgroup_path: context.cgroup.and_then(|id| cgroup_paths.get(&id)).map(|path| &**path),
+        cgroup_path: context
+            .cgroup
+            .and_then(|id| cgroup_paths.get(&id))
+            .map(|path| &**path),
         proc_cgroups: space.and_then(|space| space.proc_cgroups.as_deref()),
-        root: space.and_then(|space| pins.root(space.root)).map(|root| &**root),
+        root: space
+            .and_then(|space| pins.root(space.root))
+            .map(|root| &**root),
     }
 }
 

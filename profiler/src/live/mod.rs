@@ -17,6 +17,8 @@ mod watch;
 
 pub use config::{Config, KernelSamples, RingSize, SampledEvent, Stop, Target};
 pub use error::LiveError;
-pub use procfs::{Identity, ScanTotals, identity, kallsyms, max_stack, proc_cgroups, scan, started_by};
+pub use procfs::{
+    Identity, ScanTotals, identity, kallsyms, max_stack, proc_cgroups, scan, started_by,
+};
 pub use session::{Ended, EventSink, Recorded, record};
 pub use signals::Signals;

@@ -121,8 +121,15 @@ pub fn identity(pid: HostPid) -> Option<Identity> {
         Some(pids) => pids.split_ascii_whitespace().next_back()?.parse().ok()?,
         None => pid.0,
     };
-    let uid = field("Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(Identity { ns_pid: NsPid(ns_pid), uid })
+    let uid = field("Uid:")?
+        .split_ascii_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()?;
+    Some(Identity {
+        ns_pid: NsPid(ns_pid),
+        uid,
+    })
 }
 
 /// `/proc/PID/cgroup` of a process.
@@ -139,7 +146,10 @@ pub fn kallsyms() -> io::Result<Vec<u8>> {
 /// cannot be read (include/uapi/linux/perf_event.h, `PERF_MAX_STACK_DEPTH`).
 pub fn max_stack() -> usize {
     let sysctl = std::fs::read_to_string(Path::new(PROC).join("sys/kernel/perf_event_max_stack"));
-    sysctl.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(127)
+    sysctl
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(127)
 }
 
 /// Tells `sink` of a process that runs but was never told of.
