@@ -1,6 +1,6 @@
 //! Why a recording could not begin or go on.
 
-use super::config::{Config, SampledEvent};
+use super::gate::Denied;
 use crate::HostPid;
 use std::ffi::OsString;
 use std::io;
@@ -10,18 +10,11 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {
-    /// The kernel refused an event.
-    #[error("cannot open event {} on CPU {cpu}", event.name())]
-    Open {
-        /// Which event.
-        event: SampledEvent,
-        /// On which CPU.
-        cpu: u32,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// The kernel refused a ring buffer.
-    #[error("cannot map the ring buffer of CPU {cpu}")]
+    /// The kernel refused an event or its ring.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The kernel refused to start, stop or join events that are open.
+    #[error("cannot control the events of CPU {cpu}")]
     Ring {
         /// On which CPU.
         cpu: u32,
@@ -74,12 +67,12 @@ pub enum LiveError {
 }
 
 impl LiveError {
-    pub(crate) fn refused(
-        source: io::Error,
-        cpu: u32,
-        event: SampledEvent,
-        _config: &Config,
-    ) -> Self {
-        Self::Open { event, cpu, source }
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Denied(denied) => denied.hint().map(str::to_owned),
+            Self::NoProcess { .. } => Some("pids are those of the host: see `ps -e`".into()),
+            _ => None,
+        }
     }
 }

@@ -9,6 +9,7 @@ mod hint;
 #[cfg(test)]
 mod tests;
 
+use super::config::{KernelSamples, SampledEvent};
 use circumstances::{Circumstances, UserNamespace};
 use std::fmt;
 use std::io;
@@ -55,15 +56,6 @@ pub enum Scope {
     OtherProcess,
 }
 
-/// Whether the kernel's side of a stack was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KernelSamples {
-    /// Asked for.
-    Wanted,
-    /// `attr.exclude_kernel`.
-    Excluded,
-}
-
 /// Whether records of namespaces were asked for. They need CAP_PERFMON whatever
 /// `perf_event_paranoid` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,23 +64,6 @@ pub enum NamespaceRecords {
     Wanted,
     /// Left out.
     Left,
-}
-
-/// What is sampled, by its name in messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SampledEvent {
-    /// A counter of the processor, such as `cycles`.
-    Hardware(&'static str),
-    /// A clock or counter of the kernel, such as `cpu-clock`.
-    Software(&'static str),
-}
-
-impl SampledEvent {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Hardware(name) | Self::Software(name) => name,
-        }
-    }
 }
 
 /// A capability that decides here.
@@ -224,8 +199,12 @@ fn refused_open(errno: i32, attempt: Attempt, here: &Circumstances) -> Gate {
         libc::ENOSYS => Gate::NotSupported { event },
         libc::EPERM | libc::EACCES => refused_by_privilege(attempt, here),
         libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV | libc::ENXIO => match attempt.event {
-            SampledEvent::Hardware(event) => Gate::NoPmu { event },
-            SampledEvent::Software(event) => Gate::NotSupported { event },
+            SampledEvent::Cycles => Gate::NoPmu {
+                event: attempt.event.name(),
+            },
+            event => Gate::NotSupported {
+                event: event.name(),
+            },
         },
         libc::EMFILE => Gate::FileLimit {
             soft: here.open_files_soft,
@@ -269,8 +248,8 @@ fn refused_by_privilege(attempt: Attempt, here: &Circumstances) -> Gate {
     // only patched kernels make a difference.
     let allowed_paranoid = match (attempt.scope, attempt.kernel) {
         (Scope::System | Scope::Cgroup, _) => 0,
-        (Scope::OwnProcess | Scope::OtherProcess, KernelSamples::Wanted) => 1,
-        (Scope::OwnProcess | Scope::OtherProcess, KernelSamples::Excluded) => 2,
+        (Scope::OwnProcess | Scope::OtherProcess, KernelSamples::Include) => 1,
+        (Scope::OwnProcess | Scope::OtherProcess, KernelSamples::Exclude) => 2,
     };
     match here.paranoid {
         Some(found) if found > allowed_paranoid && !here.is_as_good_as_root() => Gate::Paranoid {

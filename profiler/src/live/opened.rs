@@ -3,6 +3,7 @@
 use super::LiveError;
 use super::config::{Config, RingSize, SampledEvent, Target};
 use super::events::{Attachment, KernelLevel, Plan};
+use super::gate::{self, Attempt, Denied, NamespaceRecords, Scope, Step};
 use super::ring::Ring;
 use super::signals::Signals;
 use super::{cpus, procfs};
@@ -145,7 +146,7 @@ impl Opened {
                     self.plan.event = SampledEvent::CpuClock;
                 }
                 (Some(libc::EINVAL | libc::E2BIG), Some(older)) => self.plan.level = older,
-                _ => return Err(self.refused(error, cpu, config)),
+                _ => return Err(self.refused(&error, Step::Open).into()),
             }
         }
         loop {
@@ -161,13 +162,31 @@ impl Opened {
                     self.plan.namespaces = false
                 }
                 (Some(libc::EINVAL | libc::E2BIG), Some(older)) => self.plan.level = older,
-                _ => return Err(self.refused(error, cpu, config)),
+                _ => return Err(self.refused(&error, Step::Open).into()),
             }
         }
     }
 
-    fn refused(&self, source: io::Error, cpu: u32, config: &Config) -> LiveError {
-        LiveError::refused(source, cpu, self.plan.event, config)
+    /// Which gate refused.
+    fn refused(&self, error: &io::Error, step: Step) -> Denied {
+        let attempt = Attempt {
+            step,
+            scope: match self.attached {
+                Attached::Cpu => Scope::System,
+                Attached::Cgroup(_) => Scope::Cgroup,
+                Attached::Tasks(_) => Scope::OtherProcess,
+                Attached::TaskFromExec(_) => Scope::OwnProcess,
+            },
+            kernel: self.plan.kernel,
+            namespaces: if self.plan.namespaces {
+                NamespaceRecords::Wanted
+            } else {
+                NamespaceRecords::Left
+            },
+            event: self.plan.event,
+            rate_hz: u32::try_from(self.plan.rate_hz).ok(),
+        };
+        gate::diagnose(error, attempt)
     }
 
     fn open_cpu(&mut self, cpu: u32) -> Result<(), LiveError> {
@@ -217,18 +236,19 @@ impl Opened {
                 Ok(counter) => counter,
                 // A thread that ended since it was listed.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
-                Err(source) => {
-                    return Err(LiveError::Open {
-                        event: self.plan.event,
-                        cpu,
-                        source,
-                    });
+                Err(error) => {
+                    return Err(self.refused(&error, Step::Open).into());
                 }
             };
             match ring.as_mut() {
                 Some(ring) => ring.share_with(counter).map_err(ring_error)?,
                 None => {
-                    ring = Some(Ring::map(counter, exponent, self.page_bytes).map_err(ring_error)?)
+                    let len_bytes = (self.page_bytes as u64) * ((1 << exponent) + 1);
+                    let mapped = Ring::map(counter, exponent, self.page_bytes);
+                    ring = Some(
+                        mapped
+                            .map_err(|error| self.refused(&error, Step::MapRing { len_bytes }))?,
+                    );
                 }
             }
         }

@@ -34,8 +34,10 @@ pub(super) fn of(gate: &Gate, attempt: Attempt, here: &Circumstances) -> Option<
             "find the denial: `sudo dmesg | grep -iE 'avc|apparmor|lockdown'`".into()
         }
         Gate::NotSupported { .. } => match attempt.event {
-            SampledEvent::Software(_) => "boot a kernel with CONFIG_PERF_EVENTS=y".into(),
-            SampledEvent::Hardware(_) => {
+            SampledEvent::CpuClock | SampledEvent::TaskClock => {
+                "boot a kernel with CONFIG_PERF_EVENTS=y".into()
+            }
+            SampledEvent::Cycles => {
                 "boot a kernel with CONFIG_PERF_EVENTS=y and CONFIG_HW_PERF_EVENTS=y".into()
             }
         },
@@ -95,7 +97,7 @@ fn capability(needed: Capability, attempt: Attempt, here: &Circumstances) -> Str
 fn paranoid(found: i32, needed: i32, attempt: Attempt) -> String {
     let without_kernel = match attempt.kernel {
         // Patched kernels refuse even that above 2.
-        KernelSamples::Wanted if found <= 2 => Some(OWN_COMMAND),
+        KernelSamples::Include if found <= 2 => Some(OWN_COMMAND),
         _ => None,
     };
     let open = match attempt.scope {

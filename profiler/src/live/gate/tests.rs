@@ -15,9 +15,9 @@ const SYS_ADMIN: u64 = 1 << 21;
 const SYSTEM: Attempt = Attempt {
     step: Step::Open,
     scope: Scope::System,
-    kernel: KernelSamples::Wanted,
+    kernel: KernelSamples::Include,
     namespaces: NamespaceRecords::Wanted,
-    event: SampledEvent::Software("cpu-clock"),
+    event: SampledEvent::CpuClock,
     rate_hz: Some(99),
 };
 
@@ -29,7 +29,7 @@ const OWN: Attempt = Attempt {
 };
 
 const OWN_USER_SIDE: Attempt = Attempt {
-    kernel: KernelSamples::Excluded,
+    kernel: KernelSamples::Exclude,
     ..OWN
 };
 
@@ -295,7 +295,7 @@ fn a_ring_beyond_the_budget_names_both_limits() {
 #[test]
 fn a_missing_counter_is_no_matter_of_permission() {
     let cycles = Attempt {
-        event: SampledEvent::Hardware("cycles"),
+        event: SampledEvent::Cycles,
         ..OWN
     };
     for errno in [libc::ENOENT, libc::EOPNOTSUPP, libc::ENODEV] {
