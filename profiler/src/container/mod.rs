@@ -1,1 +1,13 @@
 //! Which container a task is in, what it is called, and which one a user means.
+//!
+//! A container is known by its cgroup path, never by asking a runtime; its name comes from what the
+//! runtimes leave on disk. Everything here takes the root of a filesystem, so that frozen trees of
+//! other hosts test it.
+
+mod path;
+mod proc_cgroups;
+mod uts;
+
+pub use path::{ContainerRef, Runtime, containers_in, systemd_unit};
+pub use proc_cgroups::{ProcCgroup, ProcCgroups};
+pub use uts::hostname_in;
