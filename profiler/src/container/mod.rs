@@ -4,10 +4,15 @@
 //! runtimes leave on disk. Everything here takes the root of a filesystem, so that frozen trees of
 //! other hosts test it.
 
+mod hierarchy;
+mod mountinfo;
 mod path;
 mod proc_cgroups;
+#[cfg(test)]
+mod test_tree;
 mod uts;
 
+pub use hierarchy::{Hierarchy, HierarchyError, HierarchyKind};
 pub use path::{ContainerRef, Runtime, containers_in, systemd_unit};
 pub use proc_cgroups::{ProcCgroup, ProcCgroups};
 pub use uts::hostname_in;
