@@ -4,8 +4,11 @@
 //! runtimes leave on disk. Everything here takes the root of a filesystem, so that frozen trees of
 //! other hosts test it.
 
+mod engine_dirs;
+mod engine_files;
 mod hierarchy;
 mod mountinfo;
+mod names;
 mod path;
 mod proc_cgroups;
 #[cfg(test)]
@@ -13,6 +16,7 @@ mod test_tree;
 mod uts;
 
 pub use hierarchy::{Hierarchy, HierarchyError, HierarchyKind};
+pub use names::{ContainerName, Names};
 pub use path::{ContainerRef, Runtime, containers_in, systemd_unit};
 pub use proc_cgroups::{ProcCgroup, ProcCgroups};
 pub use uts::hostname_in;
