@@ -6,17 +6,25 @@
 
 mod engine_dirs;
 mod engine_files;
+mod error;
+mod find;
 mod hierarchy;
+mod label;
 mod mountinfo;
 mod names;
 mod path;
 mod proc_cgroups;
+mod scan;
 #[cfg(test)]
 mod test_tree;
 mod uts;
 
+pub use error::{Candidate, ContainerError};
+pub use find::{Target, find};
 pub use hierarchy::{Hierarchy, HierarchyError, HierarchyKind};
+pub use label::{Container, Reach, Tags, host_tag};
 pub use names::{ContainerName, Names};
 pub use path::{ContainerRef, Runtime, containers_in, systemd_unit};
 pub use proc_cgroups::{ProcCgroup, ProcCgroups};
+pub use scan::list;
 pub use uts::hostname_in;
