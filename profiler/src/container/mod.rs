@@ -1,1 +1,30 @@
 //! Which container a task is in, what it is called, and which one a user means.
+//!
+//! A container is known by its cgroup path, never by asking a runtime; its name comes from what the
+//! runtimes leave on disk. Everything here takes the root of a filesystem, so that frozen trees of
+//! other hosts test it.
+
+mod engine_dirs;
+mod engine_files;
+mod error;
+mod find;
+mod hierarchy;
+mod label;
+mod mountinfo;
+mod names;
+mod path;
+mod proc_cgroups;
+mod scan;
+#[cfg(test)]
+mod test_tree;
+mod uts;
+
+pub use error::{Candidate, ContainerError};
+pub use find::{Target, find};
+pub use hierarchy::{Hierarchy, HierarchyError, HierarchyKind};
+pub use label::{Container, Reach, Tags, host_tag};
+pub use names::{ContainerName, Names};
+pub use path::{ContainerRef, Runtime, containers_in, systemd_unit};
+pub use proc_cgroups::{ProcCgroup, ProcCgroups};
+pub use scan::list;
+pub use uts::hostname_in;
