@@ -112,7 +112,7 @@ impl Container {
     }
 
     /// Whether nothing names it so far, and a hostname would.
-    pub(crate) fn needs_hostname(&self) -> bool {
+    pub fn needs_hostname(&self) -> bool {
         self.reference.has_random_id() && self.name.name.is_none() && self.name.pod.is_none()
     }
 

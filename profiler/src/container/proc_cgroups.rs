@@ -50,7 +50,7 @@ impl ProcCgroups {
     }
 
     /// The path that [`Self::containers`] reads.
-    pub(crate) fn container_path(&self) -> Option<&str> {
+    pub fn container_path(&self) -> Option<&str> {
         self.perf_path()
             .into_iter()
             .chain(self.lines.iter().map(|line| line.path.as_str()))
