@@ -11,6 +11,7 @@ mod jitmap;
 mod kernel;
 mod locate;
 mod maps;
+mod name;
 mod pins;
 mod resolve;
 mod source;

@@ -36,6 +36,14 @@ pub(crate) struct Places {
     by_addr: FastMap<(Option<SpaceId>, u64), PlaceId>,
 }
 
+/// A chain's places.
+pub(crate) struct Located {
+    /// Leaf first.
+    pub(crate) places: Vec<PlaceId>,
+    /// The kernel stopped at its limit: the root is missing.
+    pub(crate) is_cut: bool,
+}
+
 /// What an entry of a chain is, besides its address.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -50,12 +58,20 @@ impl Places {
     ///
     /// An entry behind a part's first is a return address, looked up one byte back: a call that is
     /// a function's last instruction returns into the next function.
+    ///
+    /// Entries in a row that no mapping covers become one: code without frame pointers sends the
+    /// kernel's walk through data, and how many words of it were read says nothing.
+    ///
+    /// `max_stack`: the kernel stops there, on the root's side (`get_perf_callchain()`,
+    /// kernel/events/callchain.c; markers are not counted).
     pub(crate) fn locate_chain(
         &mut self,
         words: &[u64],
         space: Option<(SpaceId, &Arc<MapTable>)>,
-        into: &mut Vec<PlaceId>,
-    ) {
+        max_stack: usize,
+    ) -> Located {
+        let mut into = Vec::with_capacity(words.len());
+        let mut entries = 0;
         let mut part = Part::User;
         let mut is_return_address = false;
         for word in words {
@@ -70,14 +86,28 @@ impl Places {
             }
             let addr = word.saturating_sub(u64::from(is_return_address));
             is_return_address = true;
-            into.push(match (part, space) {
+            entries += 1;
+            let id = match (part, space) {
                 (Part::Kernel, _) => self.cached(None, addr, |_| Place::Kernel(addr)),
                 (Part::User, Some((id, maps))) => {
                     self.cached(Some(id), addr, |_| place_in(id, maps, addr))
                 }
                 _ => self.intern(Place::Unmapped),
-            });
+            };
+            if !(into.last() == Some(&id) && self.is_unmapped(id)) {
+                into.push(id);
+            }
         }
+        // A walk that ended in data did not miss the root by the limit.
+        let root_is_code = into.last().is_some_and(|id| !self.is_unmapped(*id));
+        Located {
+            places: into,
+            is_cut: entries >= max_stack && root_is_code,
+        }
+    }
+
+    fn is_unmapped(&self, id: PlaceId) -> bool {
+        self.places.get(id.0 as usize) == Some(&Place::Unmapped)
     }
 
     fn cached(
@@ -124,9 +154,13 @@ mod tests {
     use crate::maps::Mapping;
 
     fn places_of(words: &[u64], maps: &Arc<MapTable>) -> Vec<Place> {
-        let (mut places, mut ids) = (Places::default(), Vec::new());
-        places.locate_chain(words, Some((SpaceId(3), maps)), &mut ids);
-        ids.iter().map(|id| places.all()[id.0 as usize]).collect()
+        let mut places = Places::default();
+        let located = places.locate_chain(words, Some((SpaceId(3), maps)), 127);
+        located
+            .places
+            .iter()
+            .map(|id| places.all()[id.0 as usize])
+            .collect()
     }
 
     fn table() -> Arc<MapTable> {
@@ -189,12 +223,26 @@ mod tests {
 
     #[test]
     fn a_stack_without_a_space_keeps_its_frames() {
-        let (mut places, mut ids) = (Places::default(), Vec::new());
-        places.locate_chain(
-            &[KERNEL_MARKER, 0xffff_0000, USER_MARKER, 0x1000],
-            None,
-            &mut ids,
+        let chain = [KERNEL_MARKER, 0xffff_0000, USER_MARKER, 0x1000];
+        assert_eq!(
+            Places::default()
+                .locate_chain(&chain, None, 127)
+                .places
+                .len(),
+            2
         );
-        assert_eq!(ids.len(), 2);
+    }
+
+    #[test]
+    fn a_walk_through_data_is_one_frame_and_no_cut_stack() {
+        let maps = table();
+        let space = Some((SpaceId(3), &maps));
+        let mut places = Places::default();
+        let in_data = places.locate_chain(&[USER_MARKER, 0x1100, 0x11, 0x12, 0x13], space, 4);
+        assert_eq!((in_data.places.len(), in_data.is_cut), (2, false));
+        let in_code = places.locate_chain(&[USER_MARKER, 0x1100, 0x11, 0x1200, 0x1300], space, 4);
+        assert_eq!((in_code.places.len(), in_code.is_cut), (4, true));
+        let whole = places.locate_chain(&[USER_MARKER, 0x1100, 0x1200, 0x1300], space, 4);
+        assert_eq!((whole.places.len(), whole.is_cut), (3, false));
     }
 }
