@@ -72,6 +72,10 @@ pub(crate) struct RecordArgs {
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) outputs: Vec<PathBuf>,
 
+    /// Also say what the recording itself cost
+    #[arg(short = 'v', long)]
+    pub(crate) verbose: bool,
+
     /// Stop when this command ends; without -a, -G and -p it is what is sampled
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) argv: Vec<OsString>,

@@ -1,6 +1,7 @@
 //! `ctrflame`: container-aware flame graphs from the host, in one command.
 
 mod cli;
+mod cost;
 mod naming;
 mod output;
 mod pipeline;

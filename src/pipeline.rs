@@ -1,5 +1,6 @@
 //! The way of the data as code: events are counted while they come, then named, merged, drawn.
 
+use crate::cost::CpuTime;
 use crate::naming::{NameThread, Tagger};
 use crate::output::{Format, Output};
 use crate::report::Failure;
@@ -17,6 +18,8 @@ pub(crate) struct Recording {
     pub(crate) counts: Counts,
     pub(crate) totals: Totals,
     pub(crate) refusals: Vec<Refusal>,
+    /// When sampling had ended.
+    pub(crate) sampled: CpuTime,
     tree: FrameTree,
 }
 
@@ -44,6 +47,7 @@ pub(crate) fn record(
     know_cgroups(&mut tally, hierarchy.as_ref());
     let recorded = live::record(config, signals, &mut tally)?;
     sampling_ended();
+    let sampled = CpuTime::now();
     // Made while the first walk was under way: their CGROUP records were not yet listened to.
     know_cgroups(&mut tally, hierarchy.as_ref());
 
@@ -66,6 +70,7 @@ pub(crate) fn record(
         counts,
         totals: Totals::from_stacks(&resolved.stacks, counts.idle, lost),
         refusals: resolved.refusals,
+        sampled,
         tree: FrameTree::from_stacks(&resolved.stacks),
     })
 }

@@ -1,6 +1,7 @@
 //! `ctrflame record`.
 
 use crate::cli::{EventArg, RecordArgs, RingSize};
+use crate::cost::Cost;
 use crate::output::{Format, Output};
 use crate::pipeline::{self, Recording};
 use crate::report::{self, Failure};
@@ -34,6 +35,9 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     pipeline::write(&recording, &picture, &outputs)?;
     report::notes(&recording, args.event.is_some());
     report::closing(&recording, &outputs);
+    if args.verbose {
+        report::cost(&Cost::since(recording.sampled));
+    }
     Ok(report::status(recording.recorded.ended))
 }
 

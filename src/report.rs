@@ -1,5 +1,6 @@
 //! All that ctrflame says: errors with what to do, the closing line, notes; and the exit status.
 
+use crate::cost::Cost;
 use crate::output::{Output, OutputError};
 use crate::pipeline::Recording;
 use collapse::clean_line;
@@ -143,6 +144,11 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
 pub(crate) fn closing(recording: &Recording, outputs: &[Output]) {
     let places: Vec<String> = outputs.iter().map(Output::shown).collect();
     say(format_args!("{} → {}", recording.totals, places.join(", ")));
+}
+
+/// What it cost.
+pub(crate) fn cost(cost: &Cost) {
+    say(format_args!("ctrflame: {cost}"));
 }
 
 /// The exit status of a recording that gave its picture.
