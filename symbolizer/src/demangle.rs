@@ -13,6 +13,11 @@ use cpp_demangle::{BorrowedSymbol, DemangleOptions, ParseOptions};
 pub(crate) const NAME_MAX_BYTES: usize = 4 << 10;
 /// Longer mangled names stay mangled: bounds what a parser may do before it writes.
 const MANGLED_MAX_BYTES: usize = 4 << 10;
+/// Depth of the C++ grammar, as cpp_demangle counts it. On a damaged name its parser tries each open
+/// template twice, about every sixth level: at its default of 96 the slowest of 6 million mutated
+/// names took 370 ms, at 64 it is 7 ms. That costs 0.2 % of libLLVM's names (470 of 119 099 are
+/// refused instead of 241) and none of libjvm's.
+const CPP_DEPTH_MAX: u32 = 64;
 /// Writes for one name, empty ones included: 266 bytes can stand for a tree of 2^60 nodes.
 const WRITES_MAX: usize = 1 << 14;
 
@@ -84,7 +89,7 @@ fn cpp_name(mangled: &str) -> Option<String> {
         return None;
     }
     let mangled = without_llvm_suffix(mangled);
-    let limits = ParseOptions::default().recursion_limit(96);
+    let limits = ParseOptions::default().recursion_limit(CPP_DEPTH_MAX);
     let symbol = BorrowedSymbol::new_with_options(mangled.as_bytes(), &limits).ok()?;
     let options = DemangleOptions::new().no_return_type().recursion_limit(128);
     let mut out = Bounded::new();
@@ -265,6 +270,26 @@ mod tests {
                 fastest_of_three(&name) < Duration::from_millis(50),
                 "{part}"
             );
+        }
+    }
+
+    /// The parser takes each of these twice: the bound is on its depth.
+    #[test]
+    fn templates_that_never_close_stay_mangled_and_take_no_time() {
+        for (start, part) in [
+            ("_Z1f", "SaI"),
+            ("_Z1fI", "S_I"),
+            ("_Z1fI", "St1aIw"),
+            ("_ZSt7getlineIw", "SaIw1aIwE"),
+        ] {
+            for depth in 1..40 {
+                let name = format!("{start}{}", part.repeat(depth));
+                assert_eq!(demangle(name.as_bytes()), name);
+                assert!(
+                    fastest_of_three(&name) < Duration::from_millis(50),
+                    "{name}"
+                );
+            }
         }
     }
 
