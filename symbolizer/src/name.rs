@@ -4,7 +4,7 @@ use crate::demangle::demangle;
 use crate::elf::ElfImage;
 use crate::hash::FastMap;
 use crate::image::Image;
-use crate::jitmap::{CutAt, JitMap, JitMapError, JitMapLimits};
+use crate::jitmap::{JitMap, JitMapError, JitMapLimits};
 use crate::kernel::{KernelSymbols, KernelSymbolsError};
 use crate::locate::{Place, PlaceId};
 use crate::pins::RootRef;
