@@ -1,2 +1,9 @@
 //! A tree of counted frames becomes one self-contained SVG. Pure: its output is a function of its input.
 #![forbid(unsafe_code)]
+
+mod feed;
+mod legend;
+mod palette;
+mod svg;
+
+pub use svg::{Picture, SvgError, write_svg};
