@@ -17,7 +17,7 @@ const STYLE_MARK: u32 = 0xf_0000;
 const SYNTAX_MARK: u32 = 0xf_1000;
 const SYNTAX: [char; 3] = [';', ' ', '#'];
 
-/// A browser stays quick with as many.
+/// A browser stays quick with as many. More are drawn only if they are all wide.
 const FRAMES_MAX: usize = 20_000;
 /// More than deep recursion needs to be recognised as such.
 const DEPTH_MAX: usize = 1_000;
@@ -25,6 +25,9 @@ const DEPTH_MAX: usize = 1_000;
 const FEED_BYTES_MAX: usize = 64 << 20;
 /// A frame is drawn if it has at least one of as many samples, while others are not in its way.
 const NARROWEST: u64 = 10_000;
+/// A frame that has at least one of as many samples is drawn even then: of a few hundred deep
+/// stacks that share little, all the frames may be too many.
+const WIDE: u64 = 1_000;
 
 /// The lines, and the colour for every name in them.
 pub(crate) struct Feed {
@@ -110,7 +113,7 @@ impl Feed {
     }
 }
 
-/// The least count such that at most `frames_max` frames have as many samples or more.
+/// The least count such that at most `frames_max` frames, or only wide ones, have as many samples.
 fn samples_min(tree: &FrameTree, frames_max: usize) -> u64 {
     let narrowest = tree.samples().div_ceil(NARROWEST).max(1);
     let mut counts: Vec<u64> = tree
@@ -122,7 +125,9 @@ fn samples_min(tree: &FrameTree, frames_max: usize) -> u64 {
         return narrowest;
     }
     let (_, first_too_many, _) = counts.select_nth_unstable_by(frames_max, |a, b| b.cmp(a));
-    first_too_many.saturating_add(1).min(tree.samples())
+    first_too_many
+        .saturating_add(1)
+        .min(tree.samples().div_ceil(WIDE))
 }
 
 /// Writes a path whenever it has samples that no drawn frame above it has.
@@ -297,12 +302,28 @@ mod tests {
 
     #[test]
     fn of_too_many_frames_the_widest_are_drawn() {
-        let stacks: Vec<ResolvedStack> = (1..=9)
+        let mut stacks: Vec<ResolvedStack> = (2..=9)
             .map(|i| stack("c", &[&format!("f{i}")], i))
             .collect();
+        stacks.push(stack("c", &["wide"], 19_000));
+        let tree = FrameTree::from_stacks(&stacks);
+        // The root, the container, the process, `wide` and two more.
+        let feed = Feed::within(&tree, 6, usize::MAX);
+        assert_eq!(
+            lines(&feed),
+            ["c;p;f8 8", "c;p;f9 9", "c;p;wide 19000", "c;p 27"]
+        );
+        assert_eq!((feed.drawn.samples_min, feed.drawn.narrow_left_out), (8, 6));
+    }
+
+    #[test]
+    fn frames_that_are_wide_are_drawn_be_they_ever_so_many() {
+        let stacks: Vec<ResolvedStack> = (0..500)
+            .map(|i| stack("c", &[&format!("f{i}")], 1))
+            .collect();
         let feed = Feed::within(&FrameTree::from_stacks(&stacks), 6, usize::MAX);
-        assert_eq!(lines(&feed), ["c;p;f7 7", "c;p;f8 8", "c;p;f9 9", "c;p 21"]);
-        assert_eq!((feed.drawn.samples_min, feed.drawn.narrow_left_out), (7, 6));
+        assert_eq!(lines(&feed).len(), 500);
+        assert_eq!((feed.drawn.samples_min, feed.drawn.narrow_left_out), (1, 0));
     }
 
     #[test]

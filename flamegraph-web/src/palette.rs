@@ -84,19 +84,18 @@ impl Style {
             NodeKind::Container => (72, 60),
             NodeKind::Process => (58, 80),
             NodeKind::Native => (80, 70),
-            NodeKind::Jit => (95, 57),
+            NodeKind::Jit => (90, 60),
             NodeKind::Kernel => (34, 58),
             NodeKind::Unresolved => (14, 84),
         };
         let (hue, saturation) = match self.hue {
-            Hue::Host => (HOST_HUE, saturation * 35 / 100),
+            Hue::Host => (HOST_HUE, saturation * 42 / 100),
             Hue::Container(index) => (HUES[usize::from(index)], saturation),
         };
-        hsl(
-            i32::from(hue) + turn_degrees,
-            saturation,
-            lightness + lighter_percent,
-        )
+        // Blue and violet look darker than they are light.
+        let lift = if (215..300).contains(&hue) { 7 } else { 0 };
+        let lightness = lightness + lift + lighter_percent;
+        hsl(i32::from(hue) + turn_degrees, saturation, lightness)
     }
 }
 
