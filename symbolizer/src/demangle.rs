@@ -91,7 +91,7 @@ fn cpp_name(mangled: &str) -> Option<String> {
     let mangled = without_llvm_suffix(mangled);
     let limits = ParseOptions::default().recursion_limit(CPP_DEPTH_MAX);
     let symbol = BorrowedSymbol::new_with_options(mangled.as_bytes(), &limits).ok()?;
-    let options = DemangleOptions::new().no_params().no_return_type().recursion_limit(128);
+    let options = DemangleOptions::new().no_return_type().recursion_limit(128);
     let mut out = Bounded::new();
     symbol.structured_demangle(&mut out, &options).ok()?;
     Some(out.name)
