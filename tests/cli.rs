@@ -2,12 +2,12 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use support::ctrflame::{Ctrflame, Running};
+use support::ctrflame::{Ctrflame, Finished};
 use support::folded::Folded;
 use support::svg::Svg;
 use support::workloads::Workload;
@@ -54,28 +54,29 @@ fn the_exit_status_of_the_command_is_passed_on() {
     };
     let busy = Workload::Busy.build();
     for status in ["0", "7"] {
-        let run = record_all(&["--"], &busy, &["1", "1", "status", status])
-            .wait()
+        let run = Ctrflame::record(["-F", "999", "--"])
+            .args([&busy])
+            .args(["1", "1", "status", status])
+            .run()
             .expect_code(status.parse().expect("a number"));
         assert_eq!(run.files(), ["out.folded", "out.svg"]);
     }
 }
 
 #[test]
-fn a_command_that_does_not_exist_is_ctrflames_own_failure() {
+fn a_command_that_cannot_run_gives_the_status_that_a_shell_would_give() {
     let Some(_host) = needs(Need::Root) else {
         return;
     };
-    let run = Ctrflame::record(["--", "/no/such/program"])
-        .run()
-        .expect_code(125);
-    assert!(
-        run.stderr.starts_with("ctrflame: error: "),
-        "{}",
-        run.stderr
-    );
-    assert!(run.stderr.contains("/no/such/program"), "{}", run.stderr);
-    assert_eq!(run.files(), Vec::<String>::new());
+    for (command, status) in [("/no/such/program", 127), ("/etc/passwd", 126)] {
+        let run = Ctrflame::record(["--", command]).run().expect_code(status);
+        assert!(
+            run.stderr.starts_with("ctrflame: error: ") && run.stderr.contains(command),
+            "{}",
+            run.stderr
+        );
+        assert_eq!(run.files(), Vec::<String>::new());
+    }
 }
 
 #[test]
@@ -107,13 +108,11 @@ fn the_picture_is_ctrflame_svg_unless_told_otherwise() {
     let Some(_host) = needs(Need::Root) else {
         return;
     };
-    let run = Ctrflame::new(["record", "-a", "--duration", "1s"])
-        .run()
-        .expect_code(0);
+    let run = record_hot(&[]);
     assert_eq!(run.files(), ["ctrflame.svg"]);
     assert_eq!(run.stdout, "");
     assert!(run.stderr.contains("ctrflame.svg"), "{}", run.stderr);
-    assert!(!Svg::parse(run.read("ctrflame.svg")).titles.is_empty());
+    assert_draws_hot(run.read("ctrflame.svg"));
 }
 
 #[test]
@@ -121,11 +120,9 @@ fn a_dash_sends_the_picture_to_standard_output() {
     let Some(_host) = needs(Need::Root) else {
         return;
     };
-    let run = Ctrflame::new(["record", "-a", "--duration", "1s", "-o", "-"])
-        .run()
-        .expect_code(0);
+    let run = record_hot(&["-o".as_ref(), "-".as_ref()]);
     assert_eq!(run.files(), Vec::<String>::new());
-    assert!(!Svg::parse(run.stdout).titles.is_empty());
+    assert_draws_hot(run.stdout);
 }
 
 #[test]
@@ -138,19 +135,15 @@ fn existing_output_is_replaced_as_a_whole() {
     for path in [&svg, &folded] {
         fs::write(path, "x".repeat(10_000_000)).expect("ours");
     }
-    let record = ["record", "-a", "-F", "999", "--duration", "1s"];
-    Ctrflame::new(record)
-        .args([
-            "-o".as_ref(),
-            svg.as_os_str(),
-            "-o".as_ref(),
-            folded.as_os_str(),
-        ])
-        .run()
-        .expect_code(0);
+    record_hot(&[
+        "-o".as_ref(),
+        svg.as_os_str(),
+        "-o".as_ref(),
+        folded.as_os_str(),
+    ]);
     let text = fs::read_to_string(&folded).expect("written");
-    assert!(Folded::parse(&text).total() > 0);
-    Svg::parse(fs::read_to_string(&svg).expect("written"));
+    assert!(Folded::parse(&text).mentions("alpha_inner"), "{text}");
+    assert_draws_hot(fs::read_to_string(&svg).expect("written"));
     assert_eq!(
         fs::read_dir(dir.path()).expect("ours").count(),
         2,
@@ -158,13 +151,23 @@ fn existing_output_is_replaced_as_a_whole() {
     );
 }
 
-/// Records the whole host until it is told to stop, with a busy process to sample.
-fn record_all(options: &[&str], busy: &Path, args: &[&str]) -> Running {
-    Ctrflame::record(["-F", "999"])
+/// `ctrflame record OPTIONS -- hot_a 1`, which prints nothing of its own.
+fn record_hot(options: &[&OsStr]) -> Finished {
+    Ctrflame::new(["record", "-F", "999"])
         .args(options)
-        .args([busy])
-        .args(args)
-        .start()
+        .args([
+            "--".as_ref(),
+            Workload::HotA.build().as_os_str(),
+            "1".as_ref(),
+        ])
+        .run()
+        .expect_code(0)
+}
+
+fn assert_draws_hot(picture: String) {
+    let svg = Svg::parse(picture);
+    let drawn = svg.titles.iter().any(|title| title.contains("alpha_inner"));
+    assert!(drawn, "{:?}", svg.titles);
 }
 
 fn interrupt(_host: &Host, signal: Signal) {
