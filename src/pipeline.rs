@@ -10,14 +10,14 @@ use flamegraph_web::{Picture, write_svg};
 use profiler::container::Hierarchy;
 use profiler::live::{self, Config, Recorded, Signals};
 use std::sync::Arc;
-use symbolizer::{Counts, Refusal, ResolveOptions, Tally};
+use symbolizer::{Counts, Problem, ResolveOptions, Tally};
 
 /// A recording, read and named.
 pub(crate) struct Recording {
     pub(crate) recorded: Recorded,
     pub(crate) counts: Counts,
     pub(crate) totals: Totals,
-    pub(crate) refusals: Vec<Refusal>,
+    pub(crate) problems: Vec<Problem>,
     /// When sampling had ended.
     pub(crate) sampled: CpuTime,
     tree: FrameTree,
@@ -69,7 +69,7 @@ pub(crate) fn record(
         recorded,
         counts,
         totals: Totals::from_stacks(&resolved.stacks, counts.idle, lost),
-        refusals: resolved.refusals,
+        problems: resolved.problems,
         sampled,
         tree: FrameTree::from_stacks(&resolved.stacks),
     })

@@ -128,15 +128,12 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
         ));
     }
     const SHOWN_MAX: usize = 10;
-    for refusal in recording.refusals.iter().take(SHOWN_MAX) {
-        let line = format!("ctrflame: note: {}: {}", refusal.container, refusal.error);
-        say(clean_line(&line, 400));
+    for problem in recording.problems.iter().take(SHOWN_MAX) {
+        say(clean_line(&format!("ctrflame: note: {problem}"), 400));
     }
-    if recording.refusals.len() > SHOWN_MAX {
-        say(format_args!(
-            "ctrflame: note: and {} more maps that were not read",
-            recording.refusals.len() - SHOWN_MAX
-        ));
+    if recording.problems.len() > SHOWN_MAX {
+        let more = recording.problems.len() - SHOWN_MAX;
+        say(format_args!("ctrflame: note: and {more} more of the kind"));
     }
 }
 

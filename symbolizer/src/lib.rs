@@ -13,6 +13,7 @@ mod locate;
 mod maps;
 mod name;
 mod pins;
+mod problem;
 mod resolve;
 mod source;
 mod stack;
@@ -21,6 +22,7 @@ mod tally;
 mod tasks;
 mod vdso;
 
-pub use resolve::{Refusal, ResolveOptions, Resolved};
+pub use problem::Problem;
+pub use resolve::{ResolveOptions, Resolved};
 pub use stack::{Frame, FrameKind, ResolvedStack, Unresolved};
 pub use tally::{Counted, Counts, Place, Selected, Selector, Tally};

@@ -4,11 +4,11 @@ use crate::demangle::demangle;
 use crate::elf::ElfImage;
 use crate::hash::FastMap;
 use crate::image::Image;
-use crate::jitmap::{JitMap, JitMapError, JitMapLimits};
+use crate::jitmap::{CutAt, JitMap, JitMapError, JitMapLimits};
 use crate::kernel::{KernelSymbols, KernelSymbolsError};
 use crate::locate::{Place, PlaceId};
 use crate::pins::RootRef;
-use crate::resolve::Refusal;
+use crate::problem::Problem;
 use crate::source::{MapFile, open_map, read_image};
 use crate::stack::{Frame, FrameKind, Unresolved};
 use crate::tally::KernelChange;
@@ -18,6 +18,7 @@ use profiler::files::{FileError, TargetRoot, within};
 use profiler::live::Identity;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -125,13 +126,23 @@ pub(crate) fn kernel(
     kallsyms: std::io::Result<Vec<u8>>,
     changes: &[KernelChange],
     addrs: &[(PlaceId, u64)],
-) -> Named {
+) -> (Named, Option<Problem>) {
+    if addrs.is_empty() {
+        return (Named::new(), None);
+    }
+    let hidden = |reason: String, hint| Problem::KernelHidden { reason, hint };
     let parsed = match kallsyms {
-        Ok(text) => KernelSymbols::parse(&text).map_err(|error| match error {
-            KernelSymbolsError::Restricted { .. } => Unresolved::KernelRestricted,
-            _ => Unresolved::KernelUnknown,
+        Ok(text) => KernelSymbols::parse(&text).map_err(|error| {
+            let unresolved = match error {
+                KernelSymbolsError::Restricted { .. } => Unresolved::KernelRestricted,
+                KernelSymbolsError::Empty { .. } => Unresolved::KernelUnknown,
+            };
+            (unresolved, hidden(error.to_string(), error.hint()))
         }),
-        Err(_) => Err(Unresolved::KernelRestricted),
+        Err(error) => {
+            let problem = hidden(format!("cannot read /proc/kallsyms: {error}"), None);
+            Err((Unresolved::KernelRestricted, problem))
+        }
     };
     let symbols = parsed.map(|mut symbols| {
         for change in changes {
@@ -149,9 +160,9 @@ pub(crate) fn kernel(
             .lookup(addr)
             .map(|symbol| Arc::from(demangle(symbol.name).as_ref()))
             .ok_or(Unresolved::KernelUnknown),
-        Err(reason) => Err(reason.clone()),
+        Err((reason, _)) => Err(reason.clone()),
     };
-    addrs
+    let named = addrs
         .iter()
         .map(|(id, addr)| {
             (
@@ -162,7 +173,8 @@ pub(crate) fn kernel(
                 },
             )
         })
-        .collect()
+        .collect();
+    (named, symbols.err().map(|(_, problem)| problem))
 }
 
 pub(crate) fn vdso(places: &[Place]) -> Named {
@@ -184,17 +196,17 @@ pub(crate) fn vdso(places: &[Place]) -> Named {
 }
 
 /// Names generated code by the maps of its processes, processes in parallel.
-pub(crate) fn generated(processes: Vec<Generated>) -> (Named, Vec<Refusal>) {
-    let results: Vec<(Named, Option<Refusal>)> =
+pub(crate) fn generated(processes: Vec<Generated>) -> (Named, Vec<Problem>) {
+    let results: Vec<(Named, Option<Problem>)> =
         processes.into_par_iter().map(name_process).collect();
-    let (named, refusals): (Vec<Named>, Vec<Option<Refusal>>) = results.into_iter().unzip();
+    let (named, problems): (Vec<Named>, Vec<Option<Problem>>) = results.into_iter().unzip();
     (
         named.into_iter().flatten().collect(),
-        refusals.into_iter().flatten().collect(),
+        problems.into_iter().flatten().collect(),
     )
 }
 
-fn name_process(process: Generated) -> (Named, Option<Refusal>) {
+fn name_process(process: Generated) -> (Named, Option<Problem>) {
     let Generated {
         root,
         host,
@@ -217,31 +229,54 @@ fn name_process(process: Generated) -> (Named, Option<Refusal>) {
         match found {
             MapFile::Found(file) => {
                 let path = file.shown_path().to_owned();
-                let read = JitMap::read(file, &JitMapLimits::default());
-                read.map(Some)
-                    .map_err(|JitMapError::Read { source, .. }| FileError::Io { path, source })
+                match JitMap::read(file, &JitMapLimits::default()) {
+                    Ok(map) => Ok(Some((map, path))),
+                    Err(JitMapError::Read { source, .. }) => Err(FileError::Io { path, source }),
+                }
             }
             MapFile::Absent => Ok(None),
             MapFile::Refused(error) => Err(error),
         }
     };
-    let (map, refusal) = match within(READ_DEADLINE, "perf map", read).and_then(|map| map) {
-        Ok(map) => (map, None),
-        Err(error) => (None, Some(Refusal { container, error })),
+    let (map, problem) = match within(READ_DEADLINE, "perf map", read).and_then(|map| map) {
+        Ok(Some((map, path))) => {
+            let problem = partial(&map, container, path);
+            (Some(map), problem)
+        }
+        Ok(None) => (None, None),
+        Err(error) => (None, Some(Problem::MapRefused { container, error })),
+    };
+    let name = |addr| {
+        let name = map.as_ref().and_then(|map| map.lookup(addr));
+        name.map(|name| String::from_utf8_lossy(name).as_ref().into())
+            .ok_or(Unresolved::JitWithoutMap)
     };
     let named = addrs
         .into_iter()
         .map(|(id, addr)| {
-            let name = map.as_ref().and_then(|map| map.lookup(addr));
-            let name = name.map(|name| String::from_utf8_lossy(name).as_ref().into());
             (
                 id,
                 Frame {
-                    name: name.ok_or(Unresolved::JitWithoutMap),
+                    name: name(addr),
                     kind: FrameKind::Jit,
                 },
             )
         })
         .collect();
-    (named, refusal)
+    (named, problem)
+}
+
+/// What of a map was not taken. A torn last line is not worth a word: it is being written.
+fn partial(map: &JitMap, container: Arc<str>, path: PathBuf) -> Option<Problem> {
+    let cut_after = map.cut_at().map(|limit| match limit {
+        CutAt::Bytes(bytes) => format!("{bytes} bytes"),
+        CutAt::Lines(lines) => format!("{lines} lines"),
+    });
+    let bad_lines = map.bad_lines();
+    (bad_lines > 0 || cut_after.is_some()).then_some(Problem::MapPartial {
+        container,
+        path,
+        bad_lines,
+        cut_after,
+    })
 }

@@ -5,29 +5,20 @@ use crate::image::ImageId;
 use crate::locate::{Located, Place, PlaceId, Places};
 use crate::name::{self, Generated, ImageOffsets, native_frame, numbered};
 use crate::pins::RootRef;
+use crate::problem::Problem;
 use crate::stack::{Frame, ResolvedStack, Unresolved};
 use crate::tally::{Counted, Place as TaskPlace};
 use crate::tasks::SpaceId;
-use profiler::files::FileError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// A file that was not read although it was there, and why: for the reader, not for the picture.
-#[derive(Debug)]
-pub struct Refusal {
-    /// Tag of the container whose file it is.
-    pub container: Arc<str>,
-    /// Which file and why.
-    pub error: FileError,
-}
 
 /// Everything that a recording has to show.
 #[derive(Debug, Default)]
 pub struct Resolved {
     /// Named stacks; equal ones of different processes are separate.
     pub stacks: Vec<ResolvedStack>,
-    /// Perf maps that were there and not read.
-    pub refusals: Vec<Refusal>,
+    /// What kept names away although they may be had.
+    pub problems: Vec<Problem>,
 }
 
 /// How the recording is to be read.
@@ -58,10 +49,11 @@ impl Counted {
             })
             .collect();
         let kallsyms = options.kallsyms;
-        let (kernel, (native, (jitted, refusals))) = rayon::join(
+        let ((kernel, hidden), (native, (jitted, mut problems))) = rayon::join(
             || name::kernel(kallsyms, &kernel_changes, &kernel_addrs),
             || rayon::join(|| name::images(images), || name::generated(generated)),
         );
+        problems.extend(hidden);
         let mut frames: Vec<Option<Frame>> = vec![None; places.all().len()];
         for (id, frame) in kernel
             .into_iter()
@@ -79,7 +71,7 @@ impl Counted {
             .collect();
         Resolved {
             stacks: self.build_stacks(&located, &frames, &tags),
-            refusals,
+            problems,
         }
     }
 

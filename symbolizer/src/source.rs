@@ -73,13 +73,14 @@ fn read_checked(
     let file = held
         .open_regular(IMAGE_LIMIT_BYTES)
         .map_err(|_| unreadable())?;
-    let elf = ElfImage::read(&file, &ElfLimits::default()).map_err(|_| unreadable())?;
-    match key {
-        ImageKey::BuildId(mapped) if !elf.build_id().is_some_and(|found| found.matches(mapped)) => {
-            Err(replaced())
+    let limits = ElfLimits::default();
+    if let ImageKey::BuildId(mapped) = key {
+        let found = ElfImage::read_build_id(&file, &limits).map_err(|_| unreadable())?;
+        if !found.is_some_and(|found| found.matches(mapped)) {
+            return Err(replaced());
         }
-        _ => Ok(elf),
     }
+    ElfImage::read(&file, &limits).map_err(|_| unreadable())
 }
 
 /// Whether a file can be the one with this inode. On overlayfs and btrfs (anonymous devices, major
@@ -124,7 +125,7 @@ pub(crate) fn open_map(root: &TargetRoot, pid: NsPid, owner: Option<u32>) -> Map
         .and_then(|held| {
             let found = held.identity()?;
             // Anyone may write into /tmp: only the process itself or root speaks for it.
-            if found.uid != 0 && owner.is_some_and(|owner| owner != found.uid) {
+            if found.uid != 0 && owner != Some(found.uid) {
                 return Err(FileError::Io {
                     path: path.clone().into(),
                     source: io::Error::new(

@@ -301,6 +301,8 @@ impl Tally {
             return;
         };
         let backing = match kind {
+            // Another image than ours: of a 32-bit or x32 process.
+            Code::Vdso if mapped.avma.end <= 1 << 32 => return,
             Code::Vdso => Backing::Vdso,
             Code::Generated => Backing::Generated,
             Code::File => {

@@ -1,14 +1,13 @@
 //! The vdso's symbols.
 //!
 //! The kernel maps one image into every process of one kind, so ours names the vdso of all 64-bit
-//! processes of the same kernel. 32-bit and x32 processes have another one: ask
-//! [`Vdso::build_id`] or leave them unnamed.
+//! processes of the same kernel. 32-bit and x32 processes have another one, below 4 GiB, which stays
+//! unnamed.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use profiler::BuildId;
 use thiserror::Error;
 
 use crate::elf::{ElfError, ElfImage, ElfLimits, Symbol};
@@ -67,11 +66,6 @@ impl Vdso {
     pub(crate) fn lookup(&self, offset: u64) -> Option<Symbol<'_>> {
         self.image.lookup(self.image.svma_of(offset)?)
     }
-
-    /// Tells whether another process' vdso, or one in a recording, is the same.
-    pub(crate) fn build_id(&self) -> Option<BuildId> {
-        self.image.build_id()
-    }
 }
 
 /// Start and end of the `[vdso]` line of a `maps` file.
@@ -118,6 +112,5 @@ mod tests {
             !names.contains("clock_gettime"),
             "the global name is preferred"
         );
-        assert!(vdso.build_id().is_some());
     }
 }

@@ -54,14 +54,13 @@ impl Default for ElfLimits {
 /// One image's segments and function symbols.
 #[derive(Debug)]
 pub(crate) struct ElfImage {
-    build_id: Option<BuildId>,
     /// `PT_LOAD`s; executable ones first, then in the order of the file.
     loads: Vec<Segment>,
     symbols: SymbolTable,
 }
 
 impl ElfImage {
-    /// Reads headers, build id and function symbols.
+    /// Reads headers and function symbols.
     pub(crate) fn read<R: ReadAt + ?Sized>(
         image: &R,
         limits: &ElfLimits,
@@ -75,26 +74,20 @@ impl ElfImage {
                 SymbolTable::read::<FileHeader64<Endianness>, R>(image, &headers, limits)?
             }
         };
-        let build_id = headers.build_id(image)?;
         Ok(Self {
-            build_id,
             loads: headers.into_loads(),
             symbols,
         })
     }
 
     /// The build id alone, without the cost of the symbols: to tell whether a file is the one that
-    /// was mapped. `None` when the image carries none of 1 to 20 bytes.
+    /// was mapped. From `PT_NOTE` segments or else from note sections; `None` when the image carries
+    /// none of 1 to 20 bytes.
     pub(crate) fn read_build_id<R: ReadAt + ?Sized>(
         image: &R,
         limits: &ElfLimits,
     ) -> Result<Option<BuildId>, ElfError> {
         Headers::read(image, limits)?.build_id(image)
-    }
-
-    /// The GNU build id, from `PT_NOTE` segments or else from note sections.
-    pub(crate) fn build_id(&self) -> Option<BuildId> {
-        self.build_id
     }
 
     /// The address that the linker gave to a byte of the file (stated virtual address), through
@@ -124,6 +117,7 @@ impl ElfImage {
     }
 
     /// How many symbols can answer a lookup; none means stripped.
+    #[cfg(test)]
     pub(crate) fn symbol_count(&self) -> usize {
         self.symbols.len()
     }

@@ -165,6 +165,7 @@ impl SymbolTable {
         Ok(Self::build(candidates, names))
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.functions.len()
     }

@@ -149,6 +149,7 @@ impl JitMap {
     }
 
     /// Complete lines read, bad ones included.
+    #[cfg(test)]
     pub(crate) fn lines(&self) -> u64 {
         self.lines
     }
@@ -160,6 +161,7 @@ impl JitMap {
     }
 
     /// Whether a last line without newline was skipped.
+    #[cfg(test)]
     pub(crate) fn torn_last_line(&self) -> bool {
         self.torn_last_line
     }

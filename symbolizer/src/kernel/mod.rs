@@ -107,6 +107,7 @@ impl KernelSymbols {
     }
 
     /// Lines of kallsyms that are not `ADDRESS TYPE NAME [MODULE]`.
+    #[cfg(test)]
     pub(crate) fn bad_lines(&self) -> u64 {
         self.kallsyms.bad_lines
     }
