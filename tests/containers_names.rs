@@ -190,11 +190,12 @@ fn a_container_that_is_gone_before_the_recording_ends_is_named_all_the_same() {
         .parse()
         .expect("seconds");
     container.wait_for_exit(SOON);
-    let tag = container.tag();
-    // Its mounts, cgroup and root file system are gone too, three seconds before anything is named.
+    let short_id = container.id()[..12].to_owned();
+    // Its mounts, cgroup and root file system are gone too, seconds before anything is named.
     drop(container);
     let run = recording.wait().expect_code(0);
-    let samples = run.folded().container(&tag).comm("short");
+    let samples = run.folded().comm("short");
+    let samples = samples.only(|stack| stack.container.contains(&short_id));
     let expected = cpu_seconds * 999.0;
     assert!(
         samples.total() as f64 >= expected * 0.9,
@@ -208,6 +209,29 @@ fn a_container_that_is_gone_before_the_recording_ends_is_named_all_the_same() {
             || matches!(stack.user_leaf(), Some("short_outer" | "main"))
     });
     assert!(named >= 0.95, "{named} named\n{samples}");
+}
+
+#[test]
+fn a_container_that_starts_while_we_record_is_called_by_its_own_hostname() {
+    let Some(host) = needs(Need::Containers) else {
+        return;
+    };
+    let program = Workload::Short.build();
+    // So often that runc is sampled on its way into the container, while its hostname is still the host's.
+    let mut recording = Ctrflame::record(["-a", "-F", "4999", "--duration", "4s"]).start();
+    recording.wait_until_sampling();
+    let container = Builder::new(&host, &["/app/short", "1"])
+        .file("/app/short", program)
+        .hostname("brief")
+        .start();
+    let tag = container.tag();
+    let short_id = container.id()[..12].to_owned();
+    container.wait_for_exit(SOON);
+    drop(container);
+    let folded = recording.wait().expect_code(0).folded();
+    let own = folded.only(|stack| stack.container.contains(&short_id));
+    assert!(own.total() >= 1000, "{folded}");
+    assert_eq!(own.container(&tag).total(), own.total(), "{own}");
 }
 
 #[test]
