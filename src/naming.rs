@@ -3,6 +3,9 @@
 
 use profiler::container::{Container, Names, ProcCgroups, Tags, host_tag, hostname_in};
 use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
@@ -11,30 +14,51 @@ use symbolizer::Place;
 /// Cgroup path to the container it is in, if any.
 type Identified = HashMap<String, Option<Container>>;
 
+/// A container's cgroup path to its UTS namespace. The hostname in it is read when all sampling is over: a runtime
+/// sets it some time after it made the namespace.
+type UtsNamespaces = HashMap<String, OwnedFd>;
+
+/// A cgroup path that a task was sampled in, and that task's UTS namespace where it is not ours.
+struct Question {
+    path: String,
+    uts: Option<OwnedFd>,
+}
+
 /// Looks containers up as soon as a task of theirs is sampled.
 pub(crate) struct NameThread {
-    ask: Sender<String>,
-    thread: JoinHandle<(Names, Identified)>,
+    ask: Sender<Question>,
+    thread: JoinHandle<(Names, Identified, UtsNamespaces)>,
 }
 
 /// The asking side, for the thread that samples: never waits.
 pub(crate) struct Ask {
-    ask: Sender<String>,
+    ask: Sender<Question>,
     asked: HashSet<String>,
+    /// Paths for which a UTS namespace was sent.
+    with_uts: HashSet<String>,
+    /// Device and inode of our own UTS namespace.
+    own_uts: Option<(u64, u64)>,
 }
 
 impl NameThread {
     pub(crate) fn start(names: Names) -> std::io::Result<Self> {
-        let (ask, asked) = channel::<String>();
+        let (ask, asked) = channel::<Question>();
         let thread = std::thread::Builder::new()
             .name("names".into())
             .spawn(move || {
                 let mut identified = Identified::new();
-                for path in asked {
-                    let container = Container::identify(&path, &names);
-                    identified.insert(path, container);
+                let mut uts_namespaces = UtsNamespaces::new();
+                for Question { path, uts } in asked {
+                    let container = identified
+                        .entry(path)
+                        .or_insert_with_key(|path| Container::identify(path, &names));
+                    if let (Some(container), Some(uts)) = (container, uts) {
+                        uts_namespaces
+                            .entry(container.cgroup_path.clone())
+                            .or_insert(uts);
+                    }
                 }
-                (names, identified)
+                (names, identified, uts_namespaces)
             })?;
         Ok(Self { ask, thread })
     }
@@ -43,6 +67,10 @@ impl NameThread {
         Ask {
             ask: self.ask.clone(),
             asked: HashSet::new(),
+            with_uts: HashSet::new(),
+            own_uts: fs::metadata("/proc/self/ns/uts")
+                .ok()
+                .map(|own| (own.dev(), own.ino())),
         }
     }
 
@@ -50,13 +78,14 @@ impl NameThread {
     pub(crate) fn finish(self) -> Tagger {
         drop(self.ask);
         // A panic there loses names, not samples.
-        let (names, identified) = match self.thread.join() {
-            Ok((names, identified)) => (Some(names), identified),
-            Err(_) => (None, Identified::new()),
+        let (names, identified, uts_namespaces) = match self.thread.join() {
+            Ok((names, identified, uts_namespaces)) => (Some(names), identified, uts_namespaces),
+            Err(_) => (None, Identified::new(), UtsNamespaces::new()),
         };
         Tagger {
             names,
             identified,
+            uts_namespaces,
             tags: Tags::default(),
             by_place: HashMap::new(),
         }
@@ -67,12 +96,27 @@ impl Ask {
     /// A task is in this place: its container's name will be needed.
     pub(crate) fn seen(&mut self, place: &Place<'_>) {
         for path in paths_of(place) {
-            if !self.asked.contains(&path) {
-                self.asked.insert(path.clone());
+            let uts = match place.root.and_then(|root| root.uts_ns()) {
+                Some(uts) if !self.with_uts.contains(&path) => self.not_ours(uts),
+                _ => None,
+            };
+            let is_new = self.asked.insert(path.clone());
+            if uts.is_some() {
+                self.with_uts.insert(path.clone());
+            }
+            if is_new || uts.is_some() {
                 // The other side lives as long as we do.
-                let _ = self.ask.send(path);
+                let _ = self.ask.send(Question { path, uts });
             }
         }
+    }
+
+    /// A descriptor of our own on `uts`, unless that is the namespace that we are in: a runtime enters a container's
+    /// cgroup while it is still in the host's namespaces, and its hostname is not the container's.
+    fn not_ours(&self, uts: BorrowedFd<'_>) -> Option<OwnedFd> {
+        let uts = File::from(uts.try_clone_to_owned().ok()?);
+        let found = uts.metadata().ok()?;
+        (self.own_uts != Some((found.dev(), found.ino()))).then(|| uts.into())
     }
 }
 
@@ -95,6 +139,7 @@ fn paths_of(place: &Place<'_>) -> Vec<String> {
 pub(crate) struct Tagger {
     names: Option<Names>,
     identified: Identified,
+    uts_namespaces: UtsNamespaces,
     tags: Tags,
     by_place: HashMap<Vec<String>, Arc<str>>,
 }
@@ -110,9 +155,9 @@ impl Tagger {
             Some(mut container) => {
                 if container.needs_hostname()
                     && container.hostname.is_none()
-                    && let Some(uts) = place.root.and_then(|root| root.uts_ns())
+                    && let Some(uts) = self.uts_namespaces.get(&container.cgroup_path)
                 {
-                    container.hostname = hostname_in(uts).ok();
+                    container.hostname = hostname_in(uts.as_fd()).ok();
                 }
                 self.tags.tag(&container)
             }
