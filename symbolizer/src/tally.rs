@@ -5,7 +5,7 @@ use crate::hash::FastMap;
 use crate::image::Images;
 use crate::maps::{Backing, Mapping};
 use crate::pins::Pins;
-use crate::stacks::{ContextId, Seen, StackTable};
+use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tasks::{CommId, Space, SpaceId, Tasks};
 use profiler::files::TargetRoot;
 use profiler::live::{self, EventSink};
@@ -143,18 +143,36 @@ impl Tally {
             return;
         }
         let id = self.context_of(sample);
-        let Some((context, selected)) = self.contexts.get(id.0 as usize).copied() else {
+        let Some((_, selected)) = self.contexts.get(id.0 as usize).copied() else {
             return;
         };
         if selected == Selected::No {
             self.counts.outside += 1;
             return;
         }
-        if self.stacks.count(id, sample.chain) == Seen::First
-            && let Some(space) = context.space
-        {
-            self.hold_images(space, sample);
+        if self.stacks.push(id, sample.chain) == Batch::Full {
+            self.count_batch();
         }
+    }
+
+    /// Counts the samples that wait, before anything they depend on changes. A stack that was not
+    /// seen before makes its images be held from now on.
+    fn count_batch(&mut self) {
+        let Self {
+            stacks,
+            contexts,
+            tasks,
+            images,
+            ..
+        } = self;
+        stacks.count_batch(|context, words| {
+            let context = contexts
+                .get(context.0 as usize)
+                .map(|(context, _)| *context);
+            if let Some(space) = context.and_then(|context| tasks.space(context.space?)) {
+                hold_images(images, tasks, space, words);
+            }
+        });
     }
 
     fn context_of(&mut self, sample: &Sample<'_>) -> ContextId {
@@ -242,7 +260,8 @@ impl Tally {
     }
 
     /// Ends the counting: nothing is selected any more, all that is known is kept for naming.
-    pub fn close(self) -> Counted {
+    pub fn close(mut self) -> Counted {
+        self.count_batch();
         let Self {
             mut tasks,
             images,
@@ -262,34 +281,6 @@ impl Tally {
             contexts,
             cgroup_paths,
             kernel_changes,
-        }
-    }
-
-    /// A stack that was not seen before: its images are held from now on.
-    fn hold_images(&mut self, space: SpaceId, sample: &Sample<'_>) {
-        let Some(root) = self.tasks.space(space).map(|space| space.root) else {
-            return;
-        };
-        let pid = sample.stamp.pid;
-        let Some(maps) = self.tasks.maps_of(pid) else {
-            return;
-        };
-        let mut is_user = false;
-        for word in sample.chain.iter() {
-            if word >= FIRST_MARKER {
-                is_user = word == USER_MARKER;
-                continue;
-            }
-            if !is_user {
-                continue;
-            }
-            if let Some((mapping, _)) = maps.find(word)
-                && let Backing::Image(image) = mapping.backing
-                && self.images.wants_holding(image)
-            {
-                self.images
-                    .hold(image, pid, mapping.start..mapping.end, root);
-            }
         }
     }
 
@@ -330,6 +321,28 @@ impl Tally {
         };
         if !self.pins.is_host(mnt) && !self.pins.has(mnt) {
             self.pins.pin(pid, Some(mnt), time_ns);
+        }
+    }
+}
+
+fn hold_images(images: &mut Images, tasks: &Tasks, space: &Space, words: &[u64]) {
+    let Some(maps) = tasks.maps_of(space.pid) else {
+        return;
+    };
+    let mut is_user = false;
+    for word in words {
+        if *word >= FIRST_MARKER {
+            is_user = *word == USER_MARKER;
+            continue;
+        }
+        if !is_user {
+            continue;
+        }
+        if let Some((mapping, _)) = maps.find(*word)
+            && let Backing::Image(image) = mapping.backing
+            && images.wants_holding(image)
+        {
+            images.hold(image, space.pid, mapping.start..mapping.end, space.root);
         }
     }
 }
@@ -384,9 +397,16 @@ fn classify(path: &[u8]) -> Option<Code> {
 }
 
 impl EventSink for Tally {
+    fn round_ended(&mut self) {
+        self.count_batch();
+    }
+
     fn event(&mut self, event: &Event<'_>) {
+        if let Event::Sample(sample) = event {
+            return self.sample(sample);
+        }
+        self.count_batch();
         match event {
-            Event::Sample(sample) => self.sample(sample),
             Event::Mapped(mapped) => self.mapped(mapped),
             Event::Comm(comm) => {
                 self.tasks.comm(comm);
