@@ -109,6 +109,13 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
              unnamed"
         ));
     }
+    if recorded.lost_tracking > 0 {
+        say(format_args!(
+            "ctrflame: note: {} records of what processes did were lost (no samples): some frames may be unnamed, \
+             some threads have a former name",
+            recorded.lost_tracking
+        ));
+    }
     if recorded.undecoded > 0 {
         say(format_args!(
             "ctrflame: note: {} records were not understood and left out",

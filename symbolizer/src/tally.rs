@@ -6,7 +6,7 @@ use crate::image::Images;
 use crate::maps::{Backing, Mapping};
 use crate::pins::Pins;
 use crate::stacks::{Batch, ContextId, StackTable};
-use crate::tasks::{CommId, Space, SpaceId, Tasks};
+use crate::tasks::{CommId, Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::files::TargetRoot;
 use profiler::live::{self, EventSink};
 use profiler::record::{Comm, Event, Mapped, Sample};
@@ -186,7 +186,7 @@ impl Tally {
                 comm,
             });
         }
-        if let Some(thread) = self.tasks.thread(tid) {
+        if let Some(thread) = self.tasks.thread(pid, tid) {
             if let Some((cgroup, id)) = thread.context
                 && cgroup == sample.cgroup
             {
@@ -196,20 +196,20 @@ impl Tally {
             // Never told of: begun while `/proc` was read, or its FORK was lost.
             live::scan(pid, &mut |event| self.event(event));
         }
-        let comm = match self.tasks.thread(tid) {
-            Some(thread) => thread.comm,
+        let comm = match self.tasks.thread(pid, tid) {
+            Some(thread) => Arc::clone(&thread.comm),
             None => {
-                let name = self.tasks.intern_comm(b"[unknown]");
                 self.tasks.comm(&Comm {
                     stamp: sample.stamp,
                     pid,
                     tid,
-                    name: b"[unknown]",
+                    name: UNKNOWN_COMM,
                     is_exec: false,
                 });
-                name
+                Arc::from(UNKNOWN_COMM)
             }
         };
+        let comm = self.tasks.intern_comm(&comm);
         let space = match self.tasks.process(pid).and_then(|process| process.space) {
             Some(space) => space,
             None => self.begin_space(sample),
@@ -219,7 +219,7 @@ impl Tally {
             cgroup: sample.cgroup,
             comm,
         });
-        if let Some(thread) = self.tasks.thread(tid) {
+        if let Some(thread) = self.tasks.thread(pid, tid) {
             thread.context = Some((sample.cgroup, id));
         }
         id

@@ -51,7 +51,9 @@ pub(crate) struct Process {
 /// A thread.
 pub(crate) struct Thread {
     pub(crate) pid: HostPid,
-    pub(crate) comm: CommId,
+    /// Its name now, as it wrote it. Interned only when it is sampled: a program may rename itself
+    /// without end.
+    pub(crate) comm: Arc<[u8]>,
     /// What its last sample belonged to, while nothing of it changed.
     pub(crate) context: Option<(Option<CgroupId>, ContextId)>,
     has_exited: bool,
@@ -59,6 +61,9 @@ pub(crate) struct Thread {
 
 /// Ended tasks are known for this long: their last samples may come after their EXIT.
 const KEPT_AFTER_EXIT_NS: u64 = 2_000_000_000;
+
+/// The name of a thread that was never told of.
+pub(crate) const UNKNOWN_COMM: &[u8] = b"[unknown]";
 
 /// All tasks and the spaces that were sampled.
 pub(crate) struct Tasks {
@@ -82,8 +87,12 @@ impl Tasks {
         }
     }
 
-    pub(crate) fn thread(&mut self, tid: HostTid) -> Option<&mut Thread> {
-        self.threads.get_mut(&tid)
+    /// The thread `tid`, if it is one of `pid`: a tid that is used again may still be known as a
+    /// thread of the process that had it before.
+    pub(crate) fn thread(&mut self, pid: HostPid, tid: HostTid) -> Option<&mut Thread> {
+        self.threads
+            .get_mut(&tid)
+            .filter(|thread| thread.pid == pid)
     }
 
     pub(crate) fn process(&self, pid: HostPid) -> Option<&Process> {
@@ -118,8 +127,8 @@ impl Tasks {
     pub(crate) fn fork(&mut self, fork: &Fork) {
         self.forget_exited(fork.stamp.time_ns);
         let comm = match self.threads.get(&fork.parent_tid) {
-            Some(parent) => parent.comm,
-            None => self.intern_comm(b"[unknown]"),
+            Some(parent) => Arc::clone(&parent.comm),
+            None => Arc::from(UNKNOWN_COMM),
         };
         self.leave(fork.tid);
         self.threads.insert(
@@ -162,7 +171,13 @@ impl Tasks {
     }
 
     pub(crate) fn comm(&mut self, comm: &Comm<'_>) {
-        let id = self.intern_comm(comm.name);
+        if self
+            .threads
+            .get(&comm.tid)
+            .is_some_and(|known| known.pid != comm.pid)
+        {
+            self.leave(comm.tid);
+        }
         if comm.is_exec {
             self.retire(comm.pid);
             let mnt = self
@@ -178,7 +193,7 @@ impl Tasks {
         }
         let thread = Thread {
             pid: comm.pid,
-            comm: id,
+            comm: comm.name.into(),
             context: None,
             has_exited: false,
         };

@@ -61,14 +61,11 @@ fn image_at(tasks: &Tasks, id: SpaceId) -> Option<Backing> {
 }
 
 fn named(tasks: &mut Tasks, tid: u32) -> String {
-    let comm = tasks
-        .thread(HostTid(tid))
-        .map(|thread| thread.comm)
+    let thread = tasks
+        .threads
+        .get(&HostTid(tid))
         .expect("the thread is known");
-    tasks
-        .comm_name(comm)
-        .expect("its name is known")
-        .to_string()
+    String::from_utf8_lossy(&thread.comm).into_owned()
 }
 
 #[test]
@@ -163,11 +160,51 @@ fn a_thread_has_its_own_name_and_its_process_mappings() {
     assert_eq!(named(&mut tasks, 12), "C2 Compiler");
     assert_eq!(named(&mut tasks, 10), "java");
     assert_eq!(
-        tasks.thread(HostTid(12)).map(|thread| thread.pid),
+        tasks
+            .thread(HostPid(10), HostTid(12))
+            .map(|thread| thread.pid),
         Some(HostPid(10))
     );
     tasks.exit(&fork(10, 10, 12, 10));
     tasks.exit(&fork(10 + 2 * KEPT_AFTER_EXIT_NS, 77, 77, 1));
-    assert!(tasks.thread(HostTid(12)).is_none());
+    assert!(tasks.thread(HostPid(10), HostTid(12)).is_none());
     assert!(tasks.process(HostPid(10)).is_some());
+}
+
+#[test]
+fn names_are_kept_of_living_threads_only_however_often_one_renames_itself() {
+    let mut tasks = Tasks::new();
+    for name in 0..10_000_u32 {
+        let name = name.to_string();
+        tasks.comm(&Comm {
+            stamp: stamp(1),
+            pid: HostPid(10),
+            tid: HostTid(10),
+            name: name.as_bytes(),
+            is_exec: false,
+        });
+    }
+    assert_eq!(tasks.comms.len(), 0, "none was sampled");
+    assert_eq!(named(&mut tasks, 10), "9999");
+}
+
+#[test]
+fn a_tid_that_another_process_has_now_is_not_its_former_owners_thread() {
+    let mut tasks = Tasks::new();
+    tasks.comm(&comm(10, b"old", false));
+    tasks.fork(&Fork {
+        parent_pid: HostPid(10),
+        ..fork(3, 10, 12, 10)
+    });
+    assert!(tasks.thread(HostPid(10), HostTid(12)).is_some());
+    // Its EXIT and the other's FORK were lost.
+    assert!(tasks.thread(HostPid(20), HostTid(12)).is_none());
+    tasks.comm(&Comm {
+        tid: HostTid(12),
+        ..comm(20, b"new", false)
+    });
+    assert!(tasks.thread(HostPid(20), HostTid(12)).is_some());
+    let of = |tasks: &Tasks, pid| tasks.process(HostPid(pid)).map(|found| found.tids.clone());
+    assert_eq!(of(&tasks, 10), Some(vec![HostTid(10)]));
+    assert_eq!(of(&tasks, 20), Some(vec![HostTid(12)]));
 }

@@ -82,6 +82,7 @@ pub(crate) struct Opened {
     waits_for_signals: bool,
     /// Samples lost in rings that are closed already.
     lost_before: u64,
+    lost_tracking_before: u64,
 }
 
 impl Opened {
@@ -115,6 +116,7 @@ impl Opened {
             all: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(wait_error)?,
             waits_for_signals: false,
             lost_before: 0,
+            lost_tracking_before: 0,
         };
         let online = cpus::online().map_err(|source| LiveError::Cpus { source })?;
         opened.choose_plan(online.first().copied().unwrap_or(0), config)?;
@@ -333,6 +335,16 @@ impl Opened {
                 .sum::<u64>()
     }
 
+    /// Records in the tracking rings that the kernel could not write.
+    pub(crate) fn lost_tracking(&self) -> u64 {
+        self.lost_tracking_before
+            + self
+                .rings
+                .iter()
+                .map(|rings| rings.tracking.lost())
+                .sum::<u64>()
+    }
+
     /// Opens events on CPUs that came online, closes those of CPUs that went: an event does not come
     /// back with its CPU (`perf_event_exit_cpu()`). Call it with the rings just drained.
     pub(crate) fn follow_cpus(&mut self, config: &Config) -> Result<(), LiveError> {
@@ -344,7 +356,10 @@ impl Opened {
             .rings
             .extract_if(.., |rings| !online.contains(&rings.cpu))
             .collect();
-        self.lost_before += gone.iter().map(|rings| rings.sampling.lost()).sum::<u64>();
+        for rings in &gone {
+            self.lost_before += rings.sampling.lost();
+            self.lost_tracking_before += rings.tracking.lost();
+        }
         for cpu in online {
             if self.rings.iter().any(|rings| rings.cpu == cpu) {
                 continue;

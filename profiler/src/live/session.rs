@@ -62,6 +62,9 @@ pub struct Recorded {
     pub kernel: KernelSamples,
     /// Samples that the kernel could not write, by its own count; LOST records tell of fewer.
     pub lost: u64,
+    /// Records of what tasks did (began, execed, mapped) that found no room in their ring: what they
+    /// would have told is unknown, no sample is missing.
+    pub lost_tracking: u64,
     /// Records that could not be decoded: 0 unless the kernel wrote something unheard of.
     pub undecoded: u64,
     /// What was read of `/proc` at the start.
@@ -91,6 +94,7 @@ pub fn record(
         opened,
         sorter: RoundSorter::default(),
         undecoded: 0,
+        lost_tracking: 0,
         stop_signal: None,
     };
     let scanned = session.begin(held.as_ref().map(|(held, _)| held), sink)?;
@@ -110,6 +114,8 @@ struct Session<'a> {
     opened: Opened,
     sorter: RoundSorter,
     undecoded: u64,
+    /// As far as LOST records told.
+    lost_tracking: u64,
     stop_signal: Option<Signal>,
 }
 
@@ -195,6 +201,7 @@ impl Session<'_> {
             event: self.opened.event(),
             kernel: self.config.kernel,
             lost: self.opened.lost(),
+            lost_tracking: self.opened.lost_tracking().max(self.lost_tracking),
             undecoded: self.undecoded,
             scanned,
         })
@@ -247,8 +254,10 @@ impl Session<'_> {
                 &layouts.tracking
             };
             match record::decode(bytes, layout) {
-                // A full tracking ring loses no samples; its losses show as unknown mappings.
-                Ok(Some(Event::Lost(_))) if source == TRACKING => {}
+                // A full tracking ring loses no samples.
+                Ok(Some(Event::Lost(lost))) if source == TRACKING => {
+                    self.lost_tracking += lost.count;
+                }
                 Ok(Some(event)) => sink.event(&event),
                 Ok(None) => {}
                 Err(_) => self.undecoded += 1,

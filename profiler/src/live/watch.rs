@@ -1,7 +1,7 @@
 //! Whether anything of a target still runs.
 
 use super::config::Target;
-use super::procfs::start_ticks;
+use super::procfs::{self, PROC, start_ticks};
 use crate::HostPid;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,10 @@ impl TargetWatch {
             Target::Cgroup(directory) => Self::Cgroup(directory.clone()),
             Target::Processes(pids) => Self::Processes(
                 pids.iter()
-                    .map(|pid| (*pid, start_ticks(Path::new("/proc"), *pid)))
+                    .map(|pid| {
+                        let leader = procfs::leader_of(Path::new(PROC), *pid).unwrap_or(*pid);
+                        (leader, start_ticks(Path::new(PROC), leader))
+                    })
                     .collect(),
             ),
         }
@@ -39,9 +42,10 @@ impl TargetWatch {
                     Err(_) => !directory.exists(),
                 }
             }
-            Self::Processes(pids) => pids
-                .iter()
-                .all(|(pid, started)| start_ticks(Path::new("/proc"), *pid) != *started),
+            Self::Processes(pids) => pids.iter().all(|(pid, started)| {
+                let proc_root = Path::new(PROC);
+                start_ticks(proc_root, *pid) != *started || procfs::is_zombie(proc_root, *pid)
+            }),
         }
     }
 }
