@@ -229,7 +229,8 @@ impl Tally {
     fn begin_space(&mut self, sample: &Sample<'_>) -> SpaceId {
         let pid = sample.stamp.pid;
         let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
-        let root = self.pins.pin(pid, mnt, sample.stamp.time_ns);
+        let others = self.tasks.living_in(mnt);
+        let root = self.pins.pin(pid, mnt, sample.stamp.time_ns, others);
         let identity = live::identity(pid);
         let is_root_cgroup =
             |id: CgroupId| self.cgroup_paths.get(&id).is_none_or(|path| &**path == "/");
@@ -320,7 +321,8 @@ impl Tally {
             return;
         };
         if !self.pins.is_host(mnt) && !self.pins.has(mnt) {
-            self.pins.pin(pid, Some(mnt), time_ns);
+            let others = self.tasks.living_in(Some(mnt));
+            self.pins.pin(pid, Some(mnt), time_ns, others);
         }
     }
 }

@@ -99,6 +99,19 @@ impl Tasks {
         self.processes.get(&pid)
     }
 
+    /// Processes that are in `mnt` and have not ended, as far as records told.
+    pub(crate) fn living_in(&self, mnt: Option<MntNs>) -> impl Iterator<Item = HostPid> {
+        let is_there = move |process: &Process| mnt.is_some() && process.mnt == mnt;
+        self.processes
+            .iter()
+            .filter(move |(_, process)| is_there(process))
+            .map(|(pid, _)| *pid)
+            .filter(|pid| {
+                let leader = self.threads.get(&HostTid(pid.0));
+                leader.is_some_and(|leader| !leader.has_exited)
+            })
+    }
+
     pub(crate) fn space(&self, id: SpaceId) -> Option<&Space> {
         self.spaces.get(id.0 as usize)
     }
