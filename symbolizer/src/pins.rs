@@ -26,9 +26,8 @@ pub(crate) struct Pins {
     roots: Vec<Arc<TargetRoot>>,
     by_identity: HashMap<RootIdentity, u32>,
     by_ns: FastMap<MntNs, u32>,
-    /// Namespaces that were wanted and could not be pinned: their process was gone, or no
-    /// descriptors are left.
-    pub(crate) failed: u64,
+    /// Views that were not pinned because no descriptor is left.
+    pub(crate) out_of_files: u64,
 }
 
 impl Pins {
@@ -38,7 +37,7 @@ impl Pins {
             roots: Vec::new(),
             by_identity: HashMap::new(),
             by_ns: FastMap::default(),
-            failed: 0,
+            out_of_files: 0,
         }
     }
 
@@ -67,24 +66,31 @@ impl Pins {
             return RootRef::Pinned(root);
         }
         // Gone already: another process of the same namespace was seen, perhaps.
-        match mnt.and_then(|mnt| self.by_ns.get(&mnt)) {
-            Some(root) => RootRef::Pinned(*root),
-            None => {
-                self.failed += 1;
-                RootRef::Unknown
-            }
-        }
+        mnt.and_then(|mnt| self.by_ns.get(&mnt))
+            .map_or(RootRef::Unknown, |root| RootRef::Pinned(*root))
     }
 
     fn pin_living(&mut self, pid: HostPid, mnt: Option<MntNs>, time_ns: u64) -> Option<u32> {
-        let identity = RootIdentity::of_process(pid).ok()?;
+        let identity = match RootIdentity::of_process(pid) {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.out_of_files += u64::from(error.is_out_of_files());
+                return None;
+            }
+        };
         if mnt.is_some_and(|mnt| mnt != identity.mnt_ns) || !started_by(pid, time_ns) {
             return None;
         }
         if let Some(known) = self.by_identity.get(&identity) {
             return Some(*known);
         }
-        let root = TargetRoot::of_process(pid).ok()?;
+        let root = match TargetRoot::of_process(pid) {
+            Ok(root) => root,
+            Err(error) => {
+                self.out_of_files += u64::from(error.is_out_of_files());
+                return None;
+            }
+        };
         let identity = root.root_identity();
         let id = *self.by_identity.entry(identity).or_insert_with(|| {
             self.roots.push(Arc::new(root));

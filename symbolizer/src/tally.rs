@@ -1,10 +1,11 @@
 //! The state of a recording: events in, distinct raw stacks with their counts kept. Parses no image
 //! and names nothing; holds what naming will need, while it can be had.
 
+use crate::chain::{Part, entries};
 use crate::hash::FastMap;
 use crate::image::Images;
-use crate::maps::{Backing, Mapping};
-use crate::pins::Pins;
+use crate::maps::{Backing, MapTable, Mapping};
+use crate::pins::{Pins, RootRef};
 use crate::stacks::{ContextId, Seen, StackTable};
 use crate::tasks::{CommId, Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::files::TargetRoot;
@@ -52,8 +53,10 @@ pub struct Counts {
     pub outside: u64,
     /// Lost ones, as far as LOST records told.
     pub lost: u64,
-    /// Containers' file views that could not be pinned.
+    /// Sampled processes whose view of files could not be pinned: they were gone already.
     pub unpinned: u64,
+    /// Files and views of them that were not held because no descriptor was left.
+    pub out_of_files: u64,
 }
 
 /// Kernel code that came or went during the recording.
@@ -99,13 +102,6 @@ impl Counted {
     }
 }
 
-/// `PERF_CONTEXT_MAX`: chain entries from here on are markers (include/uapi/linux/perf_event.h).
-pub(crate) const FIRST_MARKER: u64 = -4095_i64 as u64;
-/// `PERF_CONTEXT_USER`.
-pub(crate) const USER_MARKER: u64 = -512_i64 as u64;
-/// `PERF_CONTEXT_KERNEL`.
-pub(crate) const KERNEL_MARKER: u64 = -128_i64 as u64;
-
 impl Tally {
     /// An empty recording of the tasks that `selector` wants.
     pub fn new(selector: Selector) -> Self {
@@ -131,7 +127,7 @@ impl Tally {
     /// Samples so far.
     pub fn counts(&self) -> Counts {
         Counts {
-            unpinned: self.pins.failed,
+            out_of_files: self.pins.out_of_files + self.images.out_of_files,
             ..self.counts
         }
     }
@@ -153,7 +149,7 @@ impl Tally {
         if self.stacks.count(id, sample.chain) == Seen::First
             && let Some(space) = context.space
         {
-            self.hold_images(space, sample);
+            self.keep_mappings(space, sample);
         }
     }
 
@@ -212,6 +208,9 @@ impl Tally {
         let pid = sample.stamp.pid;
         let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
         let root = self.pins.pin(pid, mnt, sample.stamp.time_ns);
+        if root == RootRef::Unknown {
+            self.counts.unpinned += 1;
+        }
         let identity = live::identity(pid);
         let is_root_cgroup =
             |id: CgroupId| self.cgroup_paths.get(&id).is_none_or(|path| &**path == "/");
@@ -224,7 +223,7 @@ impl Tally {
             pid,
             identity,
             root,
-            maps: Arc::default(),
+            maps: MapTable::default(),
             proc_cgroups,
         })
     }
@@ -244,7 +243,7 @@ impl Tally {
     /// Ends the counting: nothing is selected any more, all that is known is kept for naming.
     pub fn close(self) -> Counted {
         let Self {
-            mut tasks,
+            tasks,
             images,
             pins,
             stacks,
@@ -253,7 +252,6 @@ impl Tally {
             kernel_changes,
             ..
         } = self;
-        tasks.freeze_all();
         Counted {
             tasks,
             images,
@@ -265,26 +263,18 @@ impl Tally {
         }
     }
 
-    /// A stack that was not seen before: its images are held from now on.
-    fn hold_images(&mut self, space: SpaceId, sample: &Sample<'_>) {
-        let Some(root) = self.tasks.space(space).map(|space| space.root) else {
-            return;
-        };
+    /// A stack that was not seen before: the mappings that it leads through are kept for naming it,
+    /// their images are held from now on.
+    fn keep_mappings(&mut self, space: SpaceId, sample: &Sample<'_>) {
         let pid = sample.stamp.pid;
-        let Some(maps) = self.tasks.maps_of(pid) else {
-            return;
-        };
-        let mut is_user = false;
-        for word in sample.chain.iter() {
-            if word >= FIRST_MARKER {
-                is_user = word == USER_MARKER;
+        for (part, addr) in entries(sample.chain.iter()) {
+            if part != Part::User {
                 continue;
             }
-            if !is_user {
+            let Some((mapping, root)) = self.tasks.keep_mapping(pid, space, addr) else {
                 continue;
-            }
-            if let Some((mapping, _)) = maps.find(word)
-                && let Backing::Image(image) = mapping.backing
+            };
+            if let Backing::Image(image) = mapping.backing
                 && self.images.wants_holding(image)
             {
                 self.images
@@ -310,6 +300,9 @@ impl Tally {
                     .tasks
                     .process(mapped.pid)
                     .and_then(|process| process.mnt);
+                if self.images.want_sweep() {
+                    self.images.sweep(&self.tasks.images_in_use());
+                }
                 Backing::Image(self.images.intern(mapped.file, mnt, mapped.path))
             }
         };
