@@ -134,6 +134,13 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
             recording.counts.unpinned
         ));
     }
+    if recording.counts.out_of_files > 0 {
+        say(format_args!(
+            "ctrflame: note: no descriptor was left to hold {} files: names may be missing; raise the limit, as \
+             root: `ulimit -n 1048576`",
+            recording.counts.out_of_files
+        ));
+    }
     const SHOWN_MAX: usize = 10;
     for problem in recording.problems.iter().take(SHOWN_MAX) {
         say(clean_line(&format!("ctrflame: note: {problem}"), 400));

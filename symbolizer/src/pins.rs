@@ -29,9 +29,8 @@ pub(crate) struct Pins {
     roots: Vec<Arc<TargetRoot>>,
     by_identity: HashMap<RootIdentity, u32>,
     by_ns: FastMap<MntNs, u32>,
-    /// Namespaces that were wanted and could not be pinned: their process was gone, or no
-    /// descriptors are left.
-    pub(crate) failed: u64,
+    /// Views that were not pinned because no descriptor is left.
+    pub(crate) out_of_files: u64,
 }
 
 impl Pins {
@@ -41,7 +40,7 @@ impl Pins {
             roots: Vec::new(),
             by_identity: HashMap::new(),
             by_ns: FastMap::default(),
-            failed: 0,
+            out_of_files: 0,
         }
     }
 
@@ -87,24 +86,30 @@ impl Pins {
                     .find_map(|other| self.pin_living(other, Some(mnt), time_ns))
             })
         });
-        match beside {
-            Some(root) => RootRef::Pinned(root),
-            None => {
-                self.failed += 1;
-                RootRef::Unknown
-            }
-        }
+        beside.map_or(RootRef::Unknown, RootRef::Pinned)
     }
 
     fn pin_living(&mut self, pid: HostPid, mnt: Option<MntNs>, time_ns: u64) -> Option<u32> {
-        let identity = RootIdentity::of_process(pid).ok()?;
+        let identity = match RootIdentity::of_process(pid) {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.out_of_files += u64::from(error.is_out_of_files());
+                return None;
+            }
+        };
         if mnt.is_some_and(|mnt| mnt != identity.mnt_ns) || !started_by(pid, time_ns) {
             return None;
         }
         if let Some(known) = self.by_identity.get(&identity) {
             return Some(*known);
         }
-        let root = TargetRoot::of_process(pid).ok()?;
+        let root = match TargetRoot::of_process(pid) {
+            Ok(root) => root,
+            Err(error) => {
+                self.out_of_files += u64::from(error.is_out_of_files());
+                return None;
+            }
+        };
         let identity = root.root_identity();
         let id = *self.by_identity.entry(identity).or_insert_with(|| {
             self.roots.push(Arc::new(root));
@@ -140,14 +145,14 @@ mod tests {
             ..Pins::new()
         };
         let nobody_beside = pins.pin(gone, Some(own_ns), u64::MAX, []);
-        assert_eq!((nobody_beside, pins.failed), (RootRef::Unknown, 1));
+        assert_eq!(nobody_beside, RootRef::Unknown);
         let elsewhere = pins.pin(gone, Some(MntNs(1)), u64::MAX, [own]);
-        assert_eq!((elsewhere, pins.failed), (RootRef::Unknown, 2));
+        assert_eq!(elsewhere, RootRef::Unknown);
         let too_young = pins.pin(gone, Some(own_ns), 0, [own]);
-        assert_eq!((too_young, pins.failed), (RootRef::Unknown, 3));
+        assert_eq!(too_young, RootRef::Unknown);
         let beside = pins.pin(gone, Some(own_ns), u64::MAX, [gone, own]);
-        assert_eq!((beside, pins.failed), (RootRef::Pinned(0), 3));
+        assert_eq!(beside, RootRef::Pinned(0));
         let known = pins.pin(gone, Some(own_ns), u64::MAX, []);
-        assert_eq!((known, pins.failed), (RootRef::Pinned(0), 3));
+        assert_eq!(known, RootRef::Pinned(0));
     }
 }

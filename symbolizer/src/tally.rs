@@ -1,10 +1,11 @@
 //! The state of a recording: events in, distinct raw stacks with their counts kept. Parses no image
 //! and names nothing; holds what naming will need, while it can be had.
 
+use crate::chain::{Part, entries};
 use crate::hash::FastMap;
 use crate::image::Images;
-use crate::maps::{Backing, Mapping};
-use crate::pins::Pins;
+use crate::maps::{Backing, MapTable, Mapping};
+use crate::pins::{Pins, RootRef};
 use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tasks::{CommId, Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::files::TargetRoot;
@@ -52,8 +53,10 @@ pub struct Counts {
     pub outside: u64,
     /// Lost ones, as far as LOST records told.
     pub lost: u64,
-    /// Containers' file views that could not be pinned.
+    /// Sampled processes whose view of files could not be pinned: they were gone already.
     pub unpinned: u64,
+    /// Files and views of them that were not held because no descriptor was left.
+    pub out_of_files: u64,
 }
 
 /// Kernel code that came or went during the recording.
@@ -99,13 +102,6 @@ impl Counted {
     }
 }
 
-/// `PERF_CONTEXT_MAX`: chain entries from here on are markers (include/uapi/linux/perf_event.h).
-pub(crate) const FIRST_MARKER: u64 = -4095_i64 as u64;
-/// `PERF_CONTEXT_USER`.
-pub(crate) const USER_MARKER: u64 = -512_i64 as u64;
-/// `PERF_CONTEXT_KERNEL`.
-pub(crate) const KERNEL_MARKER: u64 = -128_i64 as u64;
-
 impl Tally {
     /// An empty recording of the tasks that `selector` wants.
     pub fn new(selector: Selector) -> Self {
@@ -131,7 +127,7 @@ impl Tally {
     /// Samples so far.
     pub fn counts(&self) -> Counts {
         Counts {
-            unpinned: self.pins.failed,
+            out_of_files: self.pins.out_of_files + self.images.out_of_files,
             ..self.counts
         }
     }
@@ -169,8 +165,8 @@ impl Tally {
             let context = contexts
                 .get(context.0 as usize)
                 .map(|(context, _)| *context);
-            if let Some(space) = context.and_then(|context| tasks.space(context.space?)) {
-                hold_images(images, tasks, space, words);
+            if let Some(space) = context.and_then(|context| context.space) {
+                keep_mappings(images, tasks, space, words);
             }
         });
     }
@@ -231,6 +227,9 @@ impl Tally {
         let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
         let others = self.tasks.living_in(mnt);
         let root = self.pins.pin(pid, mnt, sample.stamp.time_ns, others);
+        if root == RootRef::Unknown {
+            self.counts.unpinned += 1;
+        }
         let identity = live::identity(pid);
         let is_root_cgroup =
             |id: CgroupId| self.cgroup_paths.get(&id).is_none_or(|path| &**path == "/");
@@ -243,7 +242,7 @@ impl Tally {
             pid,
             identity,
             root,
-            maps: Arc::default(),
+            maps: MapTable::default(),
             proc_cgroups,
         })
     }
@@ -264,7 +263,7 @@ impl Tally {
     pub fn close(mut self) -> Counted {
         self.count_batch();
         let Self {
-            mut tasks,
+            tasks,
             images,
             pins,
             stacks,
@@ -273,7 +272,6 @@ impl Tally {
             kernel_changes,
             ..
         } = self;
-        tasks.freeze_all();
         Counted {
             tasks,
             images,
@@ -302,6 +300,9 @@ impl Tally {
                     .tasks
                     .process(mapped.pid)
                     .and_then(|process| process.mnt);
+                if self.images.want_sweep() {
+                    self.images.sweep(&self.tasks.images_in_use());
+                }
                 Backing::Image(self.images.intern(mapped.file, mnt, mapped.path))
             }
         };
@@ -327,24 +328,22 @@ impl Tally {
     }
 }
 
-fn hold_images(images: &mut Images, tasks: &Tasks, space: &Space, words: &[u64]) {
-    let Some(maps) = tasks.maps_of(space.pid) else {
+/// The mappings that a stack leads through are kept for naming it, their images are held from now on.
+fn keep_mappings(images: &mut Images, tasks: &mut Tasks, space: SpaceId, words: &[u64]) {
+    let Some(pid) = tasks.space(space).map(|space| space.pid) else {
         return;
     };
-    let mut is_user = false;
-    for word in words {
-        if *word >= FIRST_MARKER {
-            is_user = *word == USER_MARKER;
+    for (part, addr) in entries(words.iter().copied()) {
+        if part != Part::User {
             continue;
         }
-        if !is_user {
+        let Some((mapping, root)) = tasks.keep_mapping(pid, space, addr) else {
             continue;
-        }
-        if let Some((mapping, _)) = maps.find(*word)
-            && let Backing::Image(image) = mapping.backing
+        };
+        if let Backing::Image(image) = mapping.backing
             && images.wants_holding(image)
         {
-            images.hold(image, space.pid, mapping.start..mapping.end, space.root);
+            images.hold(image, pid, mapping.start..mapping.end, root);
         }
     }
 }

@@ -3,20 +3,21 @@
 //!
 //! ```text
 //!   thread (tid) ──▶ process (pid, since its exec) ──▶ mappings now
-//!        │                    └──▶ space: mappings as sampled stacks saw them
+//!        │                    └──▶ space: those mappings that sampled stacks led through
 //!        └──▶ name now
 //! ```
-//! A space is frozen and a new one begun whenever an address may change its meaning: at an exec, when
+//! A space is left and a new one begun whenever an address may change its meaning: at an exec, when
 //! a mapping is replaced, when the pid is used again.
 
 use crate::hash::FastMap;
+use crate::image::ImageId;
 use crate::maps::{Change, MapTable, Mapping};
 use crate::pins::RootRef;
 use crate::stacks::ContextId;
 use profiler::live::Identity;
 use profiler::record::{Comm, Fork};
 use profiler::{CgroupId, HostPid, HostTid, MntNs};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Index of an address space.
@@ -33,8 +34,9 @@ pub(crate) struct Space {
     /// Its pid inside its container and its uid, if it was seen alive.
     pub(crate) identity: Option<Identity>,
     pub(crate) root: RootRef,
-    /// Its mappings as they were last; of a process that still runs, see [`Tasks::freeze_all`].
-    pub(crate) maps: Arc<MapTable>,
+    /// Its mappings that sampled stacks led through: a program may have a million others, and may
+    /// change them between any two samples.
+    pub(crate) maps: MapTable,
     /// `/proc/PID/cgroup`, where the sample's cgroup does not tell the container.
     pub(crate) proc_cgroups: Option<Arc<str>>,
 }
@@ -61,6 +63,11 @@ pub(crate) struct Thread {
 
 /// Ended tasks are known for this long: their last samples may come after their EXIT.
 const KEPT_AFTER_EXIT_NS: u64 = 2_000_000_000;
+
+/// Executable mappings of one process that are kept: twice what the kernel allows by default
+/// (`vm.max_map_count`). It never tells of an unmapping, so that a program that maps code at ever
+/// new addresses seems to have more and more.
+const MAPPINGS_MAX: usize = 1 << 17;
 
 /// The name of a thread that was never told of.
 pub(crate) const UNKNOWN_COMM: &[u8] = b"[unknown]";
@@ -116,9 +123,24 @@ impl Tasks {
         self.spaces.get(id.0 as usize)
     }
 
-    /// The mappings that `id` has now.
-    pub(crate) fn maps_of(&self, pid: HostPid) -> Option<&Arc<MapTable>> {
-        self.processes.get(&pid).map(|process| &process.maps)
+    /// Keeps the mapping that `pid` has at `addr` now for its space; the mapping and the view of
+    /// files that its path is in.
+    pub(crate) fn keep_mapping(
+        &mut self,
+        pid: HostPid,
+        space: SpaceId,
+        addr: u64,
+    ) -> Option<(Mapping, RootRef)> {
+        let space = self.spaces.get_mut(space.0 as usize)?;
+        let (mapping, _) = match space.maps.find(addr) {
+            Some(kept) => kept,
+            None => {
+                let found = self.processes.get(&pid)?.maps.find(addr)?;
+                space.maps.insert(found.0);
+                found
+            }
+        };
+        Some((mapping, space.root))
     }
 
     pub(crate) fn comm_name(&self, id: CommId) -> Option<&Arc<str>> {
@@ -256,6 +278,11 @@ impl Tasks {
     }
 
     pub(crate) fn map(&mut self, pid: HostPid, mapping: Mapping) {
+        if let Some(process) = self.processes.get(&pid)
+            && process.maps.len() >= MAPPINGS_MAX
+        {
+            self.forget(pid);
+        }
         let process = self.processes.entry(pid).or_default();
         if process.space.is_some() && process.maps.change_by(&mapping) == Change::Replaced {
             self.retire(pid);
@@ -265,16 +292,29 @@ impl Tasks {
         }
     }
 
-    /// Freezes the space of a process: later samples of it begin a new one.
+    /// Forgets a process: at its next sample, `/proc` tells what it is.
+    fn forget(&mut self, pid: HostPid) {
+        if let Some(process) = self.processes.remove(&pid) {
+            for tid in process.tids {
+                self.threads.remove(&tid);
+            }
+        }
+    }
+
+    /// Images that a mapping leads to, of a living process or of a sampled space.
+    pub(crate) fn images_in_use(&self) -> HashSet<ImageId> {
+        let living = self.processes.values().map(|process| &*process.maps);
+        let sampled = self.spaces.iter().map(|space| &space.maps);
+        living.chain(sampled).flat_map(MapTable::images).collect()
+    }
+
+    /// Leaves the space of a process: later samples of it begin a new one.
     fn retire(&mut self, pid: HostPid) {
         let Some(process) = self.processes.get_mut(&pid) else {
             return;
         };
-        let Some(space) = process.space.take() else {
+        if process.space.take().is_none() {
             return;
-        };
-        if let Some(space) = self.spaces.get_mut(space.0 as usize) {
-            space.maps = Arc::clone(&process.maps);
         }
         for tid in &process.tids {
             if let Some(thread) = self.threads.get_mut(tid) {
@@ -291,18 +331,6 @@ impl Tasks {
         }
         self.spaces.push(space);
         id
-    }
-
-    /// Gives every space the mappings that its process has at the end.
-    pub(crate) fn freeze_all(&mut self) {
-        for process in self.processes.values() {
-            if let Some(space) = process
-                .space
-                .and_then(|id| self.spaces.get_mut(id.0 as usize))
-            {
-                space.maps = Arc::clone(&process.maps);
-            }
-        }
     }
 }
 

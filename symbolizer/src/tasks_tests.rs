@@ -1,7 +1,6 @@
 //! The life of tasks, told by records.
 
 use super::*;
-use crate::image::ImageId;
 use crate::maps::Backing;
 use profiler::record::Stamp;
 
@@ -48,9 +47,14 @@ fn space(tasks: &mut Tasks, pid: u32) -> SpaceId {
         pid: HostPid(pid),
         identity: None,
         root: RootRef::Unknown,
-        maps: Arc::default(),
+        maps: MapTable::default(),
         proc_cgroups: None,
     })
+}
+
+/// A sample of `pid` in `space` that leads to 0x1800.
+fn sampled(tasks: &mut Tasks, pid: u32, space: SpaceId) {
+    tasks.keep_mapping(HostPid(pid), space, 0x1800);
 }
 
 fn image_at(tasks: &Tasks, id: SpaceId) -> Option<Backing> {
@@ -76,10 +80,11 @@ fn a_child_has_its_parents_mappings_and_name_until_it_execs() {
     tasks.fork(&fork(5, 11, 11, 10));
     assert_eq!(named(&mut tasks, 11), "sh");
     let before = space(&mut tasks, 11);
+    sampled(&mut tasks, 11, before);
     tasks.comm(&comm(11, b"hot", true));
     tasks.map(HostPid(11), mapping(2));
     let after = space(&mut tasks, 11);
-    tasks.freeze_all();
+    sampled(&mut tasks, 11, after);
     assert_eq!(image_at(&tasks, before), Some(Backing::Image(ImageId(1))));
     assert_eq!(image_at(&tasks, after), Some(Backing::Image(ImageId(2))));
     assert_eq!(named(&mut tasks, 11), "hot");
@@ -92,6 +97,7 @@ fn a_replaced_mapping_begins_a_new_space_and_an_added_one_does_not() {
     tasks.comm(&comm(10, b"srv", false));
     tasks.map(HostPid(10), mapping(1));
     let first = space(&mut tasks, 10);
+    sampled(&mut tasks, 10, first);
     tasks.map(
         HostPid(10),
         Mapping {
@@ -110,7 +116,7 @@ fn a_replaced_mapping_begins_a_new_space_and_an_added_one_does_not() {
         None
     );
     let second = space(&mut tasks, 10);
-    tasks.freeze_all();
+    sampled(&mut tasks, 10, second);
     assert_eq!(image_at(&tasks, first), Some(Backing::Image(ImageId(1))));
     assert_eq!(image_at(&tasks, second), Some(Backing::Image(ImageId(2))));
 }
@@ -121,6 +127,7 @@ fn a_pid_that_is_used_again_is_another_process() {
     tasks.comm(&comm(10, b"old", false));
     tasks.map(HostPid(10), mapping(1));
     let old = space(&mut tasks, 10);
+    sampled(&mut tasks, 10, old);
     tasks.exit(&fork(100, 10, 10, 1));
     assert_eq!(
         named(&mut tasks, 10),
@@ -140,7 +147,6 @@ fn a_pid_that_is_used_again_is_another_process() {
         tasks.process(HostPid(10)).and_then(|process| process.space),
         None
     );
-    tasks.freeze_all();
     assert_eq!(image_at(&tasks, old), Some(Backing::Image(ImageId(1))));
 }
 
@@ -207,4 +213,52 @@ fn a_tid_that_another_process_has_now_is_not_its_former_owners_thread() {
     let of = |tasks: &Tasks, pid| tasks.process(HostPid(pid)).map(|found| found.tids.clone());
     assert_eq!(of(&tasks, 10), Some(vec![HostTid(10)]));
     assert_eq!(of(&tasks, 20), Some(vec![HostTid(12)]));
+}
+
+#[test]
+fn a_space_keeps_the_mappings_that_were_sampled_and_none_of_the_others() {
+    let mut tasks = Tasks::new();
+    tasks.comm(&comm(10, b"many", false));
+    for at in 1..=1000_u64 {
+        tasks.map(
+            HostPid(10),
+            Mapping {
+                start: at << 12,
+                end: (at + 1) << 12,
+                ..mapping(at as u32)
+            },
+        );
+    }
+    let id = space(&mut tasks, 10);
+    let kept = |tasks: &mut Tasks, addr| {
+        tasks
+            .keep_mapping(HostPid(10), id, addr)
+            .map(|(mapping, _)| mapping.backing)
+    };
+    assert_eq!(kept(&mut tasks, 0x5800), Some(Backing::Image(ImageId(5))));
+    assert_eq!(kept(&mut tasks, 0x5900), Some(Backing::Image(ImageId(5))));
+    assert_eq!(kept(&mut tasks, 0x9000), Some(Backing::Image(ImageId(9))));
+    assert_eq!(kept(&mut tasks, 0x100), None);
+    assert_eq!(tasks.space(id).map(|space| space.maps.len()), Some(2));
+}
+
+#[test]
+fn a_process_that_maps_without_end_is_forgotten_and_asked_for_again() {
+    let mut tasks = Tasks::new();
+    tasks.comm(&comm(10, b"endless", false));
+    let piece = |at: usize| Mapping {
+        start: (at as u64) << 12,
+        end: (at as u64 + 1) << 12,
+        ..mapping(at as u32)
+    };
+    for at in 0..MAPPINGS_MAX {
+        tasks.map(HostPid(10), piece(at));
+    }
+    assert!(tasks.thread(HostPid(10), HostTid(10)).is_some());
+    tasks.map(HostPid(10), piece(MAPPINGS_MAX));
+    assert!(tasks.thread(HostPid(10), HostTid(10)).is_none());
+    assert_eq!(
+        tasks.images_in_use(),
+        HashSet::from([ImageId(MAPPINGS_MAX as u32)])
+    );
 }

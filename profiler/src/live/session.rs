@@ -2,8 +2,9 @@
 //! sink in time order until something ends it.
 
 use super::clock;
-use super::command::{self, Held, Running};
+use super::command::{self, Before, Held, Running};
 use super::config::{Config, KernelSamples, SampledEvent, Stop, Target};
+use super::open_files::OpenFiles;
 use super::opened::{Opened, SAMPLING, TRACKING};
 use super::procfs::{self, ScanTotals};
 use super::signals::{Arrived, Signals};
@@ -77,13 +78,17 @@ pub fn record(
     signals: &Signals,
     sink: &mut impl EventSink,
 ) -> Result<Recorded, LiveError> {
+    let before = Before {
+        signal_mask: signals.mask_before(),
+        open_files: OpenFiles::raise().map_err(|source| LiveError::OpenFiles { source })?,
+    };
     let held = match &config.stop {
         Stop::Command(argv) => {
             let spawn_error = |source| LiveError::Command {
                 argv0: argv.first().cloned().unwrap_or_default(),
                 source,
             };
-            Some((command::hold(argv).map_err(spawn_error)?, argv))
+            Some((command::hold(argv, before).map_err(spawn_error)?, argv))
         }
         _ => None,
     };
