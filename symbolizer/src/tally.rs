@@ -10,7 +10,7 @@ use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tasks::{CommId, Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::files::TargetRoot;
 use profiler::live::{self, EventSink};
-use profiler::record::{Comm, Event, Mapped, Sample};
+use profiler::record::{Comm, Event, Mapped, MappedFile, Sample};
 use profiler::{CgroupId, CodeAddr, HostPid};
 use std::sync::Arc;
 
@@ -287,7 +287,7 @@ impl Tally {
         if mapped.is_kernel {
             return;
         }
-        let Some(kind) = classify(mapped.path) else {
+        let Some(kind) = classify(mapped.path, mapped.file) else {
             return;
         };
         let backing = match kind {
@@ -375,7 +375,7 @@ enum Code {
 }
 
 /// `None` for what holds no code of the process (`[vsyscall]`).
-fn classify(path: &[u8]) -> Option<Code> {
+fn classify(path: &[u8], file: MappedFile) -> Option<Code> {
     // `perf_event_mmap_event()` (kernel/events/core.c) and `d_path()` write these.
     const GENERATED: [&[u8]; 9] = [
         b"//anon",
@@ -392,6 +392,10 @@ fn classify(path: &[u8]) -> Option<Code> {
         b"[vdso]" => Some(Code::Vdso),
         b"[vsyscall]" => None,
         b"" => Some(Code::Generated),
+        // The kernel found an ELF file in it: runc runs from a sealed copy of itself.
+        path if path.starts_with(b"/memfd:") && matches!(file, MappedFile::BuildId(_)) => {
+            Some(Code::File)
+        }
         path if GENERATED.iter().any(|prefix| path.starts_with(prefix)) => Some(Code::Generated),
         _ => Some(Code::File),
     }
@@ -431,5 +435,32 @@ impl EventSink for Tally {
             Event::Lost(lost) => self.counts.lost += lost.count,
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use profiler::BuildId;
+
+    #[test]
+    fn a_memory_file_is_an_image_where_the_kernel_read_a_build_id_in_it() {
+        let id = BuildId::new(&[7; 20]).expect("a build id");
+        let runc = b"/memfd:runc_cloned:/proc/self/exe (deleted)";
+        assert!(matches!(
+            classify(runc, MappedFile::BuildId(id)),
+            Some(Code::File)
+        ));
+        let inode = MappedFile::Inode {
+            major: 0,
+            minor: 1,
+            inode: 1024,
+            generation: 0,
+        };
+        for path in [&runc[..], b"/memfd:doublemapper (deleted)", b"//anon"] {
+            assert!(matches!(classify(path, inode), Some(Code::Generated)));
+        }
+        assert!(matches!(classify(b"/bin/sh", inode), Some(Code::File)));
+        assert!(classify(b"[vsyscall]", inode).is_none());
     }
 }
