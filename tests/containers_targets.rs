@@ -57,7 +57,7 @@ fn a_pods_cgroup_path_means_every_container_in_it() {
     for container in &containers {
         let short = &container.id()[..12];
         let own = folded.only(|stack| stack.container.contains(short));
-        assert!(own.total() >= 50, "{short}\n{folded}");
+        assert!(own.total() > 0, "{short}\n{folded}");
     }
     let theirs = |tag: &str| {
         containers
@@ -144,7 +144,7 @@ fn a_process_of_the_host_is_recorded_by_its_pid() {
     process.wait().expect("our child");
     let run = run.expect_code(0);
     let folded = run.folded();
-    assert!(folded.total() >= 50, "{folded}\n{}", run.stderr);
+    assert!(folded.total() >= 20, "{folded}\n{}", run.stderr);
     let named = folded.share(|stack| stack.has_chain(&["main", "alpha_outer", "alpha_inner"]));
     assert!(named >= 0.98, "{named}\n{folded}");
     assert!(

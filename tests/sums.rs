@@ -41,11 +41,13 @@ fn record_a_busy_container(event: &str) -> Option<(Finished, f64)> {
 
 /// The truth is the CPU time that the kernel charged to the process, not `CPUs * seconds`: where the machine is shared
 /// with other loads or other guests, a busy loop gets less than the wall clock shows, and is sampled less by as much.
+/// Beside the 5 %, each CPU may keep one period that was not over when the loop was.
 fn assert_sampled_as_often_as_it_ran(run: &Finished, cpu_seconds: f64) {
     let expected = cpu_seconds * RATE_HZ;
     let samples = run.closing_samples() as f64;
+    let unfinished = std::thread::available_parallelism().map_or(1, usize::from) as f64;
     assert!(
-        (samples - expected).abs() <= expected * 0.05,
+        (samples - expected).abs() <= expected * 0.05 + unfinished,
         "{samples} samples, {expected} expected from {cpu_seconds} CPU seconds: {}",
         run.stderr
     );

@@ -43,6 +43,13 @@ pub(crate) struct Image {
     attempts_left: u8,
 }
 
+impl Image {
+    /// Whether enough processes were tried, and the path below some root is left.
+    fn is_given_up(&self) -> bool {
+        self.attempts_left == 0 && self.root != RootRef::Unknown
+    }
+}
+
 /// Processes that are tried for one image: each holds it in its own `map_files`.
 const ATTEMPTS_MAX: u8 = 8;
 
@@ -141,7 +148,7 @@ impl Images {
     /// Whether a sampled address in this image should make it be held.
     pub(crate) fn wants_holding(&self, id: ImageId) -> bool {
         self.get(id)
-            .is_some_and(|image| image.held.is_none() && image.attempts_left > 0)
+            .is_some_and(|image| image.held.is_none() && !image.is_given_up())
     }
 
     /// Holds the file that `pid` has mapped at `avma`; and remembers `root`, below which its path
@@ -153,7 +160,10 @@ impl Images {
         if image.root == RootRef::Unknown {
             image.root = root;
         }
-        image.attempts_left = image.attempts_left.saturating_sub(1);
+        let Some(left) = image.attempts_left.checked_sub(1) else {
+            return;
+        };
+        image.attempts_left = left;
         // A process that ended, or a mapping that was split: the next process is tried, then the path.
         match HeldFile::mapped(pid, avma) {
             Ok(held) => image.held = Some(held),

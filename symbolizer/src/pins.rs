@@ -20,6 +20,9 @@ pub(crate) enum RootRef {
     Pinned(u32),
 }
 
+/// Processes that are tried in the place of one that is gone.
+const OTHERS_MAX: usize = 32;
+
 /// All pins of a recording.
 pub(crate) struct Pins {
     host: Option<Arc<TargetRoot>>,
@@ -52,8 +55,15 @@ impl Pins {
     }
 
     /// Pins the view of `pid`, which is known to have run at `time_ns`: another process under its
-    /// pid is not taken for it. `mnt`: its mount namespace as far as records told.
-    pub(crate) fn pin(&mut self, pid: HostPid, mnt: Option<MntNs>, time_ns: u64) -> RootRef {
+    /// pid is not taken for it. `mnt`: its mount namespace as far as records told; `others`: who
+    /// else was in that namespace at that time.
+    pub(crate) fn pin(
+        &mut self,
+        pid: HostPid,
+        mnt: Option<MntNs>,
+        time_ns: u64,
+        others: impl IntoIterator<Item = HostPid>,
+    ) -> RootRef {
         let mnt = match mnt {
             Some(mnt) => Some(mnt),
             None if started_by(pid, time_ns) => mnt_ns_of(pid).ok(),
@@ -65,9 +75,18 @@ impl Pins {
         if let Some(root) = self.pin_living(pid, mnt, time_ns) {
             return RootRef::Pinned(root);
         }
-        // Gone already: another process of the same namespace was seen, perhaps.
-        mnt.and_then(|mnt| self.by_ns.get(&mnt))
-            .map_or(RootRef::Unknown, |root| RootRef::Pinned(*root))
+        // Gone already. One that was beside it in the namespace and still is: the namespace has been
+        // there all the time, so its number was not used again.
+        let beside = mnt.and_then(|mnt| {
+            let known = self.by_ns.get(&mnt).copied();
+            known.or_else(|| {
+                others
+                    .into_iter()
+                    .take(OTHERS_MAX)
+                    .find_map(|other| self.pin_living(other, Some(mnt), time_ns))
+            })
+        });
+        beside.map_or(RootRef::Unknown, RootRef::Pinned)
     }
 
     fn pin_living(&mut self, pid: HostPid, mnt: Option<MntNs>, time_ns: u64) -> Option<u32> {
@@ -107,5 +126,33 @@ impl Pins {
             RootRef::Host => self.host.as_ref(),
             RootRef::Pinned(id) => self.roots.get(id as usize),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_gone_is_seen_through_one_beside_it() {
+        let own = HostPid(std::process::id());
+        let own_ns = mnt_ns_of(own).expect("we may look at ourselves");
+        // Pids end at 2^22 (PID_MAX_LIMIT).
+        let gone = HostPid(1 << 30);
+        let mut pins = Pins {
+            // Our own namespace shall be one like any other.
+            host: None,
+            ..Pins::new()
+        };
+        let nobody_beside = pins.pin(gone, Some(own_ns), u64::MAX, []);
+        assert_eq!(nobody_beside, RootRef::Unknown);
+        let elsewhere = pins.pin(gone, Some(MntNs(1)), u64::MAX, [own]);
+        assert_eq!(elsewhere, RootRef::Unknown);
+        let too_young = pins.pin(gone, Some(own_ns), 0, [own]);
+        assert_eq!(too_young, RootRef::Unknown);
+        let beside = pins.pin(gone, Some(own_ns), u64::MAX, [gone, own]);
+        assert_eq!(beside, RootRef::Pinned(0));
+        let known = pins.pin(gone, Some(own_ns), u64::MAX, []);
+        assert_eq!(known, RootRef::Pinned(0));
     }
 }

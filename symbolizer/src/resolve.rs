@@ -7,6 +7,7 @@ use crate::name::{self, Generated, ImageOffsets, native_frame, numbered};
 use crate::pins::RootRef;
 use crate::problem::Problem;
 use crate::stack::{Frame, ResolvedStack, Unresolved};
+use crate::stacks::RawStack;
 use crate::tally::{Counted, Place as TaskPlace};
 use crate::tasks::SpaceId;
 use std::collections::BTreeMap;
@@ -76,11 +77,10 @@ impl Counted {
     }
 
     /// Places of every stack, leaf first, in the order of the stack table.
-    fn locate_all(&self, max_stack: usize) -> (Places, Vec<Located>) {
+    fn locate_all(&self, max_stack: usize) -> (Places, Vec<(RawStack, Located)>) {
         let mut places = Places::default();
-        let located = self
-            .stacks
-            .iter()
+        let stacks = self.stacks.in_order().into_iter();
+        let located = stacks
             .map(|(stack, words)| {
                 let context = self
                     .contexts
@@ -88,7 +88,7 @@ impl Counted {
                     .map(|(context, _)| *context);
                 let space = context.and_then(|context| context.space);
                 let space = space.and_then(|id| Some((id, &self.tasks.space(id)?.maps)));
-                places.locate_chain(words, space, max_stack)
+                (stack, places.locate_chain(words, space, max_stack))
             })
             .collect();
         (places, located)
@@ -159,15 +159,15 @@ impl Counted {
 
     fn build_stacks(
         &self,
-        located: &[Located],
+        located: &[(RawStack, Located)],
         frames: &[Frame],
         tags: &[Arc<str>],
     ) -> Vec<ResolvedStack> {
         let unknown: Arc<str> = "[unknown]".into();
         let truncated = native_frame(Err(Unresolved::Truncated));
-        let stacks = self.stacks.iter().zip(located);
-        stacks
-            .map(|((stack, _), located)| {
+        located
+            .iter()
+            .map(|(stack, located)| {
                 let at = stack.context.0 as usize;
                 let context = self.contexts.get(at).map(|(context, _)| context);
                 let comm = context.and_then(|context| self.tasks.comm_name(context.comm));

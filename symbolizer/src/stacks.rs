@@ -1,8 +1,13 @@
 //! Equal raw stacks, counted while they are sampled: memory follows distinct stacks, not samples.
+//!
+//! The table is far larger than the caches, and what it is asked for comes in no order: a lookup
+//! waits for memory three times (control bytes, entry, words). So samples are counted in batches,
+//! in passes over the batch: the waits of one pass do not depend on each other and overlap.
 
 use crate::hash::FastState;
 use hashbrown::HashTable;
 use profiler::record::Chain;
+use std::hint::black_box;
 
 /// Index of what a stack belongs to: address space, cgroup, thread name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,81 +17,143 @@ pub(crate) struct ContextId(pub(crate) u32);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawStack {
     pub(crate) context: ContextId,
-    start: usize,
-    len_words: u32,
-    /// Low half of its hash: compared before the words are.
-    hash: u32,
     pub(crate) samples: u64,
+    len_words: u32,
+    start: usize,
+    hash: u64,
 }
+
+/// A sample that waits for its batch.
+#[derive(Clone, Copy)]
+struct Pending {
+    context: ContextId,
+    len_words: u32,
+    start: usize,
+    hash: u64,
+}
+
+/// Samples of a batch: their table lines and words fit into a first-level cache.
+const BATCH: usize = 64;
 
 /// All distinct stacks. Their words, leaf first and with markers, lie in one arena.
 #[derive(Default)]
 pub(crate) struct StackTable {
     words: Vec<u64>,
-    stacks: Vec<RawStack>,
-    index: HashTable<u32>,
+    stacks: HashTable<RawStack>,
+    pending: Vec<Pending>,
+    pending_words: Vec<u64>,
     hash: FastState,
 }
 
-/// Whether a stack was seen before.
+/// Whether a batch is full and wants to be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
-    First,
-    Again,
+#[must_use]
+pub(crate) enum Batch {
+    Open,
+    Full,
 }
 
 impl StackTable {
-    /// Counts one sample of `chain` in `context`.
-    pub(crate) fn count(&mut self, context: ContextId, chain: Chain<'_>) -> Seen {
-        let hash = self.hash.hash_words(u64::from(context.0), chain.iter());
+    /// Takes one sample of `chain` in `context`; it is counted with its batch.
+    pub(crate) fn push(&mut self, context: ContextId, chain: Chain<'_>) -> Batch {
+        let start = self.pending_words.len();
+        self.pending_words.extend(chain.iter());
+        let hash = self.hash.hash_words(
+            u64::from(context.0),
+            self.pending_words.get(start..).unwrap_or(&[]),
+        );
+        self.pending.push(Pending {
+            context,
+            len_words: chain.len() as u32,
+            start,
+            hash,
+        });
+        if self.pending.len() < BATCH {
+            Batch::Open
+        } else {
+            Batch::Full
+        }
+    }
+
+    /// Counts the batch. `is_new` is called for each stack that was not seen before.
+    pub(crate) fn count_batch(&mut self, mut is_new: impl FnMut(ContextId, &[u64])) {
+        let mut touched = 0;
+        for pending in &self.pending {
+            // Never equal: this only fetches control bytes and candidates.
+            self.stacks.find(pending.hash, |stack| {
+                touched ^= stack.start;
+                false
+            });
+        }
+        for pending in &self.pending {
+            if let Some(stack) = self
+                .stacks
+                .find(pending.hash, |stack| stack.hash == pending.hash)
+            {
+                let ends = (
+                    self.words.get(stack.start),
+                    self.words.get(stack.end().saturating_sub(1)),
+                );
+                touched ^=
+                    ends.0.copied().unwrap_or(0) as usize ^ ends.1.copied().unwrap_or(0) as usize;
+            }
+        }
+        black_box(touched);
         let Self {
             words,
             stacks,
-            index,
+            pending,
+            pending_words,
             ..
         } = self;
-        let found = index.find(hash, |at| {
-            stacks.get(*at as usize).is_some_and(|stack| {
-                stack.hash == hash as u32
-                    && stack.context == context
-                    && words_of(words, stack)
-                        .is_some_and(|known| known.iter().copied().eq(chain.iter()))
-            })
-        });
-        if let Some(stack) = found.and_then(|at| stacks.get_mut(*at as usize)) {
-            stack.samples += 1;
-            return Seen::Again;
+        for pending in pending.drain(..) {
+            let end = pending.start + pending.len_words as usize;
+            let chain = pending_words.get(pending.start..end).unwrap_or(&[]);
+            let known = stacks.find_mut(pending.hash, |stack| {
+                stack.hash == pending.hash
+                    && stack.context == pending.context
+                    && words_of(words, stack) == chain
+            });
+            if let Some(stack) = known {
+                stack.samples += 1;
+                continue;
+            }
+            let stack = RawStack {
+                context: pending.context,
+                samples: 1,
+                len_words: pending.len_words,
+                start: words.len(),
+                hash: pending.hash,
+            };
+            words.extend_from_slice(chain);
+            stacks.insert_unique(stack.hash, stack, |moved| moved.hash);
+            is_new(stack.context, chain);
         }
-        let at = stacks.len() as u32;
-        let (start, len_words) = (words.len(), chain.len() as u32);
-        words.extend(chain.iter());
-        stacks.push(RawStack {
-            context,
-            start,
-            len_words,
-            hash: hash as u32,
-            samples: 1,
-        });
-        let hash_state = self.hash;
-        index.insert_unique(hash, at, |moved| {
-            stacks.get(*moved as usize).map_or(0, |stack| {
-                let chain = words_of(words, stack).unwrap_or(&[]);
-                hash_state.hash_words(u64::from(stack.context.0), chain.iter().copied())
-            })
-        });
-        Seen::First
+        pending_words.clear();
     }
 
-    /// Every distinct stack with its words, leaf first, in the order they were first seen.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&RawStack, &[u64])> {
-        self.stacks
+    /// Every distinct stack with its words, leaf first, in the order they were first seen. The
+    /// batches must have been counted.
+    pub(crate) fn in_order(&self) -> Vec<(RawStack, &[u64])> {
+        let mut all: Vec<_> = self
+            .stacks
             .iter()
-            .map(|stack| (stack, words_of(&self.words, stack).unwrap_or(&[])))
+            .map(|stack| (*stack, words_of(&self.words, stack)))
+            .collect();
+        // Empty chains start where the next one does; their contexts differ.
+        all.sort_unstable_by_key(|(stack, _)| (stack.start, stack.len_words, stack.context));
+        all
     }
 }
 
-fn words_of<'a>(words: &'a [u64], stack: &RawStack) -> Option<&'a [u64]> {
-    words.get(stack.start..stack.start + stack.len_words as usize)
+impl RawStack {
+    fn end(&self) -> usize {
+        self.start + self.len_words as usize
+    }
+}
+
+fn words_of<'a>(words: &'a [u64], stack: &RawStack) -> &'a [u64] {
+    words.get(stack.start..stack.end()).unwrap_or(&[])
 }
 
 #[cfg(test)]
@@ -100,24 +167,47 @@ mod tests {
     #[test]
     fn equal_stacks_of_one_context_are_one_entry_with_a_count() {
         let mut table = StackTable::default();
-        let (first, second) = (chain(&[1, 2, 3]), chain(&[1, 2]));
-        let mut count =
-            |context, words: &[[u8; 8]]| table.count(ContextId(context), Chain { words });
-        assert_eq!(count(1, &first), Seen::First);
-        assert_eq!(count(1, &first), Seen::Again);
-        assert_eq!(count(1, &second), Seen::First);
-        assert_eq!(count(2, &first), Seen::First);
-        assert_eq!(count(1, &[]), Seen::First);
-        assert_eq!(count(1, &first), Seen::Again);
-        let all: Vec<_> = table
+        for (context, words) in [
+            (1, &[1, 2, 3][..]),
+            (1, &[1, 2, 3]),
+            (1, &[1, 2]),
+            (2, &[1, 2, 3]),
+            (1, &[]),
+            (1, &[1, 2, 3]),
+        ] {
+            let _ = table.push(
+                ContextId(context),
+                Chain {
+                    words: &chain(words),
+                },
+            );
+        }
+        let mut new = Vec::new();
+        table.count_batch(|context, words| new.push((context.0, words.to_vec())));
+        let first_seen = [
+            (1, vec![1, 2, 3]),
+            (1, vec![1, 2]),
+            (2, vec![1, 2, 3]),
+            (1, vec![]),
+        ];
+        assert_eq!(new, first_seen);
+        let _ = table.push(
+            ContextId(1),
+            Chain {
+                words: &chain(&[1, 2]),
+            },
+        );
+        table.count_batch(|_, words| panic!("{words:?} was seen before"));
+        let counts: Vec<_> = table
+            .in_order()
             .iter()
             .map(|(stack, words)| (stack.context.0, words.to_vec(), stack.samples))
             .collect();
         assert_eq!(
-            all,
+            counts,
             [
                 (1, vec![1, 2, 3], 3),
-                (1, vec![1, 2], 1),
+                (1, vec![1, 2], 2),
                 (2, vec![1, 2, 3], 1),
                 (1, vec![], 1)
             ]
@@ -127,14 +217,25 @@ mod tests {
     #[test]
     fn a_million_samples_of_ten_thousand_stacks_are_all_found_again() {
         let mut table = StackTable::default();
-        for round in 0..100 {
+        let mut seen_first = 0;
+        for _ in 0..100 {
             for stack in 0..10_000_u64 {
                 let words = chain(&[stack, stack ^ 7, 42]);
-                let seen = table.count(ContextId((stack % 3) as u32), Chain { words: &words });
-                assert_eq!(seen, if round == 0 { Seen::First } else { Seen::Again });
+                if table.push(ContextId((stack % 3) as u32), Chain { words: &words }) == Batch::Full
+                {
+                    table.count_batch(|_, _| seen_first += 1);
+                }
             }
         }
-        assert_eq!(table.iter().count(), 10_000);
-        assert!(table.iter().all(|(stack, _)| stack.samples == 100));
+        table.count_batch(|_, _| seen_first += 1);
+        assert_eq!(seen_first, 10_000);
+        let all = table.in_order();
+        assert_eq!(all.len(), 10_000);
+        assert!(all.iter().all(|(stack, _)| stack.samples == 100));
+        assert!(
+            all.iter()
+                .zip(0..)
+                .all(|((_, words), stack)| words[0] == stack)
+        );
     }
 }

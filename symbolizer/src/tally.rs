@@ -6,7 +6,7 @@ use crate::hash::FastMap;
 use crate::image::Images;
 use crate::maps::{Backing, MapTable, Mapping};
 use crate::pins::{Pins, RootRef};
-use crate::stacks::{ContextId, Seen, StackTable};
+use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tasks::{CommId, Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::files::TargetRoot;
 use profiler::live::{self, EventSink};
@@ -139,18 +139,34 @@ impl Tally {
             return;
         }
         let id = self.context_of(sample);
-        let Some((context, selected)) = self.contexts.get(id.0 as usize).copied() else {
+        let Some((_, selected)) = self.contexts.get(id.0 as usize).copied() else {
             return;
         };
         if selected == Selected::No {
             self.counts.outside += 1;
             return;
         }
-        if self.stacks.count(id, sample.chain) == Seen::First
-            && let Some(space) = context.space
-        {
-            self.keep_mappings(space, sample);
+        if self.stacks.push(id, sample.chain) == Batch::Full {
+            self.count_batch();
         }
+    }
+
+    /// Counts the samples that wait, before anything they depend on changes. A stack that was not
+    /// seen before makes its mappings be kept and their images be held from now on.
+    fn count_batch(&mut self) {
+        let Self {
+            stacks,
+            contexts,
+            tasks,
+            images,
+            ..
+        } = self;
+        stacks.count_batch(|context, words| {
+            let context = contexts.get(context.0 as usize);
+            if let Some(space) = context.and_then(|(context, _)| context.space) {
+                keep_mappings(images, tasks, space, words);
+            }
+        });
     }
 
     fn context_of(&mut self, sample: &Sample<'_>) -> ContextId {
@@ -207,7 +223,8 @@ impl Tally {
     fn begin_space(&mut self, sample: &Sample<'_>) -> SpaceId {
         let pid = sample.stamp.pid;
         let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
-        let root = self.pins.pin(pid, mnt, sample.stamp.time_ns);
+        let others = self.tasks.living_in(mnt);
+        let root = self.pins.pin(pid, mnt, sample.stamp.time_ns, others);
         if root == RootRef::Unknown {
             self.counts.unpinned += 1;
         }
@@ -241,7 +258,8 @@ impl Tally {
     }
 
     /// Ends the counting: nothing is selected any more, all that is known is kept for naming.
-    pub fn close(self) -> Counted {
+    pub fn close(mut self) -> Counted {
+        self.count_batch();
         let Self {
             tasks,
             images,
@@ -260,26 +278,6 @@ impl Tally {
             contexts,
             cgroup_paths,
             kernel_changes,
-        }
-    }
-
-    /// A stack that was not seen before: the mappings that it leads through are kept for naming it,
-    /// their images are held from now on.
-    fn keep_mappings(&mut self, space: SpaceId, sample: &Sample<'_>) {
-        let pid = sample.stamp.pid;
-        for (part, addr) in entries(sample.chain.iter()) {
-            if part != Part::User {
-                continue;
-            }
-            let Some((mapping, root)) = self.tasks.keep_mapping(pid, space, addr) else {
-                continue;
-            };
-            if let Backing::Image(image) = mapping.backing
-                && self.images.wants_holding(image)
-            {
-                self.images
-                    .hold(image, pid, mapping.start..mapping.end, root);
-            }
         }
     }
 
@@ -322,7 +320,21 @@ impl Tally {
             return;
         };
         if !self.pins.is_host(mnt) && !self.pins.has(mnt) {
-            self.pins.pin(pid, Some(mnt), time_ns);
+            let others = self.tasks.living_in(Some(mnt));
+            self.pins.pin(pid, Some(mnt), time_ns, others);
+        }
+    }
+}
+
+/// Keeps the mappings that a stack leads through for naming it, and holds their images.
+fn keep_mappings(images: &mut Images, tasks: &mut Tasks, space: SpaceId, words: &[u64]) {
+    for (part, addr) in entries(words.iter().copied()) {
+        if part == Part::User
+            && let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr)
+            && let Backing::Image(image) = mapping.backing
+            && images.wants_holding(image)
+        {
+            images.hold(image, pid, mapping.start..mapping.end, root);
         }
     }
 }
@@ -377,9 +389,16 @@ fn classify(path: &[u8]) -> Option<Code> {
 }
 
 impl EventSink for Tally {
+    fn round_ended(&mut self) {
+        self.count_batch();
+    }
+
     fn event(&mut self, event: &Event<'_>) {
+        if let Event::Sample(sample) = event {
+            return self.sample(sample);
+        }
+        self.count_batch();
         match event {
-            Event::Sample(sample) => self.sample(sample),
             Event::Mapped(mapped) => self.mapped(mapped),
             Event::Comm(comm) => {
                 self.tasks.comm(comm);

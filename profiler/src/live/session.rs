@@ -32,6 +32,9 @@ const COMMAND_GRACE: Duration = Duration::from_secs(2);
 pub trait EventSink {
     /// One event; what it borrows is gone afterwards.
     fn event(&mut self, event: &Event<'_>);
+
+    /// All that was in the rings at one reading was given: what was put off should be done now.
+    fn round_ended(&mut self) {}
 }
 
 /// Why a recording ended.
@@ -265,6 +268,7 @@ impl Session<'_> {
                 Err(_) => self.undecoded += 1,
             }
         }
+        sink.round_ended();
     }
 
     /// Ctrl-C in a terminal reaches the command by itself; a SIGTERM to us alone does not.
