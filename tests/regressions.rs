@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fs;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -95,5 +96,31 @@ fn records_of_processes_that_found_no_room_are_counted_and_said() {
             .contains("records of what processes did were lost"),
         "{}",
         run.stderr
+    );
+}
+
+#[test]
+fn generated_code_in_a_chroot_is_named_by_the_map_in_that_chroot() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let root = tempfile::tempdir().expect("the temporary directory is writable");
+    fs::create_dir(root.path().join("tmp")).expect("a new directory");
+    fs::copy(Workload::JitLike.build(), root.path().join("jitlike")).expect("room for a copy");
+    let run = Ctrflame::record(["--", "chroot"])
+        .args([root.path().as_os_str()])
+        .args(["/jitlike", "2"])
+        .run()
+        .expect_code(0);
+    let jitlike = run.folded().comm("jitlike");
+    let named = jitlike.share(|stack| {
+        stack
+            .user_leaf()
+            .is_some_and(|leaf| leaf.starts_with("jit_"))
+    });
+    assert!(
+        named >= 0.9,
+        "{named} of the samples: {}",
+        run.read("out.folded")
     );
 }

@@ -49,6 +49,16 @@ impl Pins {
         self.host.as_ref().is_some_and(|host| host.mnt_ns() == mnt)
     }
 
+    /// Whether `pid`, if it still runs, has another root directory than we have.
+    fn is_chrooted(&self, pid: HostPid, time_ns: u64) -> bool {
+        let Some(host) = self.host.as_ref().map(|host| host.root_identity()) else {
+            return false;
+        };
+        RootIdentity::of_process(pid).is_ok_and(|found| {
+            found.mnt_ns == host.mnt_ns && found != host && started_by(pid, time_ns)
+        })
+    }
+
     /// Whether something in `mnt` is pinned.
     pub(crate) fn has(&self, mnt: MntNs) -> bool {
         self.by_ns.contains_key(&mnt)
@@ -69,7 +79,7 @@ impl Pins {
             None if started_by(pid, time_ns) => mnt_ns_of(pid).ok(),
             None => None,
         };
-        if mnt.is_some_and(|mnt| self.is_host(mnt)) {
+        if mnt.is_some_and(|mnt| self.is_host(mnt)) && !self.is_chrooted(pid, time_ns) {
             return RootRef::Host;
         }
         if let Some(root) = self.pin_living(pid, mnt, time_ns) {

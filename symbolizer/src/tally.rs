@@ -152,7 +152,7 @@ impl Tally {
     }
 
     /// Counts the samples that wait, before anything they depend on changes. A stack that was not
-    /// seen before makes its images be held from now on.
+    /// seen before makes its mappings be kept and their images be held from now on.
     fn count_batch(&mut self) {
         let Self {
             stacks,
@@ -162,10 +162,8 @@ impl Tally {
             ..
         } = self;
         stacks.count_batch(|context, words| {
-            let context = contexts
-                .get(context.0 as usize)
-                .map(|(context, _)| *context);
-            if let Some(space) = context.and_then(|context| context.space) {
+            let context = contexts.get(context.0 as usize);
+            if let Some(space) = context.and_then(|(context, _)| context.space) {
                 keep_mappings(images, tasks, space, words);
             }
         });
@@ -328,19 +326,12 @@ impl Tally {
     }
 }
 
-/// The mappings that a stack leads through are kept for naming it, their images are held from now on.
+/// Keeps the mappings that a stack leads through for naming it, and holds their images.
 fn keep_mappings(images: &mut Images, tasks: &mut Tasks, space: SpaceId, words: &[u64]) {
-    let Some(pid) = tasks.space(space).map(|space| space.pid) else {
-        return;
-    };
     for (part, addr) in entries(words.iter().copied()) {
-        if part != Part::User {
-            continue;
-        }
-        let Some((mapping, root)) = tasks.keep_mapping(pid, space, addr) else {
-            continue;
-        };
-        if let Backing::Image(image) = mapping.backing
+        if part == Part::User
+            && let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr)
+            && let Backing::Image(image) = mapping.backing
             && images.wants_holding(image)
         {
             images.hold(image, pid, mapping.start..mapping.end, root);

@@ -123,24 +123,23 @@ impl Tasks {
         self.spaces.get(id.0 as usize)
     }
 
-    /// Keeps the mapping that `pid` has at `addr` now for its space; the mapping and the view of
-    /// files that its path is in.
+    /// Keeps the mapping that the process of `space` has at `addr` now; the process, its view of
+    /// files, and the mapping. Only for a space that its process has not left.
     pub(crate) fn keep_mapping(
         &mut self,
-        pid: HostPid,
         space: SpaceId,
         addr: u64,
-    ) -> Option<(Mapping, RootRef)> {
+    ) -> Option<(HostPid, RootRef, Mapping)> {
         let space = self.spaces.get_mut(space.0 as usize)?;
-        let (mapping, _) = match space.maps.find(addr) {
-            Some(kept) => kept,
+        let mapping = match space.maps.find(addr) {
+            Some((kept, _)) => kept,
             None => {
-                let found = self.processes.get(&pid)?.maps.find(addr)?;
-                space.maps.insert(found.0);
+                let (found, _) = self.processes.get(&space.pid)?.maps.find(addr)?;
+                space.maps.insert(found);
                 found
             }
         };
-        Some((mapping, space.root))
+        Some((space.pid, space.root, mapping))
     }
 
     pub(crate) fn comm_name(&self, id: CommId) -> Option<&Arc<str>> {

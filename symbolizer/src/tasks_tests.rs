@@ -52,9 +52,9 @@ fn space(tasks: &mut Tasks, pid: u32) -> SpaceId {
     })
 }
 
-/// A sample of `pid` in `space` that leads to 0x1800.
-fn sampled(tasks: &mut Tasks, pid: u32, space: SpaceId) {
-    tasks.keep_mapping(HostPid(pid), space, 0x1800);
+/// A sample in `space` that leads to 0x1800.
+fn sampled(tasks: &mut Tasks, space: SpaceId) {
+    tasks.keep_mapping(space, 0x1800);
 }
 
 fn image_at(tasks: &Tasks, id: SpaceId) -> Option<Backing> {
@@ -80,11 +80,11 @@ fn a_child_has_its_parents_mappings_and_name_until_it_execs() {
     tasks.fork(&fork(5, 11, 11, 10));
     assert_eq!(named(&mut tasks, 11), "sh");
     let before = space(&mut tasks, 11);
-    sampled(&mut tasks, 11, before);
+    sampled(&mut tasks, before);
     tasks.comm(&comm(11, b"hot", true));
     tasks.map(HostPid(11), mapping(2));
     let after = space(&mut tasks, 11);
-    sampled(&mut tasks, 11, after);
+    sampled(&mut tasks, after);
     assert_eq!(image_at(&tasks, before), Some(Backing::Image(ImageId(1))));
     assert_eq!(image_at(&tasks, after), Some(Backing::Image(ImageId(2))));
     assert_eq!(named(&mut tasks, 11), "hot");
@@ -97,7 +97,7 @@ fn a_replaced_mapping_begins_a_new_space_and_an_added_one_does_not() {
     tasks.comm(&comm(10, b"srv", false));
     tasks.map(HostPid(10), mapping(1));
     let first = space(&mut tasks, 10);
-    sampled(&mut tasks, 10, first);
+    sampled(&mut tasks, first);
     tasks.map(
         HostPid(10),
         Mapping {
@@ -116,7 +116,7 @@ fn a_replaced_mapping_begins_a_new_space_and_an_added_one_does_not() {
         None
     );
     let second = space(&mut tasks, 10);
-    sampled(&mut tasks, 10, second);
+    sampled(&mut tasks, second);
     assert_eq!(image_at(&tasks, first), Some(Backing::Image(ImageId(1))));
     assert_eq!(image_at(&tasks, second), Some(Backing::Image(ImageId(2))));
 }
@@ -127,7 +127,7 @@ fn a_pid_that_is_used_again_is_another_process() {
     tasks.comm(&comm(10, b"old", false));
     tasks.map(HostPid(10), mapping(1));
     let old = space(&mut tasks, 10);
-    sampled(&mut tasks, 10, old);
+    sampled(&mut tasks, old);
     tasks.exit(&fork(100, 10, 10, 1));
     assert_eq!(
         named(&mut tasks, 10),
@@ -232,8 +232,8 @@ fn a_space_keeps_the_mappings_that_were_sampled_and_none_of_the_others() {
     let id = space(&mut tasks, 10);
     let kept = |tasks: &mut Tasks, addr| {
         tasks
-            .keep_mapping(HostPid(10), id, addr)
-            .map(|(mapping, _)| mapping.backing)
+            .keep_mapping(id, addr)
+            .map(|(_, _, mapping)| mapping.backing)
     };
     assert_eq!(kept(&mut tasks, 0x5800), Some(Backing::Image(ImageId(5))));
     assert_eq!(kept(&mut tasks, 0x5900), Some(Backing::Image(ImageId(5))));
