@@ -94,6 +94,11 @@ impl Held {
 }
 
 impl Running {
+    /// Its pid; a zombie's, once it has ended.
+    pub(crate) fn pid(&self) -> HostPid {
+        HostPid(self.child.id())
+    }
+
     /// Whether it has ended; never blocks.
     pub(crate) fn poll_ended(&mut self) -> bool {
         if self.status.is_none() {

@@ -5,10 +5,11 @@ use super::clock;
 use super::command::{self, Before, Held, Running};
 use super::config::{Config, KernelSamples, SampledEvent, Stop, Target};
 use super::open_files::OpenFiles;
-use super::opened::{Opened, SAMPLING, TRACKING};
+use super::opened::{CpusCame, Opened, SAMPLING, TRACKING};
 use super::procfs::{self, ScanTotals};
 use super::signals::{Arrived, Signals};
 use super::{LiveError, watch::TargetWatch};
+use crate::HostPid;
 use crate::order::RoundSorter;
 use crate::record::{self, Event};
 use nix::sys::signal::Signal;
@@ -133,24 +134,25 @@ impl Session<'_> {
         sink: &mut impl EventSink,
     ) -> Result<ScanTotals, LiveError> {
         self.opened.enable_tracking()?;
-        let proc_root = Path::new("/proc");
-        let scan_error = |source| LiveError::Proc { source };
         let pids = match (&self.config.target, held) {
-            (Target::Host | Target::Cgroup(_), _) => {
-                procfs::all_pids(proc_root).map_err(scan_error)?
-            }
-            (Target::Processes(pids), _) => {
-                procfs::with_descendants(proc_root, pids).map_err(scan_error)?
-            }
+            // It has no children yet.
             (Target::Command, Some(held)) => vec![held.pid()],
-            (Target::Command, None) => Vec::new(),
+            _ => self.target_pids(None)?,
         };
-        let mut totals = ScanTotals::default();
-        for pid in pids {
-            procfs::scan_process(proc_root, pid, &mut |event| sink.event(event), &mut totals);
-        }
+        let totals = scan(pids, sink);
         self.opened.enable_sampling()?;
         Ok(totals)
+    }
+
+    /// Processes whose events are recorded, as of now; `command`: the pid of the command.
+    fn target_pids(&self, command: Option<HostPid>) -> Result<Vec<HostPid>, LiveError> {
+        let proc_root = Path::new(procfs::PROC);
+        let pids = match &self.config.target {
+            Target::Host | Target::Cgroup(_) => procfs::all_pids(proc_root),
+            Target::Processes(pids) => procfs::with_descendants(proc_root, pids),
+            Target::Command => procfs::with_descendants(proc_root, command.as_slice()),
+        };
+        pids.map_err(|source| LiveError::Proc { source })
     }
 
     fn run(
@@ -188,7 +190,10 @@ impl Session<'_> {
             }
             if checked.elapsed() >= CHECK_INTERVAL {
                 checked = Instant::now();
-                self.opened.follow_cpus(self.config)?;
+                if self.opened.follow_cpus(self.config)? == CpusCame::Yes {
+                    // What began on them unseen.
+                    scan(self.target_pids(command.as_ref().map(Running::pid))?, sink);
+                }
             }
         };
         self.opened.disable()?;
@@ -280,4 +285,14 @@ impl Session<'_> {
         }
         command.status()
     }
+}
+
+/// Tells `sink` of `pids` as they are now.
+fn scan(pids: Vec<HostPid>, sink: &mut impl EventSink) -> ScanTotals {
+    let proc_root = Path::new(procfs::PROC);
+    let mut totals = ScanTotals::default();
+    for pid in pids {
+        procfs::scan_process(proc_root, pid, &mut |event| sink.event(event), &mut totals);
+    }
+    totals
 }
