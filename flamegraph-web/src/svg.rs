@@ -105,7 +105,8 @@ fn finish(drawing: &str, legend: impl FnOnce(usize) -> Legend) -> Result<String,
     let (root, rest) = split(rest, ">")?;
     let (prelude, rest) = split(rest, BACKGROUND)?;
     let (height, rest) = split(rest, "\"")?;
-    let frames = rest
+    let frames = with_root_text(rest)?;
+    let frames = frames
         .strip_suffix(END)
         .ok_or(SvgError::Shape { expected: END })?;
 
@@ -124,6 +125,18 @@ fn finish(drawing: &str, legend: impl FnOnce(usize) -> Legend) -> Result<String,
     Ok(format!(
         "{declaration}{between}{ROOT}{root}>{prelude}{BACKGROUND}{new}\"{frames}</svg>{elements}</svg>\n"
     ))
+}
+
+/// The renderer leaves the text of the root frame to the viewer's script, which does not run where
+/// the picture is only shown (an `<img>`, a converter).
+fn with_root_text(frames: &str) -> Result<String, SvgError> {
+    // The shares of all other frames have two decimals: `100.00%`.
+    const ROOT_TITLE: &str = ", 100%)</title>";
+    const NO_TEXT: &str = "></text>";
+
+    let (before, rest) = split(frames, ROOT_TITLE)?;
+    let (root, rest) = split(rest, NO_TEXT)?;
+    Ok(format!("{before}{ROOT_TITLE}{root}>all</text>{rest}"))
 }
 
 /// What is before and after the first `expected`.

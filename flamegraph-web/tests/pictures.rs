@@ -381,6 +381,17 @@ fn no_samples_are_a_picture_that_says_so() {
 }
 
 #[test]
+fn every_wide_frame_has_its_text_where_no_script_runs() {
+    let native = |name| frame(name, FrameKind::Native);
+    let stacks = [stack("c", "p", vec![native("main"), native("all")], 1)];
+    let seen = parsed(&svg(&stacks, &Picture::default()));
+    let frames = |texts: &[String], name: &str| texts.iter().filter(|text| *text == name).count();
+    for (name, count) in [("all", 2), ("c", 1), ("p", 1), ("main", 1)] {
+        assert_eq!(frames(&seen.texts, name), count, "{name}");
+    }
+}
+
+#[test]
 fn nothing_is_loaded_when_a_picture_is_opened() {
     let text = svg(&hostile_stacks(), &hostile_picture());
     // Addresses are names of XML name spaces, or in inferno's comments.
