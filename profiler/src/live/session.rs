@@ -4,6 +4,7 @@
 use super::clock;
 use super::command::{self, Held, Running};
 use super::config::{Config, KernelSamples, SampledEvent, Stop, Target};
+use super::open_files;
 use super::opened::{CpusCame, Opened, SAMPLING, TRACKING};
 use super::procfs::{self, ScanTotals};
 use super::signals::{Arrived, Signals};
@@ -82,6 +83,8 @@ pub fn record(
         }
         _ => None,
     };
+    // Behind the fork of the command: it keeps its own.
+    open_files::raise_limit();
     let opened = Opened::open(config, held.as_ref().map(|(held, _)| held.pid()))?;
     let mut session = Session {
         config,
