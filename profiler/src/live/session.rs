@@ -93,6 +93,7 @@ pub fn record(
         }
         _ => None,
     };
+    // Behind the fork of the command: it keeps its own.
     let opened = Opened::open(config, held.as_ref().map(|(held, _)| held.pid()))?;
     let mut session = Session {
         config,
