@@ -5,7 +5,7 @@ use crate::hash::FastMap;
 use profiler::files::{RootIdentity, TargetRoot, mnt_ns_of};
 use profiler::live::started_by;
 use profiler::{HostPid, MntNs};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Which view of files a process has.
@@ -23,10 +23,23 @@ pub(crate) enum RootRef {
 /// Processes that are tried in the place of one that is gone.
 const OTHERS_MAX: usize = 32;
 
+/// Views that are pinned at an exec wait for a sample; of those that wait, the oldest go first. A
+/// program that makes one mount namespace after the other costs us no more descriptors than these.
+const WAITING_MAX: usize = 256;
+
+/// A pinned view.
+struct Pin {
+    root: Arc<TargetRoot>,
+    was_sampled: bool,
+}
+
 /// All pins of a recording.
 pub(crate) struct Pins {
     host: Option<Arc<TargetRoot>>,
-    roots: Vec<Arc<TargetRoot>>,
+    /// By the number of their [`RootRef`]; `None` where one was given up.
+    roots: Vec<Option<Pin>>,
+    /// Numbers of those that were pinned before any sample, oldest first.
+    waiting: VecDeque<u32>,
     by_identity: HashMap<RootIdentity, u32>,
     by_ns: FastMap<MntNs, u32>,
     /// Views that were not pinned because no descriptor is left.
@@ -38,6 +51,7 @@ impl Pins {
         Self {
             host: TargetRoot::host().ok().map(Arc::new),
             roots: Vec::new(),
+            waiting: VecDeque::new(),
             by_identity: HashMap::new(),
             by_ns: FastMap::default(),
             out_of_files: 0,
@@ -64,10 +78,55 @@ impl Pins {
         self.by_ns.contains_key(&mnt)
     }
 
+    /// Pins the view of a process that just execed: it may be gone before its first sample is read.
+    pub(crate) fn pin_at_exec(
+        &mut self,
+        pid: HostPid,
+        mnt: MntNs,
+        time_ns: u64,
+        others: impl IntoIterator<Item = HostPid>,
+    ) {
+        let known = self.roots.len();
+        if let RootRef::Pinned(id) = self.find_or_pin(pid, Some(mnt), time_ns, others)
+            && id as usize >= known
+        {
+            self.waiting.push_back(id);
+        }
+        while self.waiting.len() > WAITING_MAX {
+            let oldest = self.waiting.pop_front();
+            let Some(slot) = oldest.and_then(|id| self.roots.get_mut(id as usize)) else {
+                return;
+            };
+            if let Some(pin) = slot.take_if(|pin| !pin.was_sampled) {
+                let identity = pin.root.root_identity();
+                self.by_identity.remove(&identity);
+                self.by_ns.remove(&identity.mnt_ns);
+            }
+        }
+    }
+
+    /// Pins the view of `pid` for naming its samples, until the recording ends. See
+    /// [`Self::find_or_pin`].
+    pub(crate) fn pin(
+        &mut self,
+        pid: HostPid,
+        mnt: Option<MntNs>,
+        time_ns: u64,
+        others: impl IntoIterator<Item = HostPid>,
+    ) -> RootRef {
+        let found = self.find_or_pin(pid, mnt, time_ns, others);
+        if let RootRef::Pinned(id) = found
+            && let Some(Some(pin)) = self.roots.get_mut(id as usize)
+        {
+            pin.was_sampled = true;
+        }
+        found
+    }
+
     /// Pins the view of `pid`, which is known to have run at `time_ns`: another process under its
     /// pid is not taken for it. `mnt`: its mount namespace as far as records told; `others`: who
     /// else was in that namespace at that time.
-    pub(crate) fn pin(
+    fn find_or_pin(
         &mut self,
         pid: HostPid,
         mnt: Option<MntNs>,
@@ -122,7 +181,10 @@ impl Pins {
         };
         let identity = root.root_identity();
         let id = *self.by_identity.entry(identity).or_insert_with(|| {
-            self.roots.push(Arc::new(root));
+            self.roots.push(Some(Pin {
+                root: Arc::new(root),
+                was_sampled: false,
+            }));
             self.roots.len() as u32 - 1
         });
         self.by_ns.insert(identity.mnt_ns, id);
@@ -134,7 +196,7 @@ impl Pins {
         match root {
             RootRef::Unknown => None,
             RootRef::Host => self.host.as_ref(),
-            RootRef::Pinned(id) => self.roots.get(id as usize),
+            RootRef::Pinned(id) => self.roots.get(id as usize)?.as_ref().map(|pin| &pin.root),
         }
     }
 }
@@ -164,5 +226,32 @@ mod tests {
         assert_eq!(beside, RootRef::Pinned(0));
         let known = pins.pin(gone, Some(own_ns), u64::MAX, []);
         assert_eq!(known, RootRef::Pinned(0));
+    }
+
+    #[test]
+    fn views_that_wait_for_a_sample_are_given_up_oldest_first_and_sampled_ones_never() {
+        let own = HostPid(std::process::id());
+        let own_ns = mnt_ns_of(own).expect("we may look at ourselves");
+        let mut pins = Pins {
+            host: None,
+            ..Pins::new()
+        };
+        // Forgetting the identity makes the same view a new one each time.
+        let exec = |pins: &mut Pins| {
+            pins.by_identity.clear();
+            pins.by_ns.clear();
+            pins.pin_at_exec(own, own_ns, u64::MAX, []);
+        };
+        exec(&mut pins);
+        let sampled = pins.pin(own, Some(own_ns), u64::MAX, []);
+        assert_eq!(sampled, RootRef::Pinned(0));
+        for _ in 0..WAITING_MAX + 10 {
+            exec(&mut pins);
+        }
+        assert!(pins.root(sampled).is_some());
+        let held = pins.roots.iter().flatten().count();
+        assert_eq!(held, WAITING_MAX + 1);
+        assert!(pins.roots[1].is_none(), "the oldest was not given up");
+        assert!(pins.roots.last().is_some_and(Option::is_some));
     }
 }

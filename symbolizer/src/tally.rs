@@ -321,7 +321,7 @@ impl Tally {
         };
         if !self.pins.is_host(mnt) && !self.pins.has(mnt) {
             let others = self.tasks.living_in(Some(mnt));
-            self.pins.pin(pid, Some(mnt), time_ns, others);
+            self.pins.pin_at_exec(pid, mnt, time_ns, others);
         }
     }
 }
