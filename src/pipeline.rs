@@ -81,12 +81,14 @@ fn know_cgroups(tally: &mut Tally, hierarchy: Option<&Hierarchy>) {
     }
 }
 
-/// Draws a recording into each output.
+/// Draws a recording into each output. One that cannot be written does not keep the others from
+/// being written: the recording cannot be made again. The first error is returned.
 pub(crate) fn write(
     recording: &Recording,
     picture: &Picture,
     outputs: &[Output],
 ) -> Result<(), Failure> {
+    let mut written = Ok(());
     for output in outputs {
         let mut content = Vec::new();
         match output.format {
@@ -95,7 +97,7 @@ pub(crate) fn write(
                 write_folded(&recording.tree, &mut content).map_err(Failure::Render)?
             }
         }
-        output.write(&content)?;
+        written = written.and(output.write(&content).map_err(Failure::from));
     }
-    Ok(())
+    written
 }

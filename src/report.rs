@@ -109,6 +109,13 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
              unnamed"
         ));
     }
+    if recorded.lost_tracking > 0 {
+        say(format_args!(
+            "ctrflame: note: {} records of what processes did were lost (no samples): some frames may be unnamed, \
+             some threads have a former name",
+            recorded.lost_tracking
+        ));
+    }
     if recorded.undecoded > 0 {
         say(format_args!(
             "ctrflame: note: {} records were not understood and left out",
@@ -125,6 +132,13 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
         say(format_args!(
             "ctrflame: note: {} processes ended before their files could be held",
             recording.counts.unpinned
+        ));
+    }
+    if recording.counts.out_of_files > 0 {
+        say(format_args!(
+            "ctrflame: note: no descriptor was left to hold {} files: names may be missing; raise the limit, as \
+             root: `ulimit -n 1048576`",
+            recording.counts.out_of_files
         ));
     }
     const SHOWN_MAX: usize = 10;

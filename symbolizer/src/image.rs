@@ -4,7 +4,7 @@ use crate::pins::RootRef;
 use profiler::files::HeldFile;
 use profiler::record::MappedFile;
 use profiler::{BuildId, HostPid, MntNs};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +43,13 @@ pub(crate) struct Image {
     attempts_left: u8,
 }
 
+impl Image {
+    /// Whether enough processes were tried, and the path below some root is left.
+    fn is_given_up(&self) -> bool {
+        self.attempts_left == 0 && self.root != RootRef::Unknown
+    }
+}
+
 /// Processes that are tried for one image: each holds it in its own `map_files`.
 const ATTEMPTS_MAX: u8 = 8;
 
@@ -51,7 +58,16 @@ const ATTEMPTS_MAX: u8 = 8;
 pub(crate) struct Images {
     images: Vec<Image>,
     by_key: HashMap<ImageKey, ImageId>,
+    /// Entries that nothing leads to any more, to be used again.
+    free: Vec<ImageId>,
+    /// How many the last [`Images::sweep`] left.
+    in_use: usize,
+    /// Files that were not held because no descriptor is left.
+    pub(crate) out_of_files: u64,
 }
+
+/// Images that are known at most before those that nothing leads to are forgotten.
+const KNOWN_MAX: usize = 1 << 16;
 
 /// Suffix of the path of a mapped file that was unlinked (`d_path()`, fs/d_path.c).
 const DELETED: &[u8] = b" (deleted)";
@@ -80,19 +96,49 @@ impl Images {
         if let Some(id) = self.by_key.get(&key) {
             return *id;
         }
-        let id = ImageId(self.images.len() as u32);
-        self.by_key.insert(key.clone(), id);
         let path = path.strip_suffix(DELETED).unwrap_or(path);
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-        self.images.push(Image {
-            key,
+        let image = Image {
+            key: key.clone(),
             label: String::from_utf8_lossy(name).into(),
             path: PathBuf::from(os_string(path)),
             held: None,
             root: RootRef::Unknown,
             attempts_left: ATTEMPTS_MAX,
-        });
+        };
+        let free = self.free.pop();
+        let id = match free.and_then(|id| Some((id, self.images.get_mut(id.0 as usize)?))) {
+            Some((id, slot)) => {
+                *slot = image;
+                id
+            }
+            None => {
+                self.images.push(image);
+                ImageId(self.images.len() as u32 - 1)
+            }
+        };
+        self.by_key.insert(key, id);
         id
+    }
+
+    /// Whether so many are known that those not in use should be forgotten: a program may map new
+    /// files without end. At least half are new since the last time, so that the cost of looking
+    /// stays in proportion.
+    pub(crate) fn want_sweep(&self) -> bool {
+        self.by_key.len() >= KNOWN_MAX.max(2 * self.in_use)
+    }
+
+    /// Forgets the images that are not in `used`: no mapping leads to them, no sample did.
+    pub(crate) fn sweep(&mut self, used: &HashSet<ImageId>) {
+        let Self { by_key, free, .. } = self;
+        by_key.retain(|_, id| {
+            let is_used = used.contains(id);
+            if !is_used {
+                free.push(*id);
+            }
+            is_used
+        });
+        self.in_use = by_key.len();
     }
 
     pub(crate) fn get(&self, id: ImageId) -> Option<&Image> {
@@ -102,7 +148,7 @@ impl Images {
     /// Whether a sampled address in this image should make it be held.
     pub(crate) fn wants_holding(&self, id: ImageId) -> bool {
         self.get(id)
-            .is_some_and(|image| image.held.is_none() && image.attempts_left > 0)
+            .is_some_and(|image| image.held.is_none() && !image.is_given_up())
     }
 
     /// Holds the file that `pid` has mapped at `avma`; and remembers `root`, below which its path
@@ -114,9 +160,15 @@ impl Images {
         if image.root == RootRef::Unknown {
             image.root = root;
         }
-        image.attempts_left = image.attempts_left.saturating_sub(1);
+        let Some(left) = image.attempts_left.checked_sub(1) else {
+            return;
+        };
+        image.attempts_left = left;
         // A process that ended, or a mapping that was split: the next process is tried, then the path.
-        image.held = HeldFile::mapped(pid, avma).ok();
+        match HeldFile::mapped(pid, avma) {
+            Ok(held) => image.held = Some(held),
+            Err(error) => self.out_of_files += u64::from(error.is_out_of_files()),
+        }
     }
 
     /// The images, out of the recording.
@@ -174,5 +226,33 @@ mod tests {
             images.intern(MappedFile::PathOnly, Some(MntNs(1)), b"/app/hot"),
             first
         );
+    }
+
+    #[test]
+    fn images_that_nothing_leads_to_are_forgotten_and_the_others_stay_what_they_are() {
+        let mut images = Images::default();
+        let name = |at: usize| format!("/tmp/lib{at}.so").into_bytes();
+        let kept = images.intern(MappedFile::PathOnly, None, b"/app/hot");
+        let mut at = 0;
+        for _ in 0..10 {
+            while !images.want_sweep() {
+                images.intern(MappedFile::PathOnly, None, &name(at));
+                at += 1;
+            }
+            images.sweep(&HashSet::from([kept]));
+        }
+        assert!(at > 9 * KNOWN_MAX);
+        assert_eq!(
+            images.images.len(),
+            KNOWN_MAX,
+            "their places are used again"
+        );
+        let again = images.intern(MappedFile::PathOnly, None, b"/app/hot");
+        assert_eq!(again, kept);
+        let other = images.intern(MappedFile::PathOnly, None, b"/app/other");
+        assert_ne!(other, kept);
+        let label = |id| images.get(id).map(|image| image.label.to_string());
+        assert_eq!(label(kept), Some("hot".into()));
+        assert_eq!(label(other), Some("other".into()));
     }
 }

@@ -3,6 +3,7 @@
 //! What you give: events in time order. What you get: equal stacks with their weight, root first,
 //! each frame named or with the reason why not. What it is not for: drawing, printing.
 
+mod chain;
 mod demangle;
 mod elf;
 mod hash;

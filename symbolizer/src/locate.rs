@@ -1,12 +1,11 @@
 //! Raw addresses become places: a byte of an image, of the kernel, of generated code. Each place is
 //! kept once, however many stacks go through it.
 
+use crate::chain::{Part, entries};
 use crate::hash::FastMap;
 use crate::image::ImageId;
 use crate::maps::{Backing, MapTable};
-use crate::tally::{FIRST_MARKER, KERNEL_MARKER, USER_MARKER};
 use crate::tasks::SpaceId;
-use std::sync::Arc;
 
 /// Where an address leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,20 +43,8 @@ pub(crate) struct Located {
     pub(crate) is_cut: bool,
 }
 
-/// What an entry of a chain is, besides its address.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Kernel,
-    User,
-    /// A guest's or a hypervisor's: not ours to name.
-    Other,
-}
-
 impl Places {
     /// The places of a chain, leaf first.
-    ///
-    /// An entry behind a part's first is a return address, looked up one byte back: a call that is
-    /// a function's last instruction returns into the next function.
     ///
     /// Entries in a row that no mapping covers become one: code without frame pointers sends the
     /// kernel's walk through data, and how many words of it were read says nothing.
@@ -67,26 +54,13 @@ impl Places {
     pub(crate) fn locate_chain(
         &mut self,
         words: &[u64],
-        space: Option<(SpaceId, &Arc<MapTable>)>,
+        space: Option<(SpaceId, &MapTable)>,
         max_stack: usize,
     ) -> Located {
         let mut into = Vec::with_capacity(words.len());
-        let mut entries = 0;
-        let mut part = Part::User;
-        let mut is_return_address = false;
-        for word in words {
-            if *word >= FIRST_MARKER {
-                part = match *word {
-                    KERNEL_MARKER => Part::Kernel,
-                    USER_MARKER => Part::User,
-                    _ => Part::Other,
-                };
-                is_return_address = false;
-                continue;
-            }
-            let addr = word.saturating_sub(u64::from(is_return_address));
-            is_return_address = true;
-            entries += 1;
+        let mut len = 0;
+        for (part, addr) in entries(words.iter().copied()) {
+            len += 1;
             let id = match (part, space) {
                 (Part::Kernel, _) => self.cached(None, addr, |_| Place::Kernel(addr)),
                 (Part::User, Some((id, maps))) => {
@@ -102,7 +76,7 @@ impl Places {
         let root_is_code = into.last().is_some_and(|id| !self.is_unmapped(*id));
         Located {
             places: into,
-            is_cut: entries >= max_stack && root_is_code,
+            is_cut: len >= max_stack && root_is_code,
         }
     }
 
@@ -151,9 +125,10 @@ fn place_in(space: SpaceId, maps: &MapTable, addr: u64) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::{KERNEL_MARKER, USER_MARKER};
     use crate::maps::Mapping;
 
-    fn places_of(words: &[u64], maps: &Arc<MapTable>) -> Vec<Place> {
+    fn places_of(words: &[u64], maps: &MapTable) -> Vec<Place> {
         let mut places = Places::default();
         let located = places.locate_chain(words, Some((SpaceId(3), maps)), 127);
         located
@@ -163,7 +138,7 @@ mod tests {
             .collect()
     }
 
-    fn table() -> Arc<MapTable> {
+    fn table() -> MapTable {
         let mut maps = MapTable::default();
         let image = Backing::Image(ImageId(1));
         maps.insert(Mapping {
@@ -184,7 +159,7 @@ mod tests {
             file_offset: 0,
             backing: Backing::Vdso,
         });
-        Arc::new(maps)
+        maps
     }
 
     #[test]

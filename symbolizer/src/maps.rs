@@ -65,6 +65,21 @@ impl MapTable {
         (addr < mapping.end).then(|| (*mapping, mapping.offset_of(addr)))
     }
 
+    /// What is mapped somewhere.
+    pub(crate) fn images(&self) -> impl Iterator<Item = ImageId> {
+        self.mappings
+            .iter()
+            .filter_map(|mapping| match mapping.backing {
+                Backing::Image(image) => Some(image),
+                Backing::Vdso | Backing::Generated => None,
+            })
+    }
+
+    /// How many mappings are known.
+    pub(crate) fn len(&self) -> usize {
+        self.mappings.len()
+    }
+
     /// What [`Self::insert`] of `new` would do to the addresses that are known.
     pub(crate) fn change_by(&self, new: &Mapping) -> Change {
         let (first, last) = self.overlapped_by(new);

@@ -20,15 +20,17 @@ pub(crate) enum RootRef {
     Pinned(u32),
 }
 
+/// Processes that are tried in the place of one that is gone.
+const OTHERS_MAX: usize = 32;
+
 /// All pins of a recording.
 pub(crate) struct Pins {
     host: Option<Arc<TargetRoot>>,
     roots: Vec<Arc<TargetRoot>>,
     by_identity: HashMap<RootIdentity, u32>,
     by_ns: FastMap<MntNs, u32>,
-    /// Namespaces that were wanted and could not be pinned: their process was gone, or no
-    /// descriptors are left.
-    pub(crate) failed: u64,
+    /// Views that were not pinned because no descriptor is left.
+    pub(crate) out_of_files: u64,
 }
 
 impl Pins {
@@ -38,7 +40,7 @@ impl Pins {
             roots: Vec::new(),
             by_identity: HashMap::new(),
             by_ns: FastMap::default(),
-            failed: 0,
+            out_of_files: 0,
         }
     }
 
@@ -47,44 +49,77 @@ impl Pins {
         self.host.as_ref().is_some_and(|host| host.mnt_ns() == mnt)
     }
 
+    /// Whether `pid`, if it still runs, has another root directory than we have.
+    fn is_chrooted(&self, pid: HostPid, time_ns: u64) -> bool {
+        let Some(host) = self.host.as_ref().map(|host| host.root_identity()) else {
+            return false;
+        };
+        RootIdentity::of_process(pid).is_ok_and(|found| {
+            found.mnt_ns == host.mnt_ns && found != host && started_by(pid, time_ns)
+        })
+    }
+
     /// Whether something in `mnt` is pinned.
     pub(crate) fn has(&self, mnt: MntNs) -> bool {
         self.by_ns.contains_key(&mnt)
     }
 
     /// Pins the view of `pid`, which is known to have run at `time_ns`: another process under its
-    /// pid is not taken for it. `mnt`: its mount namespace as far as records told.
-    pub(crate) fn pin(&mut self, pid: HostPid, mnt: Option<MntNs>, time_ns: u64) -> RootRef {
+    /// pid is not taken for it. `mnt`: its mount namespace as far as records told; `others`: who
+    /// else was in that namespace at that time.
+    pub(crate) fn pin(
+        &mut self,
+        pid: HostPid,
+        mnt: Option<MntNs>,
+        time_ns: u64,
+        others: impl IntoIterator<Item = HostPid>,
+    ) -> RootRef {
         let mnt = match mnt {
             Some(mnt) => Some(mnt),
             None if started_by(pid, time_ns) => mnt_ns_of(pid).ok(),
             None => None,
         };
-        if mnt.is_some_and(|mnt| self.is_host(mnt)) {
+        if mnt.is_some_and(|mnt| self.is_host(mnt)) && !self.is_chrooted(pid, time_ns) {
             return RootRef::Host;
         }
         if let Some(root) = self.pin_living(pid, mnt, time_ns) {
             return RootRef::Pinned(root);
         }
-        // Gone already: another process of the same namespace was seen, perhaps.
-        match mnt.and_then(|mnt| self.by_ns.get(&mnt)) {
-            Some(root) => RootRef::Pinned(*root),
-            None => {
-                self.failed += 1;
-                RootRef::Unknown
-            }
-        }
+        // Gone already. One that was beside it in the namespace and still is: the namespace has been
+        // there all the time, so its number was not used again.
+        let beside = mnt.and_then(|mnt| {
+            let known = self.by_ns.get(&mnt).copied();
+            known.or_else(|| {
+                others
+                    .into_iter()
+                    .take(OTHERS_MAX)
+                    .find_map(|other| self.pin_living(other, Some(mnt), time_ns))
+            })
+        });
+        beside.map_or(RootRef::Unknown, RootRef::Pinned)
     }
 
     fn pin_living(&mut self, pid: HostPid, mnt: Option<MntNs>, time_ns: u64) -> Option<u32> {
-        let identity = RootIdentity::of_process(pid).ok()?;
+        let identity = match RootIdentity::of_process(pid) {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.out_of_files += u64::from(error.is_out_of_files());
+                return None;
+            }
+        };
         if mnt.is_some_and(|mnt| mnt != identity.mnt_ns) || !started_by(pid, time_ns) {
             return None;
         }
         if let Some(known) = self.by_identity.get(&identity) {
             return Some(*known);
         }
-        let root = TargetRoot::of_process(pid).ok()?;
+        let root = match TargetRoot::of_process(pid) {
+            Ok(root) => root,
+            Err(error) => {
+                self.out_of_files += u64::from(error.is_out_of_files());
+                return None;
+            }
+        };
         let identity = root.root_identity();
         let id = *self.by_identity.entry(identity).or_insert_with(|| {
             self.roots.push(Arc::new(root));
@@ -101,5 +136,33 @@ impl Pins {
             RootRef::Host => self.host.as_ref(),
             RootRef::Pinned(id) => self.roots.get(id as usize),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_gone_is_seen_through_one_beside_it() {
+        let own = HostPid(std::process::id());
+        let own_ns = mnt_ns_of(own).expect("we may look at ourselves");
+        // Pids end at 2^22 (PID_MAX_LIMIT).
+        let gone = HostPid(1 << 30);
+        let mut pins = Pins {
+            // Our own namespace shall be one like any other.
+            host: None,
+            ..Pins::new()
+        };
+        let nobody_beside = pins.pin(gone, Some(own_ns), u64::MAX, []);
+        assert_eq!(nobody_beside, RootRef::Unknown);
+        let elsewhere = pins.pin(gone, Some(MntNs(1)), u64::MAX, [own]);
+        assert_eq!(elsewhere, RootRef::Unknown);
+        let too_young = pins.pin(gone, Some(own_ns), 0, [own]);
+        assert_eq!(too_young, RootRef::Unknown);
+        let beside = pins.pin(gone, Some(own_ns), u64::MAX, [gone, own]);
+        assert_eq!(beside, RootRef::Pinned(0));
+        let known = pins.pin(gone, Some(own_ns), u64::MAX, []);
+        assert_eq!(known, RootRef::Pinned(0));
     }
 }

@@ -1,15 +1,16 @@
 //! The state of a recording: events in, distinct raw stacks with their counts kept. Parses no image
 //! and names nothing; holds what naming will need, while it can be had.
 
+use crate::chain::{Part, entries};
 use crate::hash::FastMap;
 use crate::image::Images;
-use crate::maps::{Backing, Mapping};
-use crate::pins::Pins;
+use crate::maps::{Backing, MapTable, Mapping};
+use crate::pins::{Pins, RootRef};
 use crate::stacks::{Batch, ContextId, StackTable};
-use crate::tasks::{CommId, Space, SpaceId, Tasks};
+use crate::tasks::{CommId, Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::files::TargetRoot;
 use profiler::live::{self, EventSink};
-use profiler::record::{Comm, Event, Mapped, Sample};
+use profiler::record::{Comm, Event, Mapped, MappedFile, Sample};
 use profiler::{CgroupId, CodeAddr, HostPid};
 use std::sync::Arc;
 
@@ -52,8 +53,10 @@ pub struct Counts {
     pub outside: u64,
     /// Lost ones, as far as LOST records told.
     pub lost: u64,
-    /// Containers' file views that could not be pinned.
+    /// Sampled processes whose view of files could not be pinned: they were gone already.
     pub unpinned: u64,
+    /// Files and views of them that were not held because no descriptor was left.
+    pub out_of_files: u64,
 }
 
 /// Kernel code that came or went during the recording.
@@ -99,13 +102,6 @@ impl Counted {
     }
 }
 
-/// `PERF_CONTEXT_MAX`: chain entries from here on are markers (include/uapi/linux/perf_event.h).
-pub(crate) const FIRST_MARKER: u64 = -4095_i64 as u64;
-/// `PERF_CONTEXT_USER`.
-pub(crate) const USER_MARKER: u64 = -512_i64 as u64;
-/// `PERF_CONTEXT_KERNEL`.
-pub(crate) const KERNEL_MARKER: u64 = -128_i64 as u64;
-
 impl Tally {
     /// An empty recording of the tasks that `selector` wants.
     pub fn new(selector: Selector) -> Self {
@@ -131,7 +127,7 @@ impl Tally {
     /// Samples so far.
     pub fn counts(&self) -> Counts {
         Counts {
-            unpinned: self.pins.failed,
+            out_of_files: self.pins.out_of_files + self.images.out_of_files,
             ..self.counts
         }
     }
@@ -156,7 +152,7 @@ impl Tally {
     }
 
     /// Counts the samples that wait, before anything they depend on changes. A stack that was not
-    /// seen before makes its images be held from now on.
+    /// seen before makes its mappings be kept and their images be held from now on.
     fn count_batch(&mut self) {
         let Self {
             stacks,
@@ -166,11 +162,9 @@ impl Tally {
             ..
         } = self;
         stacks.count_batch(|context, words| {
-            let context = contexts
-                .get(context.0 as usize)
-                .map(|(context, _)| *context);
-            if let Some(space) = context.and_then(|context| tasks.space(context.space?)) {
-                hold_images(images, tasks, space, words);
+            let context = contexts.get(context.0 as usize);
+            if let Some(space) = context.and_then(|(context, _)| context.space) {
+                keep_mappings(images, tasks, space, words);
             }
         });
     }
@@ -186,7 +180,7 @@ impl Tally {
                 comm,
             });
         }
-        if let Some(thread) = self.tasks.thread(tid) {
+        if let Some(thread) = self.tasks.thread(pid, tid) {
             if let Some((cgroup, id)) = thread.context
                 && cgroup == sample.cgroup
             {
@@ -196,20 +190,20 @@ impl Tally {
             // Never told of: begun while `/proc` was read, or its FORK was lost.
             live::scan(pid, &mut |event| self.event(event));
         }
-        let comm = match self.tasks.thread(tid) {
-            Some(thread) => thread.comm,
+        let comm = match self.tasks.thread(pid, tid) {
+            Some(thread) => Arc::clone(&thread.comm),
             None => {
-                let name = self.tasks.intern_comm(b"[unknown]");
                 self.tasks.comm(&Comm {
                     stamp: sample.stamp,
                     pid,
                     tid,
-                    name: b"[unknown]",
+                    name: UNKNOWN_COMM,
                     is_exec: false,
                 });
-                name
+                Arc::from(UNKNOWN_COMM)
             }
         };
+        let comm = self.tasks.intern_comm(&comm);
         let space = match self.tasks.process(pid).and_then(|process| process.space) {
             Some(space) => space,
             None => self.begin_space(sample),
@@ -219,7 +213,7 @@ impl Tally {
             cgroup: sample.cgroup,
             comm,
         });
-        if let Some(thread) = self.tasks.thread(tid) {
+        if let Some(thread) = self.tasks.thread(pid, tid) {
             thread.context = Some((sample.cgroup, id));
         }
         id
@@ -229,7 +223,11 @@ impl Tally {
     fn begin_space(&mut self, sample: &Sample<'_>) -> SpaceId {
         let pid = sample.stamp.pid;
         let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
-        let root = self.pins.pin(pid, mnt, sample.stamp.time_ns);
+        let others = self.tasks.living_in(mnt);
+        let root = self.pins.pin(pid, mnt, sample.stamp.time_ns, others);
+        if root == RootRef::Unknown {
+            self.counts.unpinned += 1;
+        }
         let identity = live::identity(pid);
         let is_root_cgroup =
             |id: CgroupId| self.cgroup_paths.get(&id).is_none_or(|path| &**path == "/");
@@ -242,7 +240,7 @@ impl Tally {
             pid,
             identity,
             root,
-            maps: Arc::default(),
+            maps: MapTable::default(),
             proc_cgroups,
         })
     }
@@ -263,7 +261,7 @@ impl Tally {
     pub fn close(mut self) -> Counted {
         self.count_batch();
         let Self {
-            mut tasks,
+            tasks,
             images,
             pins,
             stacks,
@@ -272,7 +270,6 @@ impl Tally {
             kernel_changes,
             ..
         } = self;
-        tasks.freeze_all();
         Counted {
             tasks,
             images,
@@ -288,7 +285,7 @@ impl Tally {
         if mapped.is_kernel {
             return;
         }
-        let Some(kind) = classify(mapped.path) else {
+        let Some(kind) = classify(mapped.path, mapped.file) else {
             return;
         };
         let backing = match kind {
@@ -301,6 +298,9 @@ impl Tally {
                     .tasks
                     .process(mapped.pid)
                     .and_then(|process| process.mnt);
+                if self.images.want_sweep() {
+                    self.images.sweep(&self.tasks.images_in_use());
+                }
                 Backing::Image(self.images.intern(mapped.file, mnt, mapped.path))
             }
         };
@@ -320,29 +320,21 @@ impl Tally {
             return;
         };
         if !self.pins.is_host(mnt) && !self.pins.has(mnt) {
-            self.pins.pin(pid, Some(mnt), time_ns);
+            let others = self.tasks.living_in(Some(mnt));
+            self.pins.pin(pid, Some(mnt), time_ns, others);
         }
     }
 }
 
-fn hold_images(images: &mut Images, tasks: &Tasks, space: &Space, words: &[u64]) {
-    let Some(maps) = tasks.maps_of(space.pid) else {
-        return;
-    };
-    let mut is_user = false;
-    for word in words {
-        if *word >= FIRST_MARKER {
-            is_user = *word == USER_MARKER;
-            continue;
-        }
-        if !is_user {
-            continue;
-        }
-        if let Some((mapping, _)) = maps.find(*word)
+/// Keeps the mappings that a stack leads through for naming it, and holds their images.
+fn keep_mappings(images: &mut Images, tasks: &mut Tasks, space: SpaceId, words: &[u64]) {
+    for (part, addr) in entries(words.iter().copied()) {
+        if part == Part::User
+            && let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr)
             && let Backing::Image(image) = mapping.backing
             && images.wants_holding(image)
         {
-            images.hold(image, space.pid, mapping.start..mapping.end, space.root);
+            images.hold(image, pid, mapping.start..mapping.end, root);
         }
     }
 }
@@ -374,7 +366,7 @@ enum Code {
 }
 
 /// `None` for what holds no code of the process (`[vsyscall]`).
-fn classify(path: &[u8]) -> Option<Code> {
+fn classify(path: &[u8], file: MappedFile) -> Option<Code> {
     // `perf_event_mmap_event()` (kernel/events/core.c) and `d_path()` write these.
     const GENERATED: [&[u8]; 9] = [
         b"//anon",
@@ -391,6 +383,10 @@ fn classify(path: &[u8]) -> Option<Code> {
         b"[vdso]" => Some(Code::Vdso),
         b"[vsyscall]" => None,
         b"" => Some(Code::Generated),
+        // The kernel found an ELF file in it: runc runs from a sealed copy of itself.
+        path if path.starts_with(b"/memfd:") && matches!(file, MappedFile::BuildId(_)) => {
+            Some(Code::File)
+        }
         path if GENERATED.iter().any(|prefix| path.starts_with(prefix)) => Some(Code::Generated),
         _ => Some(Code::File),
     }
@@ -430,5 +426,32 @@ impl EventSink for Tally {
             Event::Lost(lost) => self.counts.lost += lost.count,
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use profiler::BuildId;
+
+    #[test]
+    fn a_memory_file_is_an_image_where_the_kernel_read_a_build_id_in_it() {
+        let id = BuildId::new(&[7; 20]).expect("a build id");
+        let runc = b"/memfd:runc_cloned:/proc/self/exe (deleted)";
+        assert!(matches!(
+            classify(runc, MappedFile::BuildId(id)),
+            Some(Code::File)
+        ));
+        let inode = MappedFile::Inode {
+            major: 0,
+            minor: 1,
+            inode: 1024,
+            generation: 0,
+        };
+        for path in [&runc[..], b"/memfd:doublemapper (deleted)", b"//anon"] {
+            assert!(matches!(classify(path, inode), Some(Code::Generated)));
+        }
+        assert!(matches!(classify(b"/bin/sh", inode), Some(Code::File)));
+        assert!(classify(b"[vsyscall]", inode).is_none());
     }
 }

@@ -3,20 +3,21 @@
 //!
 //! ```text
 //!   thread (tid) ──▶ process (pid, since its exec) ──▶ mappings now
-//!        │                    └──▶ space: mappings as sampled stacks saw them
+//!        │                    └──▶ space: those mappings that sampled stacks led through
 //!        └──▶ name now
 //! ```
-//! A space is frozen and a new one begun whenever an address may change its meaning: at an exec, when
+//! A space is left and a new one begun whenever an address may change its meaning: at an exec, when
 //! a mapping is replaced, when the pid is used again.
 
 use crate::hash::FastMap;
+use crate::image::ImageId;
 use crate::maps::{Change, MapTable, Mapping};
 use crate::pins::RootRef;
 use crate::stacks::ContextId;
 use profiler::live::Identity;
 use profiler::record::{Comm, Fork};
 use profiler::{CgroupId, HostPid, HostTid, MntNs};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Index of an address space.
@@ -33,8 +34,9 @@ pub(crate) struct Space {
     /// Its pid inside its container and its uid, if it was seen alive.
     pub(crate) identity: Option<Identity>,
     pub(crate) root: RootRef,
-    /// Its mappings as they were last; of a process that still runs, see [`Tasks::freeze_all`].
-    pub(crate) maps: Arc<MapTable>,
+    /// Its mappings that sampled stacks led through: a program may have a million others, and may
+    /// change them between any two samples.
+    pub(crate) maps: MapTable,
     /// `/proc/PID/cgroup`, where the sample's cgroup does not tell the container.
     pub(crate) proc_cgroups: Option<Arc<str>>,
 }
@@ -51,7 +53,9 @@ pub(crate) struct Process {
 /// A thread.
 pub(crate) struct Thread {
     pub(crate) pid: HostPid,
-    pub(crate) comm: CommId,
+    /// Its name now, as it wrote it. Interned only when it is sampled: a program may rename itself
+    /// without end.
+    pub(crate) comm: Arc<[u8]>,
     /// What its last sample belonged to, while nothing of it changed.
     pub(crate) context: Option<(Option<CgroupId>, ContextId)>,
     has_exited: bool,
@@ -59,6 +63,14 @@ pub(crate) struct Thread {
 
 /// Ended tasks are known for this long: their last samples may come after their EXIT.
 const KEPT_AFTER_EXIT_NS: u64 = 2_000_000_000;
+
+/// Executable mappings of one process that are kept: twice what the kernel allows by default
+/// (`vm.max_map_count`). It never tells of an unmapping, so that a program that maps code at ever
+/// new addresses seems to have more and more.
+const MAPPINGS_MAX: usize = 1 << 17;
+
+/// The name of a thread that was never told of.
+pub(crate) const UNKNOWN_COMM: &[u8] = b"[unknown]";
 
 /// All tasks and the spaces that were sampled.
 pub(crate) struct Tasks {
@@ -82,21 +94,52 @@ impl Tasks {
         }
     }
 
-    pub(crate) fn thread(&mut self, tid: HostTid) -> Option<&mut Thread> {
-        self.threads.get_mut(&tid)
+    /// The thread `tid`, if it is one of `pid`: a tid that is used again may still be known as a
+    /// thread of the process that had it before.
+    pub(crate) fn thread(&mut self, pid: HostPid, tid: HostTid) -> Option<&mut Thread> {
+        self.threads
+            .get_mut(&tid)
+            .filter(|thread| thread.pid == pid)
     }
 
     pub(crate) fn process(&self, pid: HostPid) -> Option<&Process> {
         self.processes.get(&pid)
     }
 
+    /// Processes that are in `mnt` and have not ended, as far as records told.
+    pub(crate) fn living_in(&self, mnt: Option<MntNs>) -> impl Iterator<Item = HostPid> {
+        let is_there = move |process: &Process| mnt.is_some() && process.mnt == mnt;
+        self.processes
+            .iter()
+            .filter(move |(_, process)| is_there(process))
+            .map(|(pid, _)| *pid)
+            .filter(|pid| {
+                let leader = self.threads.get(&HostTid(pid.0));
+                leader.is_some_and(|leader| !leader.has_exited)
+            })
+    }
+
     pub(crate) fn space(&self, id: SpaceId) -> Option<&Space> {
         self.spaces.get(id.0 as usize)
     }
 
-    /// The mappings that `id` has now.
-    pub(crate) fn maps_of(&self, pid: HostPid) -> Option<&Arc<MapTable>> {
-        self.processes.get(&pid).map(|process| &process.maps)
+    /// Keeps the mapping that the process of `space` has at `addr` now; the process, its view of
+    /// files, and the mapping. Only for a space that its process has not left.
+    pub(crate) fn keep_mapping(
+        &mut self,
+        space: SpaceId,
+        addr: u64,
+    ) -> Option<(HostPid, RootRef, Mapping)> {
+        let space = self.spaces.get_mut(space.0 as usize)?;
+        let mapping = match space.maps.find(addr) {
+            Some((kept, _)) => kept,
+            None => {
+                let (found, _) = self.processes.get(&space.pid)?.maps.find(addr)?;
+                space.maps.insert(found);
+                found
+            }
+        };
+        Some((space.pid, space.root, mapping))
     }
 
     pub(crate) fn comm_name(&self, id: CommId) -> Option<&Arc<str>> {
@@ -118,8 +161,8 @@ impl Tasks {
     pub(crate) fn fork(&mut self, fork: &Fork) {
         self.forget_exited(fork.stamp.time_ns);
         let comm = match self.threads.get(&fork.parent_tid) {
-            Some(parent) => parent.comm,
-            None => self.intern_comm(b"[unknown]"),
+            Some(parent) => Arc::clone(&parent.comm),
+            None => Arc::from(UNKNOWN_COMM),
         };
         self.leave(fork.tid);
         self.threads.insert(
@@ -162,7 +205,13 @@ impl Tasks {
     }
 
     pub(crate) fn comm(&mut self, comm: &Comm<'_>) {
-        let id = self.intern_comm(comm.name);
+        if self
+            .threads
+            .get(&comm.tid)
+            .is_some_and(|known| known.pid != comm.pid)
+        {
+            self.leave(comm.tid);
+        }
         if comm.is_exec {
             self.retire(comm.pid);
             let mnt = self
@@ -178,7 +227,7 @@ impl Tasks {
         }
         let thread = Thread {
             pid: comm.pid,
-            comm: id,
+            comm: comm.name.into(),
             context: None,
             has_exited: false,
         };
@@ -228,6 +277,11 @@ impl Tasks {
     }
 
     pub(crate) fn map(&mut self, pid: HostPid, mapping: Mapping) {
+        if let Some(process) = self.processes.get(&pid)
+            && process.maps.len() >= MAPPINGS_MAX
+        {
+            self.forget(pid);
+        }
         let process = self.processes.entry(pid).or_default();
         if process.space.is_some() && process.maps.change_by(&mapping) == Change::Replaced {
             self.retire(pid);
@@ -237,16 +291,29 @@ impl Tasks {
         }
     }
 
-    /// Freezes the space of a process: later samples of it begin a new one.
+    /// Forgets a process: at its next sample, `/proc` tells what it is.
+    fn forget(&mut self, pid: HostPid) {
+        if let Some(process) = self.processes.remove(&pid) {
+            for tid in process.tids {
+                self.threads.remove(&tid);
+            }
+        }
+    }
+
+    /// Images that a mapping leads to, of a living process or of a sampled space.
+    pub(crate) fn images_in_use(&self) -> HashSet<ImageId> {
+        let living = self.processes.values().map(|process| &*process.maps);
+        let sampled = self.spaces.iter().map(|space| &space.maps);
+        living.chain(sampled).flat_map(MapTable::images).collect()
+    }
+
+    /// Leaves the space of a process: later samples of it begin a new one.
     fn retire(&mut self, pid: HostPid) {
         let Some(process) = self.processes.get_mut(&pid) else {
             return;
         };
-        let Some(space) = process.space.take() else {
+        if process.space.take().is_none() {
             return;
-        };
-        if let Some(space) = self.spaces.get_mut(space.0 as usize) {
-            space.maps = Arc::clone(&process.maps);
         }
         for tid in &process.tids {
             if let Some(thread) = self.threads.get_mut(tid) {
@@ -263,18 +330,6 @@ impl Tasks {
         }
         self.spaces.push(space);
         id
-    }
-
-    /// Gives every space the mappings that its process has at the end.
-    pub(crate) fn freeze_all(&mut self) {
-        for process in self.processes.values() {
-            if let Some(space) = process
-                .space
-                .and_then(|id| self.spaces.get_mut(id.0 as usize))
-            {
-                space.maps = Arc::clone(&process.maps);
-            }
-        }
     }
 }
 

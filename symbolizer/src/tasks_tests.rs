@@ -1,7 +1,6 @@
 //! The life of tasks, told by records.
 
 use super::*;
-use crate::image::ImageId;
 use crate::maps::Backing;
 use profiler::record::Stamp;
 
@@ -48,9 +47,14 @@ fn space(tasks: &mut Tasks, pid: u32) -> SpaceId {
         pid: HostPid(pid),
         identity: None,
         root: RootRef::Unknown,
-        maps: Arc::default(),
+        maps: MapTable::default(),
         proc_cgroups: None,
     })
+}
+
+/// A sample in `space` that leads to 0x1800.
+fn sampled(tasks: &mut Tasks, space: SpaceId) {
+    tasks.keep_mapping(space, 0x1800);
 }
 
 fn image_at(tasks: &Tasks, id: SpaceId) -> Option<Backing> {
@@ -61,14 +65,11 @@ fn image_at(tasks: &Tasks, id: SpaceId) -> Option<Backing> {
 }
 
 fn named(tasks: &mut Tasks, tid: u32) -> String {
-    let comm = tasks
-        .thread(HostTid(tid))
-        .map(|thread| thread.comm)
+    let thread = tasks
+        .threads
+        .get(&HostTid(tid))
         .expect("the thread is known");
-    tasks
-        .comm_name(comm)
-        .expect("its name is known")
-        .to_string()
+    String::from_utf8_lossy(&thread.comm).into_owned()
 }
 
 #[test]
@@ -79,10 +80,11 @@ fn a_child_has_its_parents_mappings_and_name_until_it_execs() {
     tasks.fork(&fork(5, 11, 11, 10));
     assert_eq!(named(&mut tasks, 11), "sh");
     let before = space(&mut tasks, 11);
+    sampled(&mut tasks, before);
     tasks.comm(&comm(11, b"hot", true));
     tasks.map(HostPid(11), mapping(2));
     let after = space(&mut tasks, 11);
-    tasks.freeze_all();
+    sampled(&mut tasks, after);
     assert_eq!(image_at(&tasks, before), Some(Backing::Image(ImageId(1))));
     assert_eq!(image_at(&tasks, after), Some(Backing::Image(ImageId(2))));
     assert_eq!(named(&mut tasks, 11), "hot");
@@ -95,6 +97,7 @@ fn a_replaced_mapping_begins_a_new_space_and_an_added_one_does_not() {
     tasks.comm(&comm(10, b"srv", false));
     tasks.map(HostPid(10), mapping(1));
     let first = space(&mut tasks, 10);
+    sampled(&mut tasks, first);
     tasks.map(
         HostPid(10),
         Mapping {
@@ -113,7 +116,7 @@ fn a_replaced_mapping_begins_a_new_space_and_an_added_one_does_not() {
         None
     );
     let second = space(&mut tasks, 10);
-    tasks.freeze_all();
+    sampled(&mut tasks, second);
     assert_eq!(image_at(&tasks, first), Some(Backing::Image(ImageId(1))));
     assert_eq!(image_at(&tasks, second), Some(Backing::Image(ImageId(2))));
 }
@@ -124,6 +127,7 @@ fn a_pid_that_is_used_again_is_another_process() {
     tasks.comm(&comm(10, b"old", false));
     tasks.map(HostPid(10), mapping(1));
     let old = space(&mut tasks, 10);
+    sampled(&mut tasks, old);
     tasks.exit(&fork(100, 10, 10, 1));
     assert_eq!(
         named(&mut tasks, 10),
@@ -143,7 +147,6 @@ fn a_pid_that_is_used_again_is_another_process() {
         tasks.process(HostPid(10)).and_then(|process| process.space),
         None
     );
-    tasks.freeze_all();
     assert_eq!(image_at(&tasks, old), Some(Backing::Image(ImageId(1))));
 }
 
@@ -163,11 +166,99 @@ fn a_thread_has_its_own_name_and_its_process_mappings() {
     assert_eq!(named(&mut tasks, 12), "C2 Compiler");
     assert_eq!(named(&mut tasks, 10), "java");
     assert_eq!(
-        tasks.thread(HostTid(12)).map(|thread| thread.pid),
+        tasks
+            .thread(HostPid(10), HostTid(12))
+            .map(|thread| thread.pid),
         Some(HostPid(10))
     );
     tasks.exit(&fork(10, 10, 12, 10));
     tasks.exit(&fork(10 + 2 * KEPT_AFTER_EXIT_NS, 77, 77, 1));
-    assert!(tasks.thread(HostTid(12)).is_none());
+    assert!(tasks.thread(HostPid(10), HostTid(12)).is_none());
     assert!(tasks.process(HostPid(10)).is_some());
+}
+
+#[test]
+fn names_are_kept_of_living_threads_only_however_often_one_renames_itself() {
+    let mut tasks = Tasks::new();
+    for name in 0..10_000_u32 {
+        let name = name.to_string();
+        tasks.comm(&Comm {
+            stamp: stamp(1),
+            pid: HostPid(10),
+            tid: HostTid(10),
+            name: name.as_bytes(),
+            is_exec: false,
+        });
+    }
+    assert_eq!(tasks.comms.len(), 0, "none was sampled");
+    assert_eq!(named(&mut tasks, 10), "9999");
+}
+
+#[test]
+fn a_tid_that_another_process_has_now_is_not_its_former_owners_thread() {
+    let mut tasks = Tasks::new();
+    tasks.comm(&comm(10, b"old", false));
+    tasks.fork(&Fork {
+        parent_pid: HostPid(10),
+        ..fork(3, 10, 12, 10)
+    });
+    assert!(tasks.thread(HostPid(10), HostTid(12)).is_some());
+    // Its EXIT and the other's FORK were lost.
+    assert!(tasks.thread(HostPid(20), HostTid(12)).is_none());
+    tasks.comm(&Comm {
+        tid: HostTid(12),
+        ..comm(20, b"new", false)
+    });
+    assert!(tasks.thread(HostPid(20), HostTid(12)).is_some());
+    let of = |tasks: &Tasks, pid| tasks.process(HostPid(pid)).map(|found| found.tids.clone());
+    assert_eq!(of(&tasks, 10), Some(vec![HostTid(10)]));
+    assert_eq!(of(&tasks, 20), Some(vec![HostTid(12)]));
+}
+
+#[test]
+fn a_space_keeps_the_mappings_that_were_sampled_and_none_of_the_others() {
+    let mut tasks = Tasks::new();
+    tasks.comm(&comm(10, b"many", false));
+    for at in 1..=1000_u64 {
+        tasks.map(
+            HostPid(10),
+            Mapping {
+                start: at << 12,
+                end: (at + 1) << 12,
+                ..mapping(at as u32)
+            },
+        );
+    }
+    let id = space(&mut tasks, 10);
+    let kept = |tasks: &mut Tasks, addr| {
+        tasks
+            .keep_mapping(id, addr)
+            .map(|(_, _, mapping)| mapping.backing)
+    };
+    assert_eq!(kept(&mut tasks, 0x5800), Some(Backing::Image(ImageId(5))));
+    assert_eq!(kept(&mut tasks, 0x5900), Some(Backing::Image(ImageId(5))));
+    assert_eq!(kept(&mut tasks, 0x9000), Some(Backing::Image(ImageId(9))));
+    assert_eq!(kept(&mut tasks, 0x100), None);
+    assert_eq!(tasks.space(id).map(|space| space.maps.len()), Some(2));
+}
+
+#[test]
+fn a_process_that_maps_without_end_is_forgotten_and_asked_for_again() {
+    let mut tasks = Tasks::new();
+    tasks.comm(&comm(10, b"endless", false));
+    let piece = |at: usize| Mapping {
+        start: (at as u64) << 12,
+        end: (at as u64 + 1) << 12,
+        ..mapping(at as u32)
+    };
+    for at in 0..MAPPINGS_MAX {
+        tasks.map(HostPid(10), piece(at));
+    }
+    assert!(tasks.thread(HostPid(10), HostTid(10)).is_some());
+    tasks.map(HostPid(10), piece(MAPPINGS_MAX));
+    assert!(tasks.thread(HostPid(10), HostTid(10)).is_none());
+    assert_eq!(
+        tasks.images_in_use(),
+        HashSet::from([ImageId(MAPPINGS_MAX as u32)])
+    );
 }

@@ -22,8 +22,9 @@ pub struct Target {
 
 /// The one container, pod or cgroup that `what` means: an id or at least three digits of one, a
 /// container's name, `namespace/pod[/container]`, a pod's name, a cgroup path (absolute, relative,
-/// or a directory under any cgroup mount), a hostname. Only what runs counts. What matches whole
-/// beats an id's prefix, and that a hostname; several equally good matches are an error.
+/// or a directory under any cgroup mount), a hostname, a tag as pictures show it (with or without
+/// the id in it). Only what runs counts. What matches whole beats an id's prefix, and that a
+/// hostname; several equally good matches are an error.
 pub fn find(what: &str, hierarchy: &Hierarchy, names: &Names) -> Result<Target, ContainerError> {
     let what = what.trim();
     let running = list(hierarchy, names);
@@ -120,10 +121,19 @@ fn chosen(
     Ok(only.map(|containers| containers.into_iter().cloned().collect()))
 }
 
-/// The whole id, or a whole name of the container or of its pod.
+/// Whether `what` is the container's tag, `docker:web (3f2a1b…)`, or that without the id.
+fn is_shown_as(what: &str, container: &Container) -> bool {
+    let tag = container.tag();
+    tag == what || tag.split_once(" (").is_some_and(|(shown, _)| shown == what)
+}
+
+/// The whole id, the whole tag, or a whole name of the container or of its pod.
 fn whole_match(what: &str, container: &Container) -> Option<Unit> {
     let name = &container.name;
-    if container.reference.id.as_ref() == what || name.name.as_deref() == Some(what) {
+    if container.reference.id.as_ref() == what
+        || name.name.as_deref() == Some(what)
+        || is_shown_as(what, container)
+    {
         return Some(itself(container));
     }
     let pod = name.pod.as_deref()?;
@@ -157,7 +167,8 @@ fn id_prefix_match(what: &str, container: &Container) -> Option<Unit> {
 fn hostname_match(what: &str, container: &Container) -> Option<Unit> {
     let hostnames = [&container.hostname, &container.name.hostname];
     let matches = hostnames.into_iter().flatten().any(|name| name == what);
-    matches.then(|| itself(container))
+    // The tag has the hostname in it, now that it is known.
+    (matches || is_shown_as(what, container)).then(|| itself(container))
 }
 
 /// A cgroup that exists, or a container's in a hierarchy that perf_event does not live in.

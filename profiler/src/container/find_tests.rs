@@ -167,6 +167,18 @@ fn ids_names_pods_hostnames_and_cgroups_find_their_container() {
 }
 
 #[test]
+fn a_tag_copied_from_a_picture_or_from_the_candidates_finds_its_container() {
+    let host = frozen(DEFAULT_PLACES);
+    for shown in list(&host.0, &host.1).iter().map(Container::tag) {
+        let found = find(&shown, &host.0, &host.1).expect("what is shown can be asked for");
+        assert_eq!(tags(&found.containers), [shown.as_str()]);
+        let without_id = shown.split(" (").next().unwrap_or(&shown);
+        let found = find(without_id, &host.0, &host.1).expect("also without the id");
+        assert_eq!(tags(&found.containers), [shown.as_str()]);
+    }
+}
+
+#[test]
 fn what_does_not_run_or_does_not_exist_is_not_found_and_the_candidates_are_named() {
     let (hierarchy, names) = frozen(DEFAULT_PLACES);
     let stopped = "c95ac6c5b436e8a6956a8f27e0e28c82019f437e4a21d67bfc28fea8788879f8";

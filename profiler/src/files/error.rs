@@ -127,6 +127,16 @@ impl FileError {
         }
     }
 
+    /// Whether it failed for want of a descriptor: nothing is wrong with the file.
+    pub fn is_out_of_files(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+            }
+            _ => false,
+        }
+    }
+
     /// What a user can do about it, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

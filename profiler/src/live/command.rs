@@ -1,9 +1,10 @@
 //! The command after `--`: started, held before its exec until the events are open, waited for.
 
+use super::open_files::OpenFiles;
 use super::raw;
 use crate::HostPid;
 use nix::fcntl::OFlag;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, pipe2};
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,8 +26,17 @@ pub(crate) struct Running {
     status: Option<ExitStatus>,
 }
 
+/// What we changed for ourselves, as it was before: a command gets that.
+#[derive(Clone, Copy)]
+pub(crate) struct Before {
+    /// std lets a child inherit the mask: with ours it could not be interrupted, and would not hear
+    /// of its own children's end.
+    pub(crate) signal_mask: SigSet,
+    pub(crate) open_files: OpenFiles,
+}
+
 /// Forks a child for `argv` and holds it before its exec.
-pub(crate) fn hold(argv: &[OsString]) -> io::Result<Held> {
+pub(crate) fn hold(argv: &[OsString], before: Before) -> io::Result<Held> {
     let (program, arguments) = argv
         .split_first()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "empty command"))?;
@@ -35,6 +45,7 @@ pub(crate) fn hold(argv: &[OsString]) -> io::Result<Held> {
     let mut command = Command::new(program);
     command.args(arguments);
     raw::hold_before_exec(&mut command, ready_child.as_raw_fd(), go_child.as_raw_fd());
+    raw::restore_before_exec(&mut command, before);
     // `spawn` returns only after the exec (it reports the exec's error), so it gets its own thread,
     // which also keeps the child's ends of the pipes open until then.
     let spawning = std::thread::Builder::new()
@@ -83,6 +94,11 @@ impl Held {
 }
 
 impl Running {
+    /// Its pid; a zombie's, once it has ended.
+    pub(crate) fn pid(&self) -> HostPid {
+        HostPid(self.child.id())
+    }
+
     /// Whether it has ended; never blocks.
     pub(crate) fn poll_ended(&mut self) -> bool {
         if self.status.is_none() {

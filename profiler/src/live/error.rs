@@ -58,6 +58,12 @@ pub enum LiveError {
         /// Why.
         source: io::Error,
     },
+    /// The limit on open files cannot be read.
+    #[error("cannot read the limit on open files")]
+    OpenFiles {
+        /// Why.
+        source: io::Error,
+    },
     /// Waiting for events failed.
     #[error("cannot wait for events")]
     Wait {

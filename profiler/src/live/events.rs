@@ -114,6 +114,10 @@ impl Plan {
                 ..Priv::default()
             },
             inherit: on_task.then_some(Inherit::NewChild),
+            stat_format: StatFormat {
+                lost_records: self.level >= KernelLevel::Linux6_0,
+                ..StatFormat::default()
+            },
             record_id_all: true,
             record_id_format: RecordIdFormat {
                 cpu: true,
@@ -146,10 +150,6 @@ impl Plan {
                 max_stack_frames: 0,
             }),
             ..SampleFormat::default()
-        };
-        options.stat_format = StatFormat {
-            lost_records: self.level >= KernelLevel::Linux6_0,
-            ..StatFormat::default()
         };
         options.wake_up = WakeUp {
             on: WakeUpOn::Bytes(self.watermark_bytes),
@@ -187,6 +187,11 @@ impl Plan {
             ksymbol: self.level >= KernelLevel::Linux5_1 && self.namespaces,
             namespaces: self.namespaces,
             ..ExtraRecord::default()
+        };
+        // Stands still when the CPU takes the event away: see `Opened::follow_cpus`.
+        options.stat_format = StatFormat {
+            time_enabled: true,
+            ..StatFormat::default()
         };
         options.wake_up = WakeUp {
             on: WakeUpOn::Bytes(1),

@@ -7,6 +7,7 @@ mod cpus;
 mod error;
 mod events;
 pub mod gate;
+mod open_files;
 mod opened;
 mod procfs;
 mod raw;

@@ -31,6 +31,18 @@ struct CpuRings {
     cpu: u32,
     sampling: Ring,
     tracking: Ring,
+    /// [`Ring::enabled_ns`] of `tracking` at the last look.
+    enabled_ns: u64,
+}
+
+impl CpuRings {
+    /// Whether the CPU took the events away since the last look; looks.
+    fn were_taken_away(&mut self) -> bool {
+        let Some(enabled_ns) = self.tracking.enabled_ns() else {
+            return false;
+        };
+        std::mem::replace(&mut self.enabled_ns, enabled_ns) == enabled_ns
+    }
 }
 
 /// Layouts of the records in the two kinds of rings.
@@ -68,6 +80,13 @@ impl Attached {
     }
 }
 
+/// Whether CPUs came online: what happened on them before their events were open is not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CpusCame {
+    Yes,
+    No,
+}
+
 /// Everything that is open.
 pub(crate) struct Opened {
     plan: Plan,
@@ -82,6 +101,7 @@ pub(crate) struct Opened {
     waits_for_signals: bool,
     /// Samples lost in rings that are closed already.
     lost_before: u64,
+    lost_tracking_before: u64,
 }
 
 impl Opened {
@@ -115,6 +135,7 @@ impl Opened {
             all: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(wait_error)?,
             waits_for_signals: false,
             lost_before: 0,
+            lost_tracking_before: 0,
         };
         let online = cpus::online().map_err(|source| LiveError::Cpus { source })?;
         opened.choose_plan(online.first().copied().unwrap_or(0), config)?;
@@ -217,6 +238,7 @@ impl Opened {
             cpu,
             sampling,
             tracking,
+            enabled_ns: 0,
         });
         Ok(())
     }
@@ -333,18 +355,38 @@ impl Opened {
                 .sum::<u64>()
     }
 
-    /// Opens events on CPUs that came online, closes those of CPUs that went: an event does not come
-    /// back with its CPU (`perf_event_exit_cpu()`). Call it with the rings just drained.
-    pub(crate) fn follow_cpus(&mut self, config: &Config) -> Result<(), LiveError> {
+    /// Records in the tracking rings that the kernel could not write.
+    pub(crate) fn lost_tracking(&self) -> u64 {
+        self.lost_tracking_before
+            + self
+                .rings
+                .iter()
+                .map(|rings| rings.tracking.lost())
+                .sum::<u64>()
+    }
+
+    /// Opens events on CPUs that came online, closes those of CPUs that went; whether it opened any.
+    /// A CPU's event does not come back with its CPU (`perf_event_exit_cpu()`), also when nobody
+    /// saw it away, as in a suspend: its clock tells. A task's event does come back.
+    ///
+    /// Call it with the rings just drained, at intervals in which that clock moves.
+    pub(crate) fn follow_cpus(&mut self, config: &Config) -> Result<CpusCame, LiveError> {
         // Unreadable now is no reason to end: the CPUs stay as they were.
         let Ok(online) = cpus::online() else {
-            return Ok(());
+            return Ok(CpusCame::No);
         };
+        let on_cpus = matches!(self.attached, Attached::Cpu | Attached::Cgroup(_));
         let gone: Vec<CpuRings> = self
             .rings
-            .extract_if(.., |rings| !online.contains(&rings.cpu))
+            .extract_if(.., |rings| {
+                !online.contains(&rings.cpu) || (on_cpus && rings.were_taken_away())
+            })
             .collect();
-        self.lost_before += gone.iter().map(|rings| rings.sampling.lost()).sum::<u64>();
+        for rings in &gone {
+            self.lost_before += rings.sampling.lost();
+            self.lost_tracking_before += rings.tracking.lost();
+        }
+        let mut came = CpusCame::No;
         for cpu in online {
             if self.rings.iter().any(|rings| rings.cpu == cpu) {
                 continue;
@@ -358,9 +400,10 @@ impl Opened {
             {
                 let enabled = rings.tracking.enable().and(rings.sampling.enable());
                 enabled.map_err(|source| LiveError::Ring { cpu, source })?;
+                came = CpusCame::Yes;
             }
         }
-        Ok(())
+        Ok(came)
     }
 }
 

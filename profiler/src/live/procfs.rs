@@ -54,7 +54,8 @@ fn process_dir(proc_root: &Path, pid: HostPid) -> PathBuf {
     proc_root.join(pid.0.to_string())
 }
 
-/// `pids` and all their descendants, from the parent pids of `/proc/PID/stat`.
+/// The processes that `pids` name and all their descendants, each once, from the parent pids of
+/// `/proc/PID/stat`. A thread's id names its process, as for perf.
 pub(crate) fn with_descendants(proc_root: &Path, pids: &[HostPid]) -> io::Result<Vec<HostPid>> {
     let parents: Vec<(HostPid, HostPid)> = all_pids(proc_root)?
         .into_iter()
@@ -63,7 +64,13 @@ pub(crate) fn with_descendants(proc_root: &Path, pids: &[HostPid]) -> io::Result
             Some((pid, HostPid(stat_field(&stat, 4)?.parse().ok()?)))
         })
         .collect();
-    let mut family = pids.to_vec();
+    let mut family: Vec<HostPid> = Vec::new();
+    for pid in pids {
+        let leader = leader_of(proc_root, *pid).unwrap_or(*pid);
+        if !family.contains(&leader) {
+            family.push(leader);
+        }
+    }
     let mut next = 0;
     while let Some(parent) = family.get(next).copied() {
         next += 1;
@@ -74,6 +81,23 @@ pub(crate) fn with_descendants(proc_root: &Path, pids: &[HostPid]) -> io::Result
         }
     }
     Ok(family)
+}
+
+/// The process of a thread: `Tgid:` of its status. `None` when it is gone.
+pub(crate) fn leader_of(proc_root: &Path, tid: HostPid) -> Option<HostPid> {
+    let status = std::fs::read_to_string(process_dir(proc_root, tid).join("status")).ok()?;
+    let tgid = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+    tgid.trim().parse().ok().map(HostPid)
+}
+
+/// Whether a process has ended and only waits for its parent to ask for its status. A leader that
+/// has ended before its other threads is a zombie too, and counts them in field 20.
+pub(crate) fn is_zombie(proc_root: &Path, pid: HostPid) -> bool {
+    let Ok(stat) = std::fs::read(process_dir(proc_root, pid).join("stat")) else {
+        return false;
+    };
+    let threads = stat_field(&stat, 20).and_then(|count| count.parse::<u32>().ok());
+    matches!(stat_field(&stat, 3), Some("Z" | "X")) && threads.is_none_or(|count| count <= 1)
 }
 
 /// Field `number` (1-based, at least 3) of `/proc/PID/stat`: counted behind the last `)`, since
@@ -305,6 +329,34 @@ mod tests {
         );
         assert_eq!(parse_maps_line(b"zz r-xp", HostPid(9)), None);
         assert_eq!(parse_maps_line(b"", HostPid(9)), None);
+    }
+
+    #[test]
+    fn a_process_that_is_named_twice_or_by_a_thread_is_one_process() {
+        let own = HostPid(std::process::id());
+        // Tests run in threads of their own: this one's id is not the process's.
+        let thread = HostPid(nix::unistd::gettid().as_raw() as u32);
+        assert_ne!(thread, own);
+        let family = with_descendants(Path::new(PROC), &[own, own, thread]).expect("/proc");
+        assert_eq!(family.iter().filter(|pid| **pid == own).count(), 1);
+        assert!(!family.contains(&thread));
+    }
+
+    #[test]
+    fn a_child_that_nobody_waited_for_is_over() {
+        let mut child = std::process::Command::new("true").spawn().expect("true");
+        let pid = HostPid(child.id());
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !is_zombie(Path::new(PROC), pid) {
+            assert!(std::time::Instant::now() < deadline, "it never ended");
+            std::thread::yield_now();
+        }
+        assert!(
+            start_ticks(Path::new(PROC), pid).is_some(),
+            "it is still listed"
+        );
+        child.wait().expect("its status");
+        assert!(!is_zombie(Path::new(PROC), HostPid(std::process::id())));
     }
 
     #[test]

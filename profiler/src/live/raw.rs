@@ -1,6 +1,7 @@
 #![allow(unsafe_code)] // one ioctl that perf-event-open leaves out, and a hook between fork and exec
-//! The two raw calls of the sampler: one ring for many events, and a command held before its exec.
+//! The raw calls of the sampler: one ring for many events, a command held before its exec.
 
+use super::command::Before;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -42,6 +43,27 @@ pub(crate) fn hold_before_exec(command: &mut Command, ready: RawFd, go: RawFd) {
                     _ => return Err(io::Error::from_raw_os_error(*libc::__errno_location())),
                 }
             }
+        });
+    }
+}
+
+/// Gives `command`'s child what we changed for ourselves as it was before.
+pub(crate) fn restore_before_exec(command: &mut Command, before: Before) {
+    let limit = libc::rlimit {
+        rlim_cur: before.open_files.soft,
+        rlim_max: before.open_files.hard,
+    };
+    // SAFETY: setrlimit and sigprocmask are one system call each, on values that the closure owns;
+    // nothing allocates.
+    unsafe {
+        command.pre_exec(move || {
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &limit) != 0 {
+                return Err(io::Error::from_raw_os_error(*libc::__errno_location()));
+            }
+            before
+                .signal_mask
+                .thread_set_mask()
+                .map_err(io::Error::from)
         });
     }
 }

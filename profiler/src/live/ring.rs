@@ -66,6 +66,11 @@ impl Ring {
         }
     }
 
+    /// How long the event was enabled so far, where it was opened to tell.
+    pub(crate) fn enabled_ns(&self) -> Option<u64> {
+        self.counter.stat().ok()?.time_enabled
+    }
+
     /// Records that the kernel could not write so far, where it counts them (Linux 6.0).
     pub(crate) fn lost(&self) -> u64 {
         self.counters()

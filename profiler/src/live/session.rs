@@ -2,12 +2,14 @@
 //! sink in time order until something ends it.
 
 use super::clock;
-use super::command::{self, Held, Running};
+use super::command::{self, Before, Held, Running};
 use super::config::{Config, KernelSamples, SampledEvent, Stop, Target};
-use super::opened::{Opened, SAMPLING, TRACKING};
+use super::open_files::OpenFiles;
+use super::opened::{CpusCame, Opened, SAMPLING, TRACKING};
 use super::procfs::{self, ScanTotals};
 use super::signals::{Arrived, Signals};
 use super::{LiveError, watch::TargetWatch};
+use crate::HostPid;
 use crate::order::RoundSorter;
 use crate::record::{self, Event};
 use nix::sys::signal::Signal;
@@ -62,6 +64,9 @@ pub struct Recorded {
     pub kernel: KernelSamples,
     /// Samples that the kernel could not write, by its own count; LOST records tell of fewer.
     pub lost: u64,
+    /// Records of what tasks did (began, execed, mapped) that found no room in their ring: what they
+    /// would have told is unknown, no sample is missing.
+    pub lost_tracking: u64,
     /// Records that could not be decoded: 0 unless the kernel wrote something unheard of.
     pub undecoded: u64,
     /// What was read of `/proc` at the start.
@@ -74,16 +79,21 @@ pub fn record(
     signals: &Signals,
     sink: &mut impl EventSink,
 ) -> Result<Recorded, LiveError> {
+    let before = Before {
+        signal_mask: signals.mask_before(),
+        open_files: OpenFiles::raise().map_err(|source| LiveError::OpenFiles { source })?,
+    };
     let held = match &config.stop {
         Stop::Command(argv) => {
             let spawn_error = |source| LiveError::Command {
                 argv0: argv.first().cloned().unwrap_or_default(),
                 source,
             };
-            Some((command::hold(argv).map_err(spawn_error)?, argv))
+            Some((command::hold(argv, before).map_err(spawn_error)?, argv))
         }
         _ => None,
     };
+    // Behind the fork of the command: it keeps its own.
     let opened = Opened::open(config, held.as_ref().map(|(held, _)| held.pid()))?;
     let mut session = Session {
         config,
@@ -91,6 +101,7 @@ pub fn record(
         opened,
         sorter: RoundSorter::default(),
         undecoded: 0,
+        lost_tracking: 0,
         stop_signal: None,
     };
     let scanned = session.begin(held.as_ref().map(|(held, _)| held), sink)?;
@@ -110,6 +121,8 @@ struct Session<'a> {
     opened: Opened,
     sorter: RoundSorter,
     undecoded: u64,
+    /// As far as LOST records told.
+    lost_tracking: u64,
     stop_signal: Option<Signal>,
 }
 
@@ -122,24 +135,25 @@ impl Session<'_> {
         sink: &mut impl EventSink,
     ) -> Result<ScanTotals, LiveError> {
         self.opened.enable_tracking()?;
-        let proc_root = Path::new("/proc");
-        let scan_error = |source| LiveError::Proc { source };
         let pids = match (&self.config.target, held) {
-            (Target::Host | Target::Cgroup(_), _) => {
-                procfs::all_pids(proc_root).map_err(scan_error)?
-            }
-            (Target::Processes(pids), _) => {
-                procfs::with_descendants(proc_root, pids).map_err(scan_error)?
-            }
+            // It has no children yet.
             (Target::Command, Some(held)) => vec![held.pid()],
-            (Target::Command, None) => Vec::new(),
+            _ => self.target_pids(None)?,
         };
-        let mut totals = ScanTotals::default();
-        for pid in pids {
-            procfs::scan_process(proc_root, pid, &mut |event| sink.event(event), &mut totals);
-        }
+        let totals = scan(pids, sink);
         self.opened.enable_sampling()?;
         Ok(totals)
+    }
+
+    /// Processes whose events are recorded, as of now; `command`: the pid of the command.
+    fn target_pids(&self, command: Option<HostPid>) -> Result<Vec<HostPid>, LiveError> {
+        let proc_root = Path::new(procfs::PROC);
+        let pids = match &self.config.target {
+            Target::Host | Target::Cgroup(_) => procfs::all_pids(proc_root),
+            Target::Processes(pids) => procfs::with_descendants(proc_root, pids),
+            Target::Command => procfs::with_descendants(proc_root, command.as_slice()),
+        };
+        pids.map_err(|source| LiveError::Proc { source })
     }
 
     fn run(
@@ -177,7 +191,10 @@ impl Session<'_> {
             }
             if checked.elapsed() >= CHECK_INTERVAL {
                 checked = Instant::now();
-                self.opened.follow_cpus(self.config)?;
+                if self.opened.follow_cpus(self.config)? == CpusCame::Yes {
+                    // What began on them unseen.
+                    scan(self.target_pids(command.as_ref().map(Running::pid))?, sink);
+                }
             }
         };
         self.opened.disable()?;
@@ -195,6 +212,7 @@ impl Session<'_> {
             event: self.opened.event(),
             kernel: self.config.kernel,
             lost: self.opened.lost(),
+            lost_tracking: self.opened.lost_tracking().max(self.lost_tracking),
             undecoded: self.undecoded,
             scanned,
         })
@@ -247,8 +265,10 @@ impl Session<'_> {
                 &layouts.tracking
             };
             match record::decode(bytes, layout) {
-                // A full tracking ring loses no samples; its losses show as unknown mappings.
-                Ok(Some(Event::Lost(_))) if source == TRACKING => {}
+                // A full tracking ring loses no samples.
+                Ok(Some(Event::Lost(lost))) if source == TRACKING => {
+                    self.lost_tracking += lost.count;
+                }
                 Ok(Some(event)) => sink.event(&event),
                 Ok(None) => {}
                 Err(_) => self.undecoded += 1,
@@ -266,4 +286,14 @@ impl Session<'_> {
         }
         command.status()
     }
+}
+
+/// Tells `sink` of `pids` as they are now.
+fn scan(pids: Vec<HostPid>, sink: &mut impl EventSink) -> ScanTotals {
+    let proc_root = Path::new(procfs::PROC);
+    let mut totals = ScanTotals::default();
+    for pid in pids {
+        procfs::scan_process(proc_root, pid, &mut |event| sink.event(event), &mut totals);
+    }
+    totals
 }

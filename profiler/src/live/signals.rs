@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// threads inherit the blocked mask.
 pub struct Signals {
     fd: SignalFd,
+    before: SigSet,
 }
 
 /// What arrived.
@@ -32,9 +33,15 @@ impl Signals {
         ] {
             set.add(signal);
         }
+        let before = SigSet::thread_get_mask()?;
         set.thread_block()?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Self { fd })
+        Ok(Self { fd, before })
+    }
+
+    /// The mask before ours: what a command that we start is to have.
+    pub(crate) fn mask_before(&self) -> SigSet {
+        self.before
     }
 
     /// The next signal that arrived, or `None`; never blocks.

@@ -1,0 +1,62 @@
+//! A call chain's words, told apart: markers, leaves, return addresses.
+
+/// `PERF_CONTEXT_MAX`: chain entries from here on are markers (include/uapi/linux/perf_event.h).
+const FIRST_MARKER: u64 = -4095_i64 as u64;
+/// `PERF_CONTEXT_USER`.
+pub(crate) const USER_MARKER: u64 = -512_i64 as u64;
+/// `PERF_CONTEXT_KERNEL`.
+pub(crate) const KERNEL_MARKER: u64 = -128_i64 as u64;
+
+/// What an entry of a chain is, besides its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Kernel,
+    User,
+    /// A guest's or a hypervisor's: not ours to name.
+    Other,
+}
+
+/// The entries of a chain without its markers, leaf first: each with the address to look it up by.
+///
+/// An entry behind a part's first is a return address, looked up one byte back: a call that is a
+/// function's last instruction returns into the next function.
+pub(crate) fn entries(words: impl Iterator<Item = u64>) -> impl Iterator<Item = (Part, u64)> {
+    let mut part = Part::User;
+    let mut is_return_address = false;
+    words.filter_map(move |word| {
+        if word >= FIRST_MARKER {
+            part = match word {
+                KERNEL_MARKER => Part::Kernel,
+                USER_MARKER => Part::User,
+                _ => Part::Other,
+            };
+            is_return_address = false;
+            return None;
+        }
+        let addr = word.saturating_sub(u64::from(is_return_address));
+        is_return_address = true;
+        Some((part, addr))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parts_first_entry_is_where_it_is_and_the_others_are_inside_their_calls() {
+        let guest = -2048_i64 as u64;
+        let chain = [KERNEL_MARKER, 9, 8, USER_MARKER, 7, 6, guest, 5];
+        let found: Vec<_> = entries(chain.into_iter()).collect();
+        assert_eq!(
+            found,
+            [
+                (Part::Kernel, 9),
+                (Part::Kernel, 7),
+                (Part::User, 7),
+                (Part::User, 5),
+                (Part::Other, 5)
+            ]
+        );
+    }
+}
