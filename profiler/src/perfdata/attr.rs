@@ -15,6 +15,8 @@ pub(crate) mod flag {
     pub(crate) const EXCLUDE_HV: u64 = 1 << 6;
     pub(crate) const FREQUENCY: u64 = 1 << 10;
     pub(crate) const SAMPLE_ID_ALL: u64 = 1 << 18;
+    pub(crate) const EXCLUDE_HOST: u64 = 1 << 19;
+    pub(crate) const EXCLUDE_GUEST: u64 = 1 << 20;
     /// `precise_ip`, two bits.
     pub(crate) const PRECISE_SHIFT: u32 = 15;
 }
@@ -123,7 +125,7 @@ mod tests {
             assert_eq!(left, 3, "behind an attr of {size}");
             assert_eq!(
                 (event.name.as_str(), event.period_or_hz),
-                ("cpu-clock", 4999)
+                ("cpu-clock:HG", 4999)
             );
             let layout = event.layout;
             assert_eq!((layout.sample_type, layout.read_format), (0x27, 4));

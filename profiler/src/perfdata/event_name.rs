@@ -61,7 +61,7 @@ const CACHE_OPS: [(&str, &str); 3] = [
 /// What perf makes of type, configuration and exclusions.
 pub(crate) fn derived(kind: u32, config: u64, flags: u64) -> String {
     let low = usize::try_from(config & 0xffff_ffff).unwrap_or(usize::MAX);
-    let name = match kind {
+    let plain = match kind {
         kind::HARDWARE => HARDWARE.get(low).map(|name| (*name).to_owned()),
         kind::SOFTWARE => SOFTWARE.get(low).map(|name| (*name).to_owned()),
         kind::HW_CACHE => cache_name(config),
@@ -70,9 +70,11 @@ pub(crate) fn derived(kind: u32, config: u64, flags: u64) -> String {
         kind::BREAKPOINT => Some("mem".to_owned()),
         _ => None,
     };
-    let mut name = name.unwrap_or_else(|| format!("type {kind} config 0x{config:x}"));
-    name.push_str(&modifiers(flags));
-    name
+    match plain {
+        Some(name) if kind != kind::TRACEPOINT => name + &modifiers(flags),
+        Some(name) => name,
+        None => format!("type {kind} config 0x{config:x}"),
+    }
 }
 
 fn cache_name(config: u64) -> Option<String> {
@@ -86,28 +88,34 @@ fn cache_name(config: u64) -> Option<String> {
     }
 }
 
-/// `:u`, `:kpp` and the like.
+/// `:u`, `:ppp`, `:HG` and the like (`perf_evsel__add_modifiers()`).
 fn modifiers(flags: u64) -> String {
     let mut letters = String::new();
-    let excluded = flags & (flag::EXCLUDE_USER | flag::EXCLUDE_KERNEL | flag::EXCLUDE_HV);
-    if excluded != 0 {
-        for (bit, letter) in [
+    let mut print = |pairs: &[(u64, char)]| {
+        let included = pairs.iter().filter(|(excluded, _)| flags & excluded == 0);
+        letters.extend(included.map(|(_, letter)| letter));
+    };
+    let is_excluding = flags & (flag::EXCLUDE_USER | flag::EXCLUDE_KERNEL | flag::EXCLUDE_HV) != 0;
+    if is_excluding {
+        print(&[
             (flag::EXCLUDE_KERNEL, 'k'),
             (flag::EXCLUDE_USER, 'u'),
             (flag::EXCLUDE_HV, 'h'),
-        ] {
-            if excluded & bit == 0 {
-                letters.push(letter);
-            }
-        }
+        ]);
     }
-    for _ in 0..flags >> flag::PRECISE_SHIFT & 3 {
-        letters.push('p');
+    let precise = flags >> flag::PRECISE_SHIFT & 3;
+    for _ in 0..precise {
+        print(&[(0, 'p')]);
     }
-    if !letters.is_empty() {
-        letters.insert(0, ':');
+    let guest_is_excluded = flags & flag::EXCLUDE_GUEST != 0;
+    let is_guest_left_out_as_a_rule = is_excluding || precise > 0;
+    if flags & flag::EXCLUDE_HOST != 0 || guest_is_excluded == is_guest_left_out_as_a_rule {
+        print(&[(flag::EXCLUDE_HOST, 'H'), (flag::EXCLUDE_GUEST, 'G')]);
     }
-    letters
+    if letters.is_empty() {
+        return letters;
+    }
+    format!(":{letters}")
 }
 
 #[cfg(test)]
@@ -116,13 +124,18 @@ mod tests {
 
     #[test]
     fn names_are_those_that_perf_prints() {
-        assert_eq!(derived(0, 0, 0), "cycles");
+        // What perf sets unless it is told otherwise.
+        let plain = flag::EXCLUDE_GUEST;
+        assert_eq!(derived(0, 0, plain), "cycles");
+        assert_eq!(derived(0, 0, 0), "cycles:HG");
         let user_only = flag::EXCLUDE_KERNEL | flag::EXCLUDE_HV;
         assert_eq!(derived(0, 1, user_only), "instructions:u");
-        assert_eq!(derived(0, 0, 2 << flag::PRECISE_SHIFT), "cycles:pp");
-        assert_eq!(derived(1, 0, 0), "cpu-clock");
-        assert_eq!(derived(3, 0x1_0003, 0), "dTLB-load-misses");
-        assert_eq!(derived(4, 0x1a8, 0), "raw 0x1a8");
+        let precise = 2 << flag::PRECISE_SHIFT;
+        assert_eq!(derived(0, 0, precise), "cycles:pp");
+        assert_eq!(derived(0, 0, precise | plain), "cycles:ppH");
+        assert_eq!(derived(1, 0, plain), "cpu-clock");
+        assert_eq!(derived(3, 0x1_0003, plain), "dTLB-load-misses");
+        assert_eq!(derived(4, 0x1a8, plain), "raw 0x1a8");
         assert_eq!(derived(9, 5, 0), "type 9 config 0x5");
     }
 }

@@ -173,13 +173,15 @@ mod tests {
     #[test]
     fn without_rounds_the_earlier_half_goes_when_too_much_waits() {
         let mut rounds = Rounds::new();
-        for time in (0..400u32).rev() {
-            rounds.push(Some(u64::from(time) + 1), place(time));
+        for at in 0..400 {
+            // Neighbours are in the wrong order.
+            rounds.push(Some(u64::from(at ^ 1) + 1), place(at));
         }
         // Every chunk stands for 32 MiB: four of them are too many, two are not.
         rounds.limit_memory(|first| u64::from(4 - first) * (32 << 20));
         let (earlier, first) = rounds.take_ready(Vec::new());
         assert_eq!((earlier.len(), first), (200, Some(2)));
-        assert_eq!(earlier.last().map(|entry| entry.place.at), Some(199));
+        assert_eq!(earlier.last().map(|entry| entry.time_ns), Some(200));
+        assert!(earlier.is_sorted_by_key(|entry| entry.time_ns));
     }
 }
