@@ -83,8 +83,11 @@ pub enum PerfDataError {
         reason: String,
     },
     /// No event describes the samples.
-    #[error("perf.data describes no event")]
-    NoEvents,
+    #[error("perf.data describes no event up to byte {offset}")]
+    NoEvents {
+        /// Where an event was needed.
+        offset: u64,
+    },
     /// Several events whose records differ, and no id that tells them apart.
     #[error("perf.data has {events} events whose records cannot be told apart")]
     MixedEvents {
@@ -110,7 +113,8 @@ impl PerfDataError {
             | Self::BadField { offset, .. }
             | Self::BadRecord { offset, .. }
             | Self::Undecodable { offset, .. }
-            | Self::Zstd { offset, .. } => Some(*offset),
+            | Self::Zstd { offset, .. }
+            | Self::NoEvents { offset } => Some(*offset),
             Self::NotPerfData { .. } => Some(0),
             _ => None,
         }

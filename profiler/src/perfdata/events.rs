@@ -104,9 +104,10 @@ impl EventTable {
     }
 
     /// Whether records can be told apart: their ids lie at one place, or all events are alike.
-    pub(crate) fn check(&self) -> Result<(), PerfDataError> {
+    /// `offset` is where they are needed.
+    pub(crate) fn check(&self, offset: u64) -> Result<(), PerfDataError> {
         let Some(first) = self.places.first() else {
-            return Err(PerfDataError::NoEvents);
+            return Err(PerfDataError::NoEvents { offset });
         };
         let one_place = first.sample_id.is_some()
             && self.places.iter().all(|places| {
@@ -219,7 +220,7 @@ mod tests {
     fn the_identifier_tells_events_of_different_layouts_apart() {
         let base = bit::IDENTIFIER | bit::TID | bit::TIME;
         let table = table(&[event(base, &[7, 8]), event(base | bit::IP, &[9])]);
-        table.check().expect("an identifier is at one place");
+        table.check(0).expect("an identifier is at one place");
         let order = ByteOrder::NATIVE;
         // header, identifier, (ip,) tid, time
         let sample = words(&[0, 9, 0x1000, 1, 55]);
@@ -238,14 +239,17 @@ mod tests {
         let (one, two) = (bit::IP | bit::ID, bit::IP | bit::TID | bit::ID);
         let mixed = table(&[event(one, &[1]), event(two, &[2])]);
         assert!(matches!(
-            mixed.check(),
+            mixed.check(0),
             Err(PerfDataError::MixedEvents { events: 2 })
         ));
         assert!(
             table(&[event(bit::IP, &[]), event(bit::IP, &[])])
-                .check()
+                .check(0)
                 .is_ok()
         );
-        assert!(matches!(table(&[]).check(), Err(PerfDataError::NoEvents)));
+        assert!(matches!(
+            table(&[]).check(9),
+            Err(PerfDataError::NoEvents { offset: 9 })
+        ));
     }
 }

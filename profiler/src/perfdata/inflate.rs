@@ -12,6 +12,8 @@ const FRAME_MAGIC: u32 = 0xFD2F_B528;
 const SKIPPED_MAGIC: u32 = 0x184D_2A50;
 /// An empty last block: closes the frame that perf leaves open.
 const LAST_BLOCK: [u8; 3] = [1, 0, 0];
+/// What a block decodes to at most.
+const LONGEST_BLOCK_BYTES: usize = 128 << 10;
 /// No stream's window may be larger than this: perf's highest level.
 pub(crate) const LARGEST_WINDOW_BYTES: u64 = 128 << 20;
 
@@ -26,6 +28,8 @@ pub(crate) struct Inflater {
     handed_out: u64,
     /// Bytes handed out before this frame.
     before_frame: u64,
+    /// A block could not be decoded: of what the decoder keeps, its part cannot be trusted.
+    has_failed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,7 @@ impl Inflater {
             state: State::FrameHeader,
             handed_out: 0,
             before_frame: 0,
+            has_failed: false,
         }
     }
 
@@ -96,7 +101,9 @@ impl Inflater {
                 let Some(block) = input.get(..len) else {
                     return Ok(false);
                 };
-                let is_last = decode_block(&mut self.decoder, block)?;
+                let decoded = decode_block(&mut self.decoder, block);
+                self.has_failed |= decoded.is_err();
+                let is_last = decoded?;
                 self.used += len;
                 self.hand_out(output)?;
                 if is_last {
@@ -132,8 +139,12 @@ impl Inflater {
         let left = self.input.len() - self.used;
         if let State::Blocks { .. } = self.state {
             decode_block(&mut self.decoder, &LAST_BLOCK)?;
+            let before = output.len();
             self.hand_out(output)?;
             self.state = State::FrameHeader;
+            if self.has_failed {
+                output.truncate(before.max(output.len().saturating_sub(LONGEST_BLOCK_BYTES)));
+            }
         }
         if left > 0 {
             return Err(format!("{left} bytes of a block that is cut"));

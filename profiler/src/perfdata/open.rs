@@ -86,6 +86,7 @@ impl Recording {
                 Ok(recording)
             }
             Format::File(header) => {
+                check_reaches_records(&header, len)?;
                 let parts = Parts::File(&file);
                 let mut recording = Self::new(About::new(order, false));
                 recording.events = read_attrs(&header, order, &parts, len)?;
@@ -131,6 +132,7 @@ impl Recording {
             });
         }
         read_more(&mut stream, &mut start, header.data.offset as usize)?;
+        check_reaches_records(&header, start.len() as u64)?;
         let parts = Parts::Kept {
             bytes: &start,
             offset: 0,
@@ -181,6 +183,19 @@ impl Recording {
         let window = window.min(inflate::LARGEST_WINDOW_BYTES);
         let order = self.about.byte_order;
         self.streams.push(Stream::new(source, order, marks, window));
+    }
+}
+
+/// Whether a file of `len_bytes` goes as far as to its first record.
+fn check_reaches_records(header: &FileHeader, len_bytes: u64) -> Result<(), PerfDataError> {
+    match header.data.offset.checked_sub(len_bytes) {
+        None | Some(0) => Ok(()),
+        Some(wanted_bytes) => Err(PerfDataError::Truncated {
+            offset: len_bytes,
+            what: "header",
+            wanted_bytes,
+            found_bytes: 0,
+        }),
     }
 }
 
@@ -249,7 +264,7 @@ fn read_attrs(
         offset += stride as u64;
     }
     events.settle();
-    events.check()?;
+    events.check(header.attrs.offset)?;
     Ok(events)
 }
 
@@ -273,22 +288,17 @@ pub(crate) fn read_features(
     let mut fields = Fields::new(&table, data_end(header), order, "table of features");
     for number in header.feature_numbers() {
         let read = header::section(&mut fields).and_then(|section| {
-            let wanted = features::is_wanted(number);
-            let len_bytes = if wanted { section.len_bytes } else { 0 };
-            let bytes = parts.read(
-                Section {
-                    len_bytes,
-                    ..section
-                },
-                "feature section",
-                MOST_HEADER_BYTES,
-            )?;
+            let what = "feature section";
+            let bytes = match features::is_wanted(number) {
+                true => parts.read(section, what, MOST_HEADER_BYTES)?,
+                false => parts.check(section, what, u64::MAX).map(|_| Vec::new())?,
+            };
             Ok((section.offset, bytes))
         });
         match read {
             Ok((offset, bytes)) => {
                 let fields = Fields::new(&bytes, offset, order, "feature section");
-                if !bytes.is_empty() {
+                if features::is_wanted(number) {
                     features::take(number, fields, about, events);
                 }
             }

@@ -195,14 +195,15 @@ impl Recording {
             ),
             false => (self.events, self.about),
         };
-        let has_events = !events.events().is_empty();
         let mut walk = Walk::new(events, about, chosen, spare, emit);
         let mut streams = self.streams;
-        let walked = match has_events {
-            true => walk.prepare_events(),
-            false => Ok(()),
-        };
-        let walked = walked.and_then(|()| read_streams(&mut streams, &mut walk));
+        let walked = read_streams(&mut streams, &mut walk);
+        if walked.is_err() && damage == OnDamage::KeepBefore {
+            for stream in &mut streams {
+                // What was decompressed before the damage and kept back; the damage is known.
+                let _ = stream.finish(&mut walk);
+            }
+        }
         let ending = walked.and_then(|()| end_streams(&mut streams, &mut walk, self.is_unclosed));
         if ending.is_ok() || damage == OnDamage::KeepBefore {
             walk.rounds.end();
@@ -279,6 +280,9 @@ fn end_streams(
             });
         }
         cut_bytes += carried;
+        if walk.events.events().is_empty() {
+            return Err(PerfDataError::NoEvents { offset });
+        }
     }
     if is_unclosed {
         return Ok(Ending::Unclosed { cut_bytes });

@@ -137,6 +137,29 @@ impl Parts<'_> {
         what: &'static str,
         most_bytes: u64,
     ) -> Result<Vec<u8>, PerfDataError> {
+        let at = self.check(section, what, most_bytes)?;
+        let Section { offset, len_bytes } = section;
+        match self {
+            Self::File(file) => {
+                let mut bytes = vec![0; len_bytes as usize];
+                file.read_exact_at(&mut bytes, offset)
+                    .map_err(|source| PerfDataError::Read { offset, source })?;
+                Ok(bytes)
+            }
+            Self::Kept { bytes, .. } => {
+                let section = bytes.get(at as usize..(at + len_bytes) as usize);
+                Ok(section.unwrap_or_default().to_vec())
+            }
+        }
+    }
+
+    /// Whether a section is there, whole; its place in what there is.
+    pub(crate) fn check(
+        &self,
+        section: Section,
+        what: &'static str,
+        most_bytes: u64,
+    ) -> Result<u64, PerfDataError> {
         let Section { offset, len_bytes } = section;
         let (start, len) = match self {
             Self::File(file) => {
@@ -149,29 +172,18 @@ impl Parts<'_> {
             Self::Kept { bytes, offset } => (*offset, bytes.len() as u64),
         };
         let found_bytes = match offset.checked_sub(start) {
-            Some(at) => len.saturating_sub(at),
+            Some(at) => len.saturating_sub(at).min(most_bytes),
             None => 0,
         };
-        if len_bytes > found_bytes.min(most_bytes) {
-            return Err(PerfDataError::Truncated {
-                offset,
-                what,
-                wanted_bytes: len_bytes,
-                found_bytes: found_bytes.min(most_bytes),
-            });
+        if len_bytes <= found_bytes {
+            return Ok(offset.saturating_sub(start));
         }
-        match self {
-            Self::File(file) => {
-                let mut bytes = vec![0; len_bytes as usize];
-                file.read_exact_at(&mut bytes, offset)
-                    .map_err(|source| PerfDataError::Read { offset, source })?;
-                Ok(bytes)
-            }
-            Self::Kept { bytes, .. } => {
-                let at = (offset - start) as usize;
-                let section = bytes.get(at..at + len_bytes as usize);
-                Ok(section.unwrap_or_default().to_vec())
-            }
-        }
+        Err(PerfDataError::Truncated {
+            // Where a damaged header points to need not be in the file.
+            offset: offset.min(start.saturating_add(len)),
+            what,
+            wanted_bytes: len_bytes,
+            found_bytes,
+        })
     }
 }

@@ -135,7 +135,10 @@ impl<'a> Walk<'a> {
             };
             if kind < USER_KINDS {
                 self.stats.count(kind);
-                let event = self.event_of(kind, record, origin.order)?;
+                if !self.is_prepared {
+                    self.prepare_events(origin.at(start))?;
+                }
+                let event = self.event_of(kind, record, origin.order);
                 if !is_native {
                     swap::swap_header(record, origin.order);
                     if let Some(layout) = event.and_then(|event| self.events.layout(event)) {
@@ -159,27 +162,21 @@ impl<'a> Walk<'a> {
     }
 
     /// The record's event: `None` for a sample that is nobody's.
-    fn event_of(
-        &mut self,
-        kind: u32,
-        record: &[u8],
-        order: ByteOrder,
-    ) -> Result<Option<u16>, PerfDataError> {
-        if !self.is_prepared {
-            self.prepare_events()?;
-        }
+    #[inline]
+    fn event_of(&mut self, kind: u32, record: &[u8], order: ByteOrder) -> Option<u16> {
         match self.events.event_of(kind, record, order) {
             None if kind == SAMPLE => {
                 self.unknown_samples += 1;
-                Ok(None)
+                None
             }
-            event => Ok(Some(event.unwrap_or(0))),
+            event => Some(event.unwrap_or(0)),
         }
     }
 
-    pub(crate) fn prepare_events(&mut self) -> Result<(), PerfDataError> {
+    /// Makes the events ready to be looked up; `offset` is where they are needed.
+    pub(crate) fn prepare_events(&mut self, offset: u64) -> Result<(), PerfDataError> {
         Arc::make_mut(&mut self.events).settle();
-        self.events.check()?;
+        self.events.check(offset)?;
         self.samples.resize(self.events.events().len(), 0);
         self.rounds.order_by_time(self.events.is_timed());
         self.is_prepared = true;
