@@ -36,3 +36,6 @@ pub use error::PerfDataError;
 pub use open::Recording;
 pub use read::{Ending, EventChoice, OnDamage, Outcome, ReadOptions};
 pub use stats::Stats;
+
+#[cfg(test)]
+mod foreign_tests;
