@@ -1,4 +1,4 @@
-//! A live host (later also a perf.data file) as one time-ordered stream of [`record::Event`]s, and
+//! A live host or a perf.data file as one time-ordered stream of [`record::Event`]s, and
 //! everything that has to ask the system: perf_event_open, `/proc`, cgroups, mount namespaces.
 //!
 //! What you give: a target (containers, processes, a command, the host). What you get: events in
@@ -10,6 +10,7 @@ pub mod files;
 mod ids;
 pub mod live;
 mod order;
+pub mod perfdata;
 pub mod record;
 
 pub use ids::{BuildId, CgroupId, CodeAddr, HostPid, HostTid, MntNs, NsPid};

@@ -16,10 +16,11 @@ mod session;
 mod signals;
 mod watch;
 
+pub use crate::record::EventSink;
 pub use config::{Config, KernelSamples, RingSize, SampledEvent, Stop, Target};
 pub use error::LiveError;
 pub use procfs::{
     Identity, ScanTotals, identity, kallsyms, max_stack, proc_cgroups, scan, started_by,
 };
-pub use session::{Ended, EventSink, Recorded, record};
+pub use session::{Ended, Recorded, record};
 pub use signals::Signals;

@@ -11,7 +11,7 @@ use super::signals::{Arrived, Signals};
 use super::{LiveError, watch::TargetWatch};
 use crate::HostPid;
 use crate::order::RoundSorter;
-use crate::record::{self, Event};
+use crate::record::{self, Event, EventSink};
 use nix::sys::signal::Signal;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -28,15 +28,6 @@ const MERGE_SLACK_NS: u64 = 5_000_000;
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a command is waited for, once it was told to end.
 const COMMAND_GRACE: Duration = Duration::from_secs(2);
-
-/// Receives the events of a recording in time order.
-pub trait EventSink {
-    /// One event; what it borrows is gone afterwards.
-    fn event(&mut self, event: &Event<'_>);
-
-    /// All that was in the rings at one reading was given: what was put off should be done now.
-    fn round_ended(&mut self) {}
-}
 
 /// Why a recording ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

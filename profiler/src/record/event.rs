@@ -54,6 +54,101 @@ pub struct Sample<'a> {
     pub ip: CodeAddr,
     /// The call chain, leaf first, with its context markers.
     pub chain: Chain<'a>,
+    /// The event that the sample is of: what `sample_id` says, where the record carries an id.
+    pub event_id: Option<u64>,
+    /// Counter values read with the sample (`PERF_SAMPLE_READ`).
+    pub read: Option<ReadValues<'a>>,
+    /// The last branches taken, newest first (`PERF_SAMPLE_BRANCH_STACK`).
+    pub branches: Branches<'a>,
+    /// The user registers at the sample (`PERF_SAMPLE_REGS_USER`).
+    pub user_registers: Option<Registers<'a>>,
+    /// What was on the user stack, from the stack pointer upwards (`PERF_SAMPLE_STACK_USER`).
+    pub user_stack: &'a [u8],
+}
+
+/// Counter values read with a sample (`struct read_format`): running totals, not differences.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ReadValues<'a> {
+    /// The sampled event's.
+    One {
+        /// The counter.
+        value: u64,
+        /// Its event's id, where the format has ids.
+        id: Option<u64>,
+    },
+    /// Those of the sampled event's group.
+    Group(GroupValues<'a>),
+}
+
+/// The counters of a group, leader first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GroupValues<'a> {
+    words: &'a [[u8; 8]],
+    /// Words a counter: its value, its event's id, what was lost.
+    words_each: usize,
+    has_id: bool,
+}
+
+impl<'a> GroupValues<'a> {
+    pub(crate) fn new(words: &'a [[u8; 8]], words_each: usize, has_id: bool) -> Self {
+        Self {
+            words,
+            words_each: words_each.max(1),
+            has_id,
+        }
+    }
+
+    /// Each counter with its event's id, where the format has ids.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<u64>, u64)> + 'a {
+        let has_id = self.has_id;
+        self.words.chunks_exact(self.words_each).map(move |value| {
+            let word = |at: usize| value.get(at).map(|word| u64::from_ne_bytes(*word));
+            (word(1).filter(|_| has_id), word(0).unwrap_or(0))
+        })
+    }
+}
+
+/// A branch stack as the kernel delivered it: newest branch first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Branches<'a> {
+    /// `struct perf_branch_entry`: from, to, flags.
+    pub(crate) words: &'a [[u8; 8]],
+}
+
+impl<'a> Branches<'a> {
+    /// (from, to) of each branch, newest first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (CodeAddr, CodeAddr)> + 'a {
+        self.words.chunks_exact(3).map(|entry| {
+            let word = |at: usize| entry.get(at).map_or(0, |word| u64::from_ne_bytes(*word));
+            (CodeAddr(word(0)), CodeAddr(word(1)))
+        })
+    }
+}
+
+/// Registers dumped with a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Registers<'a> {
+    /// `PERF_SAMPLE_REGS_ABI_*`: 1 for 32-bit code, 2 for 64-bit.
+    pub abi: u64,
+    /// Which registers: bit n is the architecture's register n (`asm/perf_regs.h`).
+    pub mask: u64,
+    words: &'a [[u8; 8]],
+}
+
+impl<'a> Registers<'a> {
+    pub(crate) fn new(abi: u64, mask: u64, words: &'a [[u8; 8]]) -> Self {
+        Self { abi, mask, words }
+    }
+
+    /// The value of the architecture's register `number`, when it was dumped.
+    pub fn get(&self, number: u32) -> Option<u64> {
+        let bit = 1u64.checked_shl(number)?;
+        if self.mask & bit == 0 {
+            return None;
+        }
+        let at = (self.mask & (bit - 1)).count_ones() as usize;
+        self.words.get(at).map(|word| u64::from_ne_bytes(*word))
+    }
 }
 
 /// A call chain as the kernel delivered it: leaf first, with `PERF_CONTEXT_*` markers between its
@@ -194,4 +289,13 @@ pub struct Lost {
     pub stamp: Stamp,
     /// How many. Of a sampling ring nearly all are samples; of a tracking ring none is.
     pub count: u64,
+}
+
+/// Receives the events of a recording in time order.
+pub trait EventSink {
+    /// One event; what it borrows is gone afterwards.
+    fn event(&mut self, event: &Event<'_>);
+
+    /// All that was there to read at once was given: what was put off should be done now.
+    fn round_ended(&mut self) {}
 }

@@ -22,7 +22,10 @@ pub(crate) mod sample_bits {
     pub(crate) const TRANSACTION: u64 = 1 << 17;
     pub(crate) const REGS_INTR: u64 = 1 << 18;
     pub(crate) const PHYS_ADDR: u64 = 1 << 19;
+    pub(crate) const AUX: u64 = 1 << 20;
     pub(crate) const CGROUP: u64 = 1 << 21;
+    pub(crate) const DATA_PAGE_SIZE: u64 = 1 << 22;
+    pub(crate) const CODE_PAGE_SIZE: u64 = 1 << 23;
     pub(crate) const WEIGHT_STRUCT: u64 = 1 << 24;
 }
 
@@ -37,6 +40,9 @@ pub(crate) mod read_bits {
 
 /// `PERF_SAMPLE_BRANCH_HW_INDEX`: a branch stack starts with the index of its newest entry.
 pub(crate) const BRANCH_HW_INDEX: u64 = 1 << 17;
+
+/// `PERF_SAMPLE_BRANCH_COUNTERS`: behind the entries, one word of counts for each (Linux 6.8).
+pub(crate) const BRANCH_COUNTERS: u64 = 1 << 19;
 
 /// The parts of a `perf_event_attr` that decide how its records are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +73,14 @@ const TRAILER: [u64; 6] = [
 
 /// Fields before a sample's time, in their order.
 const BEFORE_TIME: [u64; 3] = [sample_bits::IDENTIFIER, sample_bits::IP, sample_bits::TID];
+
+/// Fields before a sample's id where it has no IDENTIFIER, in their order.
+const BEFORE_ID: [u64; 4] = [
+    sample_bits::IP,
+    sample_bits::TID,
+    sample_bits::TIME,
+    sample_bits::ADDR,
+];
 
 impl Layout {
     /// Whether all of `bits` are in the sample type.
@@ -103,6 +117,28 @@ impl Layout {
         record_len_bytes
             .checked_sub(trailer)
             .map(|start| start + before_time)
+    }
+
+    /// Where a sample's event id is, in bytes from the record's start.
+    pub(crate) fn sample_id_offset_bytes(&self) -> Option<usize> {
+        if self.has(sample_bits::IDENTIFIER) {
+            return Some(8);
+        }
+        self.has(sample_bits::ID)
+            .then(|| 8 + 8 * BEFORE_ID.iter().filter(|bit| self.has(**bit)).count())
+    }
+
+    /// Where another record's event id is, in bytes back from the record's end.
+    pub(crate) fn trailer_id_back_bytes(&self) -> Option<usize> {
+        if !self.sample_id_all {
+            return None;
+        }
+        if self.has(sample_bits::IDENTIFIER) {
+            return Some(8);
+        }
+        let behind = [sample_bits::STREAM_ID, sample_bits::CPU];
+        self.has(sample_bits::ID)
+            .then(|| 8 + 8 * behind.iter().filter(|bit| self.has(**bit)).count())
     }
 }
 

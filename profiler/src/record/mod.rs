@@ -6,11 +6,11 @@ mod layout;
 mod sample;
 
 pub use event::{
-    CgroupSeen, Chain, Comm, Event, Fork, Ksymbol, Lost, Mapped, MappedFile, NamespacesSeen,
-    Sample, Stamp,
+    Branches, CgroupSeen, Chain, Comm, Event, EventSink, Fork, GroupValues, Ksymbol, Lost, Mapped,
+    MappedFile, NamespacesSeen, ReadValues, Registers, Sample, Stamp,
 };
 pub use layout::Layout;
-pub(crate) use layout::sample_bits;
+pub(crate) use layout::{read_bits, sample_bits};
 
 use crate::{BuildId, CgroupId, CodeAddr, HostPid, HostTid, MntNs};
 use cursor::Cursor;

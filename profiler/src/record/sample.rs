@@ -2,15 +2,33 @@
 
 use super::RecordError;
 use super::cursor::Cursor;
-use super::event::{Chain, Sample, Stamp};
-use super::layout::{BRANCH_HW_INDEX, Layout, read_bits, sample_bits as bit};
+use super::event::{Branches, Chain, GroupValues, ReadValues, Registers, Sample, Stamp};
+use super::layout::{BRANCH_COUNTERS, BRANCH_HW_INDEX, Layout, read_bits, sample_bits as bit};
 use crate::{CgroupId, CodeAddr, HostPid, HostTid};
+
+/// The fields behind the chain, in their order: one test tells whether there is any.
+const BEHIND_CHAIN: u64 = bit::RAW
+    | bit::BRANCH_STACK
+    | bit::REGS_USER
+    | bit::STACK_USER
+    | bit::WEIGHT
+    | bit::WEIGHT_STRUCT
+    | bit::DATA_SRC
+    | bit::TRANSACTION
+    | bit::REGS_INTR
+    | bit::PHYS_ADDR
+    | bit::CGROUP
+    | bit::DATA_PAGE_SIZE
+    | bit::CODE_PAGE_SIZE
+    | bit::AUX;
 
 /// Decodes the body of a sample.
 pub(crate) fn decode<'a>(mut at: Cursor<'a>, layout: &Layout) -> Result<Sample<'a>, RecordError> {
-    if layout.has(bit::IDENTIFIER) {
-        at.u64()?;
-    }
+    let mut event_id = if layout.has(bit::IDENTIFIER) {
+        Some(at.u64()?)
+    } else {
+        None
+    };
     let ip = if layout.has(bit::IP) { at.u64()? } else { 0 };
     let (pid, tid) = if layout.has(bit::TID) {
         (at.u32()?, at.u32()?)
@@ -18,13 +36,18 @@ pub(crate) fn decode<'a>(mut at: Cursor<'a>, layout: &Layout) -> Result<Sample<'
         (u32::MAX, u32::MAX)
     };
     let time_ns = if layout.has(bit::TIME) { at.u64()? } else { 0 };
-    for skipped in [bit::ADDR, bit::ID, bit::STREAM_ID] {
-        if layout.has(skipped) {
-            at.u64()?;
-        }
+    if layout.has(bit::ADDR) {
+        at.u64()?;
+    }
+    if layout.has(bit::ID) {
+        event_id = Some(at.u64()?);
+    }
+    if layout.has(bit::STREAM_ID) {
+        at.u64()?;
     }
     let cpu = if layout.has(bit::CPU) {
-        at.u64()? as u32
+        let (cpu, _reserved) = (at.u32()?, at.u32()?);
+        cpu
     } else {
         u32::MAX
     };
@@ -33,9 +56,11 @@ pub(crate) fn decode<'a>(mut at: Cursor<'a>, layout: &Layout) -> Result<Sample<'
     } else {
         1
     };
-    if layout.has(bit::READ) {
-        skip_read(&mut at, layout.read_format)?;
-    }
+    let read = if layout.has(bit::READ) {
+        Some(decode_read(&mut at, layout.read_format)?)
+    } else {
+        None
+    };
     let chain = if layout.has(bit::CALLCHAIN) {
         let entries = at.u64()?;
         Chain {
@@ -44,60 +69,70 @@ pub(crate) fn decode<'a>(mut at: Cursor<'a>, layout: &Layout) -> Result<Sample<'
     } else {
         Chain { words: &[] }
     };
-    // The fields between the chain and the cgroup are walked over only when the cgroup is wanted.
-    let cgroup = if layout.has(bit::CGROUP) {
-        Some(cgroup_after_chain(&mut at, layout)?)
-    } else {
-        None
-    };
     let stamp = Stamp {
         time_ns,
         pid: HostPid(pid),
         tid: HostTid(tid),
         cpu,
     };
-    Ok(Sample {
+    let mut sample = Sample {
         stamp,
-        cgroup,
+        cgroup: None,
         period,
         ip: CodeAddr(ip),
         chain,
-    })
+        event_id,
+        read,
+        branches: Branches { words: &[] },
+        user_registers: None,
+        user_stack: &[],
+    };
+    if layout.sample_type & BEHIND_CHAIN != 0 {
+        decode_behind_chain(&mut at, layout, &mut sample)?;
+    }
+    Ok(sample)
 }
 
 /// `struct read_format`: one value, or a group of them.
-fn skip_read(at: &mut Cursor<'_>, read_format: u64) -> Result<(), RecordError> {
-    let has = |bit: u64| u64::from(read_format & bit != 0);
-    let per_value = 1 + has(read_bits::ID) + has(read_bits::LOST);
-    let times = has(read_bits::TOTAL_TIME_ENABLED) + has(read_bits::TOTAL_TIME_RUNNING);
-    let values = if read_format & read_bits::GROUP != 0 {
-        at.u64()?
-    } else {
-        1
-    };
+fn decode_read<'a>(at: &mut Cursor<'a>, read_format: u64) -> Result<ReadValues<'a>, RecordError> {
+    let has = |bit: u64| read_format & bit != 0;
+    let times = u64::from(has(read_bits::TOTAL_TIME_ENABLED))
+        + u64::from(has(read_bits::TOTAL_TIME_RUNNING));
+    let has_id = has(read_bits::ID);
+    if has(read_bits::GROUP) {
+        let values = at.u64()?;
+        at.skip_words(times)?;
+        let words_each = 1 + u64::from(has_id) + u64::from(has(read_bits::LOST));
+        let words = at.words(values.saturating_mul(words_each))?;
+        let group = GroupValues::new(words, words_each as usize, has_id);
+        return Ok(ReadValues::Group(group));
+    }
+    let value = at.u64()?;
     at.skip_words(times)?;
-    at.skip_words(values.saturating_mul(per_value))
+    let id = if has_id { Some(at.u64()?) } else { None };
+    if has(read_bits::LOST) {
+        at.u64()?;
+    }
+    Ok(ReadValues::One { value, id })
 }
 
-fn cgroup_after_chain(at: &mut Cursor<'_>, layout: &Layout) -> Result<CgroupId, RecordError> {
+fn decode_behind_chain<'a>(
+    at: &mut Cursor<'a>,
+    layout: &Layout,
+    sample: &mut Sample<'a>,
+) -> Result<(), RecordError> {
     if layout.has(bit::RAW) {
         let len_bytes = at.u32()?;
         at.take(len_bytes as usize)?;
     }
     if layout.has(bit::BRANCH_STACK) {
-        let branches = at.u64()?;
-        let index = u64::from(layout.branch_sample_type & BRANCH_HW_INDEX != 0);
-        at.skip_words(branches.saturating_mul(3).saturating_add(index))?;
+        sample.branches = decode_branches(at, layout.branch_sample_type)?;
     }
     if layout.has(bit::REGS_USER) {
-        skip_registers(at, layout.sample_regs_user)?;
+        sample.user_registers = decode_registers(at, layout.sample_regs_user)?;
     }
     if layout.has(bit::STACK_USER) {
-        let len_bytes = at.u64()?;
-        at.take(usize::try_from(len_bytes).unwrap_or(usize::MAX))?;
-        if len_bytes != 0 {
-            at.u64()?;
-        }
+        sample.user_stack = decode_user_stack(at)?;
     }
     if layout.sample_type & (bit::WEIGHT | bit::WEIGHT_STRUCT) != 0 {
         at.u64()?;
@@ -108,18 +143,61 @@ fn cgroup_after_chain(at: &mut Cursor<'_>, layout: &Layout) -> Result<CgroupId, 
         }
     }
     if layout.has(bit::REGS_INTR) {
-        skip_registers(at, layout.sample_regs_intr)?;
+        decode_registers(at, layout.sample_regs_intr)?;
     }
     if layout.has(bit::PHYS_ADDR) {
         at.u64()?;
     }
-    Ok(CgroupId(at.u64()?))
+    if layout.has(bit::CGROUP) {
+        sample.cgroup = Some(CgroupId(at.u64()?));
+    }
+    for skipped in [bit::DATA_PAGE_SIZE, bit::CODE_PAGE_SIZE] {
+        if layout.has(skipped) {
+            at.u64()?;
+        }
+    }
+    if layout.has(bit::AUX) {
+        let len_bytes = at.u64()?;
+        at.take(usize::try_from(len_bytes).unwrap_or(usize::MAX))?;
+    }
+    Ok(())
+}
+
+fn decode_branches<'a>(
+    at: &mut Cursor<'a>,
+    branch_sample_type: u64,
+) -> Result<Branches<'a>, RecordError> {
+    let branches = at.u64()?;
+    if branch_sample_type & BRANCH_HW_INDEX != 0 {
+        at.u64()?;
+    }
+    let words = at.words(branches.saturating_mul(3))?;
+    if branch_sample_type & BRANCH_COUNTERS != 0 {
+        at.skip_words(branches)?;
+    }
+    Ok(Branches { words })
+}
+
+/// The bytes dumped, cut to those that were there (`dyn_size`).
+fn decode_user_stack<'a>(at: &mut Cursor<'a>) -> Result<&'a [u8], RecordError> {
+    let len_bytes = at.u64()?;
+    let dumped = at.take(usize::try_from(len_bytes).unwrap_or(usize::MAX))?;
+    if len_bytes == 0 {
+        return Ok(dumped);
+    }
+    let valid = usize::try_from(at.u64()?).unwrap_or(usize::MAX);
+    Ok(dumped.get(..valid).unwrap_or(dumped))
 }
 
 /// An ABI word, and the registers of the mask unless the ABI says that there are none.
-fn skip_registers(at: &mut Cursor<'_>, mask: u64) -> Result<(), RecordError> {
-    if at.u64()? == 0 {
-        return Ok(());
+fn decode_registers<'a>(
+    at: &mut Cursor<'a>,
+    mask: u64,
+) -> Result<Option<Registers<'a>>, RecordError> {
+    let abi = at.u64()?;
+    if abi == 0 {
+        return Ok(None);
     }
-    at.skip_words(u64::from(mask.count_ones()))
+    let words = at.words(u64::from(mask.count_ones()))?;
+    Ok(Some(Registers::new(abi, mask, words)))
 }

@@ -138,6 +138,19 @@ fn the_cgroup_is_found_behind_every_optional_field() {
         panic!("no sample")
     };
     assert_eq!(sample.cgroup, Some(CgroupId(42)));
+    let Some(ReadValues::Group(group)) = sample.read else {
+        panic!("no group: {:?}", sample.read)
+    };
+    let counters: Vec<_> = group.iter().collect();
+    assert_eq!(counters, [(Some(2), 1), (Some(5), 4)]);
+    let branches: Vec<_> = sample.branches.iter().collect();
+    assert_eq!(branches, [(CodeAddr(1), CodeAddr(2))]);
+    let registers = sample.user_registers.expect("user registers were dumped");
+    assert_eq!(
+        (registers.get(0), registers.get(1), registers.get(2)),
+        (Some(11), None, Some(12))
+    );
+    assert_eq!(sample.user_stack, 0u64.to_ne_bytes());
 }
 
 fn read_bits_all() -> u64 {
