@@ -23,6 +23,12 @@ Examples:
   ctrflame record -o hot.svg -- ./program      one program, from its exec on
   ctrflame record -p 4242 -o - --duration 5s   a process, the picture to standard output")]
     Record(RecordArgs),
+    /// Draw a recording that perf made, here or elsewhere
+    #[command(after_help = "\
+Examples:
+  ctrflame convert perf.data -o out.svg
+  perf record -o - -a -g -- sleep 10 | ctrflame convert - -o out.svg")]
+    Convert(ConvertArgs),
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +85,30 @@ pub(crate) struct RecordArgs {
     /// Stop when this command ends; without -a, -G and -p it is what is sampled
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) argv: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// A perf.data file or directory; - for standard input
+    #[arg(value_name = "FILE", default_value = "perf.data")]
+    pub(crate) input: PathBuf,
+
+    /// Draw this event's samples, by its name as perf prints it [default: the recording's first]
+    #[arg(short = 'e', long = "event", value_name = "EVENT")]
+    pub(crate) event: Option<String>,
+
+    /// Draw what came before the damage of a damaged recording
+    #[arg(long)]
+    pub(crate) allow_damaged: bool,
+
+    /// Write here: .svg or .folded by extension, - for an SVG on standard output; repeatable
+    /// [default: ctrflame.svg]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub(crate) outputs: Vec<PathBuf>,
+
+    /// Also say what the conversion itself cost
+    #[arg(short = 'v', long)]
+    pub(crate) verbose: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

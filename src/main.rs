@@ -1,6 +1,7 @@
 //! `ctrflame`: container-aware flame graphs from the host, in one command.
 
 mod cli;
+mod convert;
 mod cost;
 mod naming;
 mod output;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let result = match cli.command {
         cli::Command::Record(args) => record::run(&args),
+        cli::Command::Convert(args) => convert::run(&args),
     };
     match result {
         Ok(status) => status,

@@ -68,6 +68,21 @@ fn parent(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
+/// Where the picture goes when nobody says.
+const DEFAULT: &str = "ctrflame.svg";
+
+/// All outputs, each checked to be writable.
+pub(crate) fn all(paths: &[PathBuf]) -> Result<Vec<Output>, OutputError> {
+    let default = [PathBuf::from(DEFAULT)];
+    let paths = if paths.is_empty() { &default } else { paths };
+    let outputs: Vec<Output> = paths
+        .iter()
+        .map(|path| Output::parse(path))
+        .collect::<Result<_, _>>()?;
+    outputs.iter().try_for_each(Output::check)?;
+    Ok(outputs)
+}
+
 impl Output {
     /// What a `-o` means.
     pub(crate) fn parse(path: &Path) -> Result<Self, OutputError> {

@@ -9,18 +9,32 @@ use collapse::{FrameTree, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
 use profiler::container::Hierarchy;
 use profiler::live::{self, Config, Recorded, Signals};
+use profiler::perfdata::{self, About, ImageBuildId, Outcome, ReadOptions};
 use std::sync::Arc;
-use symbolizer::{Counts, Problem, ResolveOptions, Tally};
+use symbolizer::{Counts, Origin, Problem, ResolveOptions, Selected, Selector, Tally};
 
-/// A recording, read and named.
-pub(crate) struct Recording {
-    pub(crate) recorded: Recorded,
+/// What is drawn and what is said of it.
+pub(crate) struct Named {
     pub(crate) counts: Counts,
     pub(crate) totals: Totals,
     pub(crate) problems: Vec<Problem>,
+    tree: FrameTree,
+}
+
+/// A recording of this host.
+pub(crate) struct Recording {
+    pub(crate) recorded: Recorded,
     /// When sampling had ended.
     pub(crate) sampled: CpuTime,
-    tree: FrameTree,
+    pub(crate) named: Named,
+}
+
+/// A recording from a file.
+pub(crate) struct Converted {
+    pub(crate) outcome: Outcome,
+    /// When all of it was read.
+    pub(crate) read: CpuTime,
+    pub(crate) named: Named,
 }
 
 /// Records until the end of the recording, then names what was counted.
@@ -38,21 +52,104 @@ pub(crate) fn record(
         .map_err(Failure::Thread)?;
     let mut ask = name_thread.as_ref().map(NameThread::asker);
     let wanted = target.wanted.clone();
-    let mut tally = Tally::new(Box::new(move |place| {
+    let selector: Selector = Box::new(move |place| {
         if let Some(ask) = ask.as_mut() {
             ask.seen(place);
         }
         wanted.select(place)
-    }));
+    });
+    let mut tally = Tally::new(Origin::LiveHost, selector);
     know_cgroups(&mut tally, hierarchy.as_ref());
     let recorded = live::record(config, signals, &mut tally)?;
     sampling_ended();
     let sampled = CpuTime::now();
     // Made while the first walk was under way: their CGROUP records were not yet listened to.
     know_cgroups(&mut tally, hierarchy.as_ref());
+    let source = Source {
+        lost: recorded.lost,
+        kallsyms: live::kallsyms().map_err(|error| format!("cannot read /proc/kallsyms: {error}")),
+        build_ids: &[],
+    };
+    let named = name(tally, source, name_thread);
+    Ok(Recording {
+        recorded,
+        sampled,
+        named,
+    })
+}
 
+/// Reads a recording to its end, then names what was counted by what this host has.
+pub(crate) fn convert(
+    recording: perfdata::Recording,
+    options: &ReadOptions,
+    host: Option<Host>,
+) -> Result<Converted, Failure> {
+    let names = host.map(|host| host.names);
+    let name_thread = names
+        .map(NameThread::start)
+        .transpose()
+        .map_err(Failure::Thread)?;
+    let mut ask = name_thread.as_ref().map(NameThread::asker);
+    let selector: Selector = Box::new(move |place| {
+        if let Some(ask) = ask.as_mut() {
+            ask.seen(place);
+        }
+        Selected::Yes
+    });
+    let mut tally = Tally::new(Origin::File, selector);
+    let outcome = recording.read(options, &mut tally)?;
+    let read = CpuTime::now();
+    let source = Source {
+        lost: 0,
+        kallsyms: kallsyms_of(&outcome.about, tally.kernel_text()),
+        build_ids: &outcome.about.build_ids,
+    };
+    let named = name(tally, source, name_thread);
+    Ok(Converted {
+        outcome,
+        read,
+        named,
+    })
+}
+
+/// This host's kernel symbols, if the recording is of this kernel since its boot: the release is the
+/// same, and the symbol that perf noted lies where it did (with KASLR, not after another boot).
+fn kallsyms_of(about: &About, text: Option<(&str, u64)>) -> Result<Vec<u8>, String> {
+    let release =
+        live::kernel_release().map_err(|error| format!("cannot tell this kernel: {error}"))?;
+    match &about.os_release {
+        Some(recorded) if *recorded != release => {
+            return Err(format!("recorded on kernel {recorded}, this is {release}"));
+        }
+        _ => {}
+    }
+    let Some((symbol, addr)) = text else {
+        return Err("the recording does not tell where its kernel lay".into());
+    };
+    let kallsyms =
+        live::kallsyms().map_err(|error| format!("cannot read /proc/kallsyms: {error}"))?;
+    let line = format!("{addr:016x} T {symbol}");
+    if kallsyms
+        .split(|byte| *byte == b'\n')
+        .any(|found| found.eq_ignore_ascii_case(line.as_bytes()))
+    {
+        Ok(kallsyms)
+    } else {
+        Err("recorded on another kernel or before this boot".into())
+    }
+}
+
+/// What a recording has besides its events.
+struct Source<'a> {
+    /// Lost samples, where their number is known better than by LOST records.
+    lost: u64,
+    kallsyms: Result<Vec<u8>, String>,
+    build_ids: &'a [ImageBuildId],
+}
+
+fn name(tally: Tally, source: Source<'_>, name_thread: Option<NameThread>) -> Named {
     let counts = tally.counts();
-    let lost = recorded.lost.max(counts.lost);
+    let lost = source.lost.max(counts.lost);
     let counted = tally.close();
     let mut tagger = name_thread.map(NameThread::finish);
     let resolved = counted.resolve(ResolveOptions {
@@ -62,17 +159,16 @@ pub(crate) fn record(
                 |tagger: &mut Tagger| tagger.tag(place),
             )
         },
-        kallsyms: live::kallsyms(),
+        kallsyms: source.kallsyms,
+        build_ids: source.build_ids,
         max_stack: live::max_stack(),
     });
-    Ok(Recording {
-        recorded,
+    Named {
         counts,
         totals: Totals::from_stacks(&resolved.stacks, counts.idle, lost),
         problems: resolved.problems,
-        sampled,
         tree: FrameTree::from_stacks(&resolved.stacks),
-    })
+    }
 }
 
 fn know_cgroups(tally: &mut Tally, hierarchy: Option<&Hierarchy>) {
@@ -83,19 +179,13 @@ fn know_cgroups(tally: &mut Tally, hierarchy: Option<&Hierarchy>) {
 
 /// Draws a recording into each output. One that cannot be written does not keep the others from
 /// being written: the recording cannot be made again. The first error is returned.
-pub(crate) fn write(
-    recording: &Recording,
-    picture: &Picture,
-    outputs: &[Output],
-) -> Result<(), Failure> {
+pub(crate) fn write(named: &Named, picture: &Picture, outputs: &[Output]) -> Result<(), Failure> {
     let mut written = Ok(());
     for output in outputs {
         let mut content = Vec::new();
         match output.format {
-            Format::Svg => write_svg(&recording.tree, picture, &mut content)?,
-            Format::Folded => {
-                write_folded(&recording.tree, &mut content).map_err(Failure::Render)?
-            }
+            Format::Svg => write_svg(&named.tree, picture, &mut content)?,
+            Format::Folded => write_folded(&named.tree, &mut content).map_err(Failure::Render)?,
         }
         written = written.and(output.write(&content).map_err(Failure::from));
     }

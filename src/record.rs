@@ -2,21 +2,18 @@
 
 use crate::cli::{EventArg, RecordArgs, RingSize};
 use crate::cost::Cost;
-use crate::output::{Format, Output};
+use crate::output;
 use crate::pipeline::{self, Recording};
 use crate::report::{self, Failure};
 use crate::target::{self, Host, Target};
 use flamegraph_web::Picture;
 use profiler::live::{Config, KernelSamples, SampledEvent, Signals, Stop};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-const DEFAULT_OUTPUT: &str = "ctrflame.svg";
-
 /// Records and draws.
 pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
-    let outputs = outputs(args)?;
+    let outputs = output::all(&args.outputs)?;
     // Before any thread is started: they inherit the mask.
     let signals = Arc::new(Signals::block().map_err(Failure::Signals)?);
     let host = match Host::look() {
@@ -32,9 +29,9 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
         stop_at_second_signal(watched)
     })?;
     let picture = picture(&recording, &target, args);
-    pipeline::write(&recording, &picture, &outputs)?;
+    pipeline::write(&recording.named, &picture, &outputs)?;
     report::notes(&recording, args.event.is_some());
-    report::closing(&recording, &outputs);
+    report::closing(&recording.named, &outputs);
     if args.verbose {
         report::cost(&Cost::since(recording.sampled));
     }
@@ -52,24 +49,6 @@ fn stop_at_second_signal(signals: Arc<Signals>) {
     let _ = std::thread::Builder::new()
         .name("signals".into())
         .spawn(watch);
-}
-
-fn outputs(args: &RecordArgs) -> Result<Vec<Output>, Failure> {
-    let mut outputs = args
-        .outputs
-        .iter()
-        .map(|path| Output::parse(path))
-        .collect::<Result<Vec<_>, _>>()?;
-    if outputs.is_empty() {
-        outputs.push(Output {
-            format: Format::Svg,
-            destination: crate::output::Destination::File(Path::new(DEFAULT_OUTPUT).to_owned()),
-        });
-    }
-    for output in &outputs {
-        output.check()?;
-    }
-    Ok(outputs)
 }
 
 fn config(args: &RecordArgs, target: &Target) -> Config {
@@ -105,7 +84,7 @@ fn picture(recording: &Recording, target: &Target, args: &RecordArgs) -> Picture
         title: format!("CPU: {}", target.title),
         subtitle: format!(
             "{} · {:.1} s at {} Hz, {}",
-            recording.totals,
+            recording.named.totals,
             recorded.duration.as_secs_f64(),
             args.rate_hz,
             recorded.event.name(),

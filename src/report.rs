@@ -2,15 +2,17 @@
 
 use crate::cost::Cost;
 use crate::output::{Output, OutputError};
-use crate::pipeline::Recording;
+use crate::pipeline::{Converted, Named, Recording};
 use collapse::clean_line;
 use flamegraph_web::SvgError;
 use profiler::container::{ContainerError, HierarchyError};
 use profiler::live::{Ended, LiveError, ScanTotals};
+use profiler::perfdata::{Ending, PerfDataError};
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 
 /// ctrflame itself failed.
@@ -31,6 +33,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Live(#[from] LiveError),
     #[error(transparent)]
+    PerfData(#[from] PerfDataError),
+    #[error(transparent)]
     Output(#[from] OutputError),
     #[error("cannot draw the picture")]
     Svg(#[from] SvgError),
@@ -49,6 +53,7 @@ impl Failure {
             Self::Hierarchy(error) => error.hint().map(str::to_owned),
             Self::Live(error) => error.hint(),
             Self::Output(error) => error.hint(),
+            Self::PerfData(error) => error.hint().map(str::to_owned),
             _ => None,
         }
     }
@@ -122,39 +127,89 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
             recorded.undecoded
         ));
     }
-    if recording.counts.outside > 0 {
+    if recording.named.counts.outside > 0 {
         say(format_args!(
             "ctrflame: note: {} samples outside of the target were left out",
-            recording.counts.outside
+            recording.named.counts.outside
         ));
     }
-    if recording.counts.unpinned > 0 {
+    if recording.named.counts.unpinned > 0 {
         say(format_args!(
             "ctrflame: note: {} processes ended before their files could be held",
-            recording.counts.unpinned
+            recording.named.counts.unpinned
         ));
     }
-    if recording.counts.out_of_files > 0 {
+    if recording.named.counts.out_of_files > 0 {
         say(format_args!(
             "ctrflame: note: no descriptor was left to hold {} files: names may be missing; raise the limit, as \
              root: `ulimit -n 1048576`",
-            recording.counts.out_of_files
+            recording.named.counts.out_of_files
         ));
     }
+    problems(&recording.named);
+}
+
+/// What kept names away.
+fn problems(named: &Named) {
     const SHOWN_MAX: usize = 10;
-    for problem in recording.problems.iter().take(SHOWN_MAX) {
+    for problem in named.problems.iter().take(SHOWN_MAX) {
         say(clean_line(&format!("ctrflame: note: {problem}"), 400));
     }
-    if recording.problems.len() > SHOWN_MAX {
-        let more = recording.problems.len() - SHOWN_MAX;
+    if named.problems.len() > SHOWN_MAX {
+        let more = named.problems.len() - SHOWN_MAX;
         say(format_args!("ctrflame: note: and {more} more of the kind"));
     }
 }
 
+/// Says what a picture of a file cannot: what else is in it, what could not be read.
+pub(crate) fn converted(converted: &Converted, input: &Path) {
+    let outcome = &converted.outcome;
+    let note = |text: String| say(clean_line(&format!("ctrflame: note: {text}"), 400));
+    let others = outcome.events.iter().zip(&outcome.samples).enumerate();
+    for (_, (event, samples)) in
+        others.filter(|(at, (_, samples))| *at != outcome.chosen && **samples > 0)
+    {
+        note(format!(
+            "not drawn: {samples} samples of {0}; `-e {0}` draws them",
+            event.name
+        ));
+    }
+    if outcome.unknown_samples > 0 {
+        note(format!(
+            "{} samples belong to none of the events and were left out",
+            outcome.unknown_samples
+        ));
+    }
+    if outcome.late > 0 {
+        note(format!(
+            "{} records came after later ones: some names may be of another moment",
+            outcome.late
+        ));
+    }
+    match &outcome.ending {
+        Ending::Whole => {}
+        Ending::Unclosed { cut_bytes } => note(format!(
+            "{}: perf was killed while it wrote; {cut_bytes} bytes at the end are no whole record",
+            input.display()
+        )),
+        Ending::Damaged(error) => note(format!(
+            "{}: {error}; drawn is what came before",
+            input.display()
+        )),
+    }
+    for part in &outcome.about.unreadable {
+        note(format!(
+            "header part {} cannot be read: {}",
+            part.feature, part.reason
+        ));
+    }
+    problems(&converted.named);
+}
+
 /// The closing line.
-pub(crate) fn closing(recording: &Recording, outputs: &[Output]) {
+pub(crate) fn closing(named: &Named, outputs: &[Output]) {
     let places: Vec<String> = outputs.iter().map(Output::shown).collect();
-    say(format_args!("{} → {}", recording.totals, places.join(", ")));
+    say(format_args!("{} → {}", named.totals, places.join(", ")));
 }
 
 /// What it cost.

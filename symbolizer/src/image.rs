@@ -171,6 +171,14 @@ impl Images {
         }
     }
 
+    /// Nothing can be held: its path below `root` is what leads to it, if it is still there.
+    pub(crate) fn look_below(&mut self, id: ImageId, root: RootRef) {
+        if let Some(image) = self.images.get_mut(id.0 as usize) {
+            image.root = root;
+            image.attempts_left = 0;
+        }
+    }
+
     /// The images, out of the recording.
     pub(crate) fn into_vec(self) -> Vec<Image> {
         self.images

@@ -26,4 +26,4 @@ mod vdso;
 pub use problem::Problem;
 pub use resolve::{ResolveOptions, Resolved};
 pub use stack::{Frame, FrameKind, ResolvedStack, Unresolved};
-pub use tally::{Counted, Counts, Place, Selected, Selector, Tally};
+pub use tally::{Counted, Counts, Origin, Place, Selected, Selector, Tally};

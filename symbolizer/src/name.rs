@@ -9,9 +9,9 @@ use crate::kernel::{KernelSymbols, KernelSymbolsError};
 use crate::locate::{Place, PlaceId};
 use crate::pins::RootRef;
 use crate::problem::Problem;
-use crate::source::{MapFile, open_map, read_image};
+use crate::source::{MapFile, MapOwner, open_map, read_image};
 use crate::stack::{Frame, FrameKind, Unresolved};
-use crate::tally::KernelChange;
+use crate::tally::{KernelChange, Origin};
 use crate::vdso::Vdso;
 use profiler::NsPid;
 use profiler::files::{FileError, TargetRoot, within};
@@ -28,12 +28,22 @@ const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Code that one process generated.
 pub(crate) struct Generated {
+    pub(crate) origin: Origin,
     pub(crate) root: Option<Arc<TargetRoot>>,
     pub(crate) host: Option<Arc<TargetRoot>>,
     pub(crate) host_pid: u32,
     pub(crate) identity: Option<Identity>,
     pub(crate) container: Arc<str>,
     pub(crate) addrs: Vec<(PlaceId, u64)>,
+}
+
+/// Which kernel was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KernelIs {
+    /// The one that runs here.
+    Running,
+    /// Another one.
+    Another,
 }
 
 pub(crate) type Named = Vec<(PlaceId, Frame)>;
@@ -123,7 +133,7 @@ fn name_offsets(
 
 /// Names kernel addresses by kallsyms and by what came and went since the recording began.
 pub(crate) fn kernel(
-    kallsyms: std::io::Result<Vec<u8>>,
+    kallsyms: Result<Vec<u8>, String>,
     changes: &[KernelChange],
     addrs: &[(PlaceId, u64)],
 ) -> (Named, Option<Problem>) {
@@ -139,10 +149,7 @@ pub(crate) fn kernel(
             };
             (unresolved, hidden(error.to_string(), error.hint()))
         }),
-        Err(error) => {
-            let problem = hidden(format!("cannot read /proc/kallsyms: {error}"), None);
-            Err((Unresolved::KernelRestricted, problem))
-        }
+        Err(error) => Err((Unresolved::KernelUnknown, hidden(error, None))),
     };
     let symbols = parsed.map(|mut symbols| {
         for change in changes {
@@ -177,7 +184,8 @@ pub(crate) fn kernel(
     (named, symbols.err().map(|(_, problem)| problem))
 }
 
-pub(crate) fn vdso(places: &[Place]) -> Named {
+/// Names the vdso by ours, which is the recorded one if the kernel is.
+pub(crate) fn vdso(places: &[Place], kernel: KernelIs) -> Named {
     let mut vdso = None;
     numbered(places)
         .filter_map(|(id, place)| {
@@ -185,7 +193,8 @@ pub(crate) fn vdso(places: &[Place]) -> Named {
                 return None;
             };
             let vdso = vdso.get_or_insert_with(Vdso::of_self);
-            let symbol = vdso.as_ref().ok().and_then(|vdso| vdso.lookup(offset));
+            let ours = vdso.as_ref().ok().filter(|_| kernel == KernelIs::Running);
+            let symbol = ours.and_then(|vdso| vdso.lookup(offset));
             let name = symbol.map(|symbol| demangle(&symbol.name).as_ref().into());
             Some((
                 id,
@@ -208,6 +217,7 @@ pub(crate) fn generated(processes: Vec<Generated>) -> (Named, Vec<Problem>) {
 
 fn name_process(process: Generated) -> (Named, Option<Problem>) {
     let Generated {
+        origin,
         root,
         host,
         host_pid,
@@ -216,7 +226,11 @@ fn name_process(process: Generated) -> (Named, Option<Problem>) {
         addrs,
     } = process;
     let read = move || {
-        let owner = identity.map(|identity| identity.uid);
+        let owner = match (origin, identity) {
+            (Origin::File, _) => MapOwner::Anyone,
+            (Origin::LiveHost, Some(identity)) => MapOwner::Uid(identity.uid),
+            (Origin::LiveHost, None) => MapOwner::Root,
+        };
         // Inside its own view under its own pid; else on the host under its host pid.
         let own = match (root, identity) {
             (Some(root), Some(identity)) => open_map(&root, identity.ns_pid, owner),

@@ -1,16 +1,19 @@
 //! The end of a recording: every place gets its name once, then stacks are handed on root first.
 
 use crate::hash::FastMap;
-use crate::image::ImageId;
+use crate::image::{ImageId, ImageKey};
 use crate::locate::{Located, Place, PlaceId, Places};
-use crate::name::{self, Generated, ImageOffsets, native_frame, numbered};
+use crate::name::{self, Generated, ImageOffsets, KernelIs, native_frame, numbered};
 use crate::pins::RootRef;
 use crate::problem::Problem;
 use crate::stack::{Frame, ResolvedStack, Unresolved};
 use crate::stacks::RawStack;
 use crate::tally::{Counted, Place as TaskPlace};
 use crate::tasks::SpaceId;
-use std::collections::BTreeMap;
+use profiler::BuildId;
+use profiler::perfdata::ImageBuildId;
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 /// Everything that a recording has to show.
@@ -26,8 +29,11 @@ pub struct Resolved {
 pub struct ResolveOptions<'a> {
     /// The tag of the container that a task runs in.
     pub tag: &'a mut dyn FnMut(&TaskPlace<'_>) -> Arc<str>,
-    /// `/proc/kallsyms`, or why there is none to read.
-    pub kallsyms: std::io::Result<Vec<u8>>,
+    /// The recorded kernel's `/proc/kallsyms`, or why there is none: of another kernel it would give
+    /// wrong names.
+    pub kallsyms: Result<Vec<u8>, String>,
+    /// Build ids that the recording tells beside its mappings.
+    pub build_ids: &'a [ImageBuildId],
     /// Entries at which the kernel cuts a chain (`kernel.perf_event_max_stack`).
     pub max_stack: usize,
 }
@@ -39,7 +45,11 @@ impl Counted {
         let tags = self.tags(options.tag);
         let kernel_changes = std::mem::take(&mut self.kernel_changes);
         let generated = self.generated(&places, &tags);
-        let images = self.images_with_offsets(&places);
+        let images = self.images_with_offsets(&places, options.build_ids);
+        let kernel_is = match options.kallsyms {
+            Ok(_) => KernelIs::Running,
+            Err(_) => KernelIs::Another,
+        };
         let kernel_addrs: Vec<(PlaceId, u64)> = numbered(places.all())
             .filter_map(|(id, place)| {
                 if let Place::Kernel(addr) = place {
@@ -60,7 +70,7 @@ impl Counted {
             .into_iter()
             .chain(native)
             .chain(jitted)
-            .chain(name::vdso(places.all()))
+            .chain(name::vdso(places.all(), kernel_is))
         {
             if let Some(slot) = frames.get_mut(id.0 as usize) {
                 *slot = Some(frame);
@@ -120,6 +130,7 @@ impl Counted {
             .filter_map(|(id, addrs)| {
                 let space = self.tasks.space(id)?;
                 Some(Generated {
+                    origin: self.origin,
                     root: self.pins.root(space.root).cloned(),
                     host: self.pins.root(RootRef::Host).cloned(),
                     host_pid: space.pid.0,
@@ -134,7 +145,19 @@ impl Counted {
     }
 
     /// Every image that an address leads to, with the view of files its path is in.
-    fn images_with_offsets(&mut self, places: &Places) -> Vec<ImageOffsets> {
+    fn images_with_offsets(
+        &mut self,
+        places: &Places,
+        build_ids: &[ImageBuildId],
+    ) -> Vec<ImageOffsets> {
+        // A path with two ids was replaced during the recording: it does not tell which.
+        let mut id_of: HashMap<&[u8], Option<BuildId>> = HashMap::new();
+        for told in build_ids {
+            let known = id_of.entry(told.path.as_slice()).or_insert(Some(told.id));
+            if *known != Some(told.id) {
+                *known = None;
+            }
+        }
         let mut by_image: BTreeMap<ImageId, Vec<(PlaceId, u64)>> = BTreeMap::new();
         for (id, place) in numbered(places.all()) {
             if let Place::Image(image, offset) = place {
@@ -144,8 +167,13 @@ impl Counted {
         let images = std::mem::take(&mut self.images).into_vec();
         let numbered = images.into_iter().enumerate();
         numbered
-            .filter_map(|(at, image)| {
+            .filter_map(|(at, mut image)| {
                 let offsets = by_image.remove(&ImageId(at as u32))?;
+                if !matches!(image.key, ImageKey::BuildId(_))
+                    && let Some(Some(id)) = id_of.get(image.path.as_os_str().as_bytes())
+                {
+                    image.key = ImageKey::BuildId(*id);
+                }
                 let root_ref = image.root;
                 Some(ImageOffsets {
                     root: self.pins.root(root_ref).cloned(),

@@ -67,6 +67,9 @@ fn read_checked(
 ) -> Result<ElfImage, Unresolved> {
     let replaced = || Unresolved::Replaced(label.clone());
     let unreadable = || Unresolved::Unreadable(label.clone());
+    if how == How::ByPath && matches!(key, ImageKey::Path { .. }) {
+        return Err(Unresolved::Unverified(label.clone()));
+    }
     if !inode_agrees(held, key, how) {
         return Err(replaced());
     }
@@ -117,15 +120,31 @@ pub(crate) enum MapFile {
     Refused(FileError),
 }
 
+/// Whose maps are believed, besides root's: anyone may write into /tmp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MapOwner {
+    /// This uid's.
+    Uid(u32),
+    /// Nobody's: the process was never seen alive.
+    Root,
+    /// Anyone's: of a recording in a file nobody knows any more who its processes were.
+    Anyone,
+}
+
+impl MapOwner {
+    fn may_be(self, uid: u32) -> bool {
+        uid == 0 || self == Self::Anyone || self == Self::Uid(uid)
+    }
+}
+
 /// `/tmp/perf-PID.map` below `root`, where PID is the process's pid as it sees itself.
-pub(crate) fn open_map(root: &TargetRoot, pid: NsPid, owner: Option<u32>) -> MapFile {
+pub(crate) fn open_map(root: &TargetRoot, pid: NsPid, owner: MapOwner) -> MapFile {
     let path = format!("/tmp/perf-{}.map", pid.0);
     let opened = root
         .open(Path::new(&path), LastLink::Refuse)
         .and_then(|held| {
             let found = held.identity()?;
-            // Anyone may write into /tmp: only the process itself or root speaks for it.
-            if found.uid != 0 && owner != Some(found.uid) {
+            if !owner.may_be(found.uid) {
                 return Err(FileError::Io {
                     path: path.clone().into(),
                     source: io::Error::new(

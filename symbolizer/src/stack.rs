@@ -46,6 +46,9 @@ pub enum Unresolved {
     Gone(Arc<str>),
     /// The file at the image's path is another one than was mapped: its names would be wrong.
     Replaced(Arc<str>),
+    /// Nothing tells whether the file at the image's path is the one that was mapped: neither a
+    /// build id nor an inode was recorded.
+    Unverified(Arc<str>),
     /// The file is not one we read: not regular, not ELF, damaged, over a limit.
     Unreadable(Arc<str>),
     /// No mapping of the process covers the address.
@@ -67,6 +70,7 @@ impl Unresolved {
             Self::Stripped(_) => "stripped",
             Self::Gone(_) => "image gone",
             Self::Replaced(_) => "image replaced",
+            Self::Unverified(_) => "image unverified",
             Self::Unreadable(_) => "image unreadable",
             Self::Unmapped => "unmapped",
             Self::JitWithoutMap => "jit without map",
@@ -84,6 +88,7 @@ impl fmt::Display for Unresolved {
             Self::Stripped(image) => write!(f, "[stripped {image}]"),
             Self::Gone(image) => write!(f, "[gone {image}]"),
             Self::Replaced(image) => write!(f, "[replaced {image}]"),
+            Self::Unverified(image) => write!(f, "[unverified {image}]"),
             Self::Unreadable(image) => write!(f, "[unreadable {image}]"),
             Self::Unmapped => f.write_str("[unmapped]"),
             Self::JitWithoutMap => f.write_str("[jit, no map]"),

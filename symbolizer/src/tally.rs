@@ -67,11 +67,22 @@ pub(crate) struct KernelChange {
     pub(crate) is_unregister: bool,
 }
 
+/// Where the tasks of a recording are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// On this host, now: what they map can be held, `/proc` can be asked.
+    LiveHost,
+    /// In a file: their pids say nothing about this host's processes.
+    File,
+}
+
 /// Decides which tasks are wanted; asked once for each context.
 pub type Selector = Box<dyn FnMut(&Place<'_>) -> Selected>;
 
 /// A recording in the making.
 pub struct Tally {
+    origin: Origin,
+    kernel_text: Option<(String, u64)>,
     tasks: Tasks,
     images: Images,
     pins: Pins,
@@ -86,6 +97,7 @@ pub struct Tally {
 
 /// A recording that is over: what was counted, and what was held for naming it.
 pub struct Counted {
+    pub(crate) origin: Origin,
     pub(crate) tasks: Tasks,
     pub(crate) images: Images,
     pub(crate) pins: Pins,
@@ -104,8 +116,10 @@ impl Counted {
 
 impl Tally {
     /// An empty recording of the tasks that `selector` wants.
-    pub fn new(selector: Selector) -> Self {
+    pub fn new(origin: Origin, selector: Selector) -> Self {
         Self {
+            origin,
+            kernel_text: None,
             tasks: Tasks::new(),
             images: Images::default(),
             pins: Pins::new(),
@@ -122,6 +136,13 @@ impl Tally {
     /// Makes a cgroup known: those that exist at the start, and at the end those that were missed.
     pub fn know_cgroup(&mut self, id: CgroupId, path: &str) {
         self.cgroup_paths.entry(id).or_insert_with(|| path.into());
+    }
+
+    /// A symbol of the recorded kernel and its address at that time, where a file tells: `_text`.
+    pub fn kernel_text(&self) -> Option<(&str, u64)> {
+        self.kernel_text
+            .as_ref()
+            .map(|(symbol, addr)| (symbol.as_str(), *addr))
     }
 
     /// Samples so far.
@@ -155,6 +176,7 @@ impl Tally {
     /// seen before makes its mappings be kept and their images be held from now on.
     fn count_batch(&mut self) {
         let Self {
+            origin,
             stacks,
             contexts,
             tasks,
@@ -164,7 +186,7 @@ impl Tally {
         stacks.count_batch(|context, words| {
             let context = contexts.get(context.0 as usize);
             if let Some(space) = context.and_then(|(context, _)| context.space) {
-                keep_mappings(images, tasks, space, words);
+                keep_mappings(*origin, images, tasks, space, words);
             }
         });
     }
@@ -186,7 +208,7 @@ impl Tally {
             {
                 return id;
             }
-        } else {
+        } else if self.origin == Origin::LiveHost {
             // Never told of: begun while `/proc` was read, or its FORK was lost.
             live::scan(pid, &mut |event| self.event(event));
         }
@@ -222,6 +244,16 @@ impl Tally {
     /// The first sample of a process since its exec: what must be asked while it lives is asked now.
     fn begin_space(&mut self, sample: &Sample<'_>) -> SpaceId {
         let pid = sample.stamp.pid;
+        if self.origin == Origin::File {
+            return self.tasks.begin_space(Space {
+                pid,
+                identity: None,
+                // Its images are looked for by their paths on this host, and checked.
+                root: RootRef::Host,
+                maps: MapTable::default(),
+                proc_cgroups: None,
+            });
+        }
         let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
         let others = self.tasks.living_in(mnt);
         let root = self.pins.pin(pid, mnt, sample.stamp.time_ns, others);
@@ -268,9 +300,11 @@ impl Tally {
             contexts,
             cgroup_paths,
             kernel_changes,
+            origin,
             ..
         } = self;
         Counted {
+            origin,
             tasks,
             images,
             pins,
@@ -283,6 +317,13 @@ impl Tally {
 
     fn mapped(&mut self, mapped: &Mapped<'_>) {
         if mapped.is_kernel {
+            // perf names the kernel's own mapping after the symbol whose address is its offset.
+            let symbol = mapped.path.strip_prefix(b"[kernel.kallsyms]");
+            if let Some(symbol) = symbol.and_then(|symbol| std::str::from_utf8(symbol).ok())
+                && !symbol.is_empty()
+            {
+                self.kernel_text = Some((symbol.to_owned(), mapped.file_offset_bytes));
+            }
             return;
         }
         let Some(kind) = classify(mapped.path, mapped.file) else {
@@ -316,6 +357,9 @@ impl Tally {
     /// At an exec in a mount namespace that is not pinned yet, it is: the process may be gone before
     /// its first sample is read.
     fn execed(&mut self, pid: HostPid, time_ns: u64) {
+        if self.origin == Origin::File {
+            return;
+        }
         let Some(mnt) = self.tasks.process(pid).and_then(|process| process.mnt) else {
             return;
         };
@@ -326,15 +370,25 @@ impl Tally {
     }
 }
 
-/// Keeps the mappings that a stack leads through for naming it, and holds their images.
-fn keep_mappings(images: &mut Images, tasks: &mut Tasks, space: SpaceId, words: &[u64]) {
+/// Keeps the mappings that a stack leads through for naming it, and holds their images where they
+/// can be had.
+fn keep_mappings(
+    origin: Origin,
+    images: &mut Images,
+    tasks: &mut Tasks,
+    space: SpaceId,
+    words: &[u64],
+) {
     for (part, addr) in entries(words.iter().copied()) {
         if part == Part::User
             && let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr)
             && let Backing::Image(image) = mapping.backing
             && images.wants_holding(image)
         {
-            images.hold(image, pid, mapping.start..mapping.end, root);
+            match origin {
+                Origin::LiveHost => images.hold(image, pid, mapping.start..mapping.end, root),
+                Origin::File => images.look_below(image, root),
+            }
         }
     }
 }

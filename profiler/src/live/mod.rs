@@ -20,7 +20,8 @@ pub use crate::record::EventSink;
 pub use config::{Config, KernelSamples, RingSize, SampledEvent, Stop, Target};
 pub use error::LiveError;
 pub use procfs::{
-    Identity, ScanTotals, identity, kallsyms, max_stack, proc_cgroups, scan, started_by,
+    Identity, ScanTotals, identity, kallsyms, kernel_release, max_stack, proc_cgroups, scan,
+    started_by,
 };
 pub use session::{Ended, Recorded, record};
 pub use signals::Signals;

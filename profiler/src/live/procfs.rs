@@ -166,6 +166,12 @@ pub fn kallsyms() -> io::Result<Vec<u8>> {
     std::fs::read(Path::new(PROC).join("kallsyms"))
 }
 
+/// This kernel's release, as `uname -r` prints it.
+pub fn kernel_release() -> io::Result<String> {
+    let release = std::fs::read_to_string(Path::new(PROC).join("sys/kernel/osrelease"))?;
+    Ok(release.trim_end().to_owned())
+}
+
 /// Entries at which the kernel cuts a call chain: `kernel.perf_event_max_stack`, 127 where it
 /// cannot be read (include/uapi/linux/perf_event.h, `PERF_MAX_STACK_DEPTH`).
 pub fn max_stack() -> usize {
