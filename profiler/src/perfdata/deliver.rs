@@ -3,7 +3,7 @@
 use super::PerfDataError;
 use super::chunk::{Chunk, Entry, Message, Place, Spare};
 use super::events::EventTable;
-use crate::record::{self, Event, EventSink, ReadValues, Sample};
+use crate::record::{self, Event, EventSink, ReadValues, Sample, sample_bits};
 use std::collections::{HashMap, VecDeque};
 
 /// Decodes and delivers.
@@ -87,7 +87,10 @@ impl<'a, S: EventSink> Deliver<'a, S> {
             return Ok(());
         };
         match record::decode(bytes, layout) {
-            Ok(Some(Event::Sample(sample))) => {
+            Ok(Some(Event::Sample(mut sample))) => {
+                if !layout.has(sample_bits::PERIOD) {
+                    sample.period = events.fixed_period(event);
+                }
                 if sample.read.is_none() {
                     self.sink.event(&Event::Sample(sample));
                 } else {

@@ -62,6 +62,14 @@ impl EventTable {
             .map(|event| &event.layout)
     }
 
+    /// The period of a sample that does not carry its own: the event's, where that is fixed.
+    pub(crate) fn fixed_period(&self, event: u16) -> u64 {
+        let event = self.events.get(usize::from(event));
+        event
+            .filter(|event| !event.is_frequency && event.period_or_hz != 0)
+            .map_or(1, |event| event.period_or_hz)
+    }
+
     pub(crate) fn add(&mut self, event: RecordedEvent, offset: u64) -> Result<(), PerfDataError> {
         if self.events.len() >= MOST_EVENTS {
             return Err(PerfDataError::BadField {

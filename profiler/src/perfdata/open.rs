@@ -120,7 +120,7 @@ impl Recording {
                 let mut recording = Self::pipe(order, &leading);
                 let stream = Box::new(io::Cursor::new(leading).chain(stream));
                 let source = Source::stream(stream, PIPE_BYTES as u64, None);
-                recording.add_stream(source, RoundMarks::Records, u64::MAX);
+                recording.add_stream(source, RoundMarks::Records, 0);
                 return Ok(recording);
             }
         };
@@ -143,7 +143,7 @@ impl Recording {
         let end = (!recording.is_unclosed).then(|| data_end(&header));
         recording.features_behind = end.map(|_| header);
         let source = Source::stream(stream, header.data.offset, end);
-        recording.add_stream(source, RoundMarks::Records, u64::MAX);
+        recording.add_stream(source, RoundMarks::Records, 0);
         Ok(recording)
     }
 
@@ -178,8 +178,9 @@ impl Recording {
     }
 
     fn add_stream(&mut self, source: Source, marks: RoundMarks, len_bytes: u64) {
-        // A damaged header must not cost more memory than the file is worth.
-        let window = len_bytes.saturating_mul(4).saturating_add(32 << 20);
+        // A damaged header must not cost more memory than the file is worth; of a stream nobody knows.
+        // 32 MiB are enough for all levels of zstd but the highest two.
+        let window = len_bytes.saturating_mul(2).saturating_add(32 << 20);
         let window = window.min(inflate::LARGEST_WINDOW_BYTES);
         let order = self.about.byte_order;
         self.streams.push(Stream::new(source, order, marks, window));

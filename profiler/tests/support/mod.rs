@@ -30,9 +30,10 @@ pub(crate) fn files_of(folder: &str) -> Vec<PathBuf> {
 
 /// All readable recordings: the file, and its name in `oracle.tsv`.
 pub(crate) fn whole_recordings() -> Vec<(PathBuf, String)> {
-    ["quipper", "linux-perf-data"]
+    ["quipper", "linux-perf-data", "perf-6.1"]
         .into_iter()
         .flat_map(files_of)
+        .filter(|path| path.is_file() && path.extension().is_some_and(|end| end == "data"))
         .map(|path| {
             let name = path
                 .file_name()
