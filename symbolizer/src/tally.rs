@@ -379,14 +379,21 @@ fn keep_mappings(
     space: SpaceId,
     words: &[u64],
 ) {
+    // Most entries lie in the mapping of the one before.
+    let mut last = 0..0;
     for (part, addr) in entries(words.iter().copied()) {
-        if part == Part::User
-            && let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr)
-            && let Backing::Image(image) = mapping.backing
+        if part != Part::User || last.contains(&addr) {
+            continue;
+        }
+        let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr) else {
+            continue;
+        };
+        last = mapping.start..mapping.end;
+        if let Backing::Image(image) = mapping.backing
             && images.wants_holding(image)
         {
             match origin {
-                Origin::LiveHost => images.hold(image, pid, mapping.start..mapping.end, root),
+                Origin::LiveHost => images.hold(image, pid, last.clone(), root),
                 Origin::File => images.look_below(image, root),
             }
         }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// After a wake the reader stays away from the tracking rings this long: a storm of forks costs a
 /// bounded number of wakes, and a process that lives longer than this is seen alive.
-const TRACKING_PAUSE: Duration = Duration::from_millis(10);
+const TRACKING_PAUSE: Duration = Duration::from_millis(20);
 /// Rings are read at least this often, whatever their watermark.
 const LONGEST_SLEEP: Duration = Duration::from_millis(200);
 /// How far behind the start of a reading the merge's limit lies: see `order`.
