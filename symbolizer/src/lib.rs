@@ -4,6 +4,8 @@
 //! each frame named or with the reason why not. What it is not for: drawing, printing.
 
 mod chain;
+mod code;
+mod context;
 mod demangle;
 mod elf;
 mod hash;
@@ -23,7 +25,8 @@ mod tally;
 mod tasks;
 mod vdso;
 
+pub use context::{Counts, Origin, Place, Selected, Selector};
 pub use problem::Problem;
 pub use resolve::{ResolveOptions, Resolved};
 pub use stack::{Frame, FrameKind, ResolvedStack, Unresolved};
-pub use tally::{Counted, Counts, Origin, Place, Selected, Selector, Tally};
+pub use tally::{Counted, Tally};

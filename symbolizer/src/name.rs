@@ -1,5 +1,6 @@
 //! Places get their names: from images, the kernel, the vdso, perf maps. Each source is read once.
 
+use crate::context::{KernelChange, Origin};
 use crate::demangle::demangle;
 use crate::elf::ElfImage;
 use crate::hash::FastMap;
@@ -11,7 +12,6 @@ use crate::pins::RootRef;
 use crate::problem::Problem;
 use crate::source::{MapFile, MapOwner, open_map, read_image};
 use crate::stack::{Frame, FrameKind, Unresolved};
-use crate::tally::{KernelChange, Origin};
 use crate::vdso::Vdso;
 use profiler::NsPid;
 use profiler::files::{FileError, TargetRoot, within};

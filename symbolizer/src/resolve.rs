@@ -1,5 +1,6 @@
 //! The end of a recording: every place gets its name once, then stacks are handed on root first.
 
+use crate::context::Place as TaskPlace;
 use crate::hash::FastMap;
 use crate::image::{ImageId, ImageKey};
 use crate::locate::{Located, Place, PlaceId, Places};
@@ -8,7 +9,7 @@ use crate::pins::RootRef;
 use crate::problem::Problem;
 use crate::stack::{Frame, ResolvedStack, Unresolved};
 use crate::stacks::RawStack;
-use crate::tally::{Counted, Place as TaskPlace};
+use crate::tally::Counted;
 use crate::tasks::SpaceId;
 use profiler::BuildId;
 use profiler::perfdata::ImageBuildId;

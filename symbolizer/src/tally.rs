@@ -2,82 +2,18 @@
 //! and names nothing; holds what naming will need, while it can be had.
 
 use crate::chain::{Part, entries};
+use crate::code::{Code, classify};
+use crate::context::{Context, Counts, KernelChange, Origin, Place, Selected, Selector, place_of};
 use crate::hash::FastMap;
 use crate::image::Images;
 use crate::maps::{Backing, MapTable, Mapping};
 use crate::pins::{Pins, RootRef};
 use crate::stacks::{Batch, ContextId, StackTable};
-use crate::tasks::{CommId, Space, SpaceId, Tasks, UNKNOWN_COMM};
-use profiler::files::TargetRoot;
+use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::live::{self, EventSink};
-use profiler::record::{Comm, Event, Mapped, MappedFile, Sample};
-use profiler::{CgroupId, CodeAddr, HostPid};
+use profiler::record::{Comm, Event, Mapped, Sample};
+use profiler::{CgroupId, HostPid};
 use std::sync::Arc;
-
-/// Where a task runs, as far as it is known: what a container's tag is made from.
-#[derive(Clone, Copy)]
-pub struct Place<'a> {
-    /// Path of the sample's cgroup below the perf_event hierarchy's root.
-    pub cgroup_path: Option<&'a str>,
-    /// `/proc/PID/cgroup`, read where the sample's cgroup was not known or was the root.
-    pub proc_cgroups: Option<&'a str>,
-    /// The pinned view of the task's files.
-    pub root: Option<&'a TargetRoot>,
-}
-
-/// Whether a task's samples are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Selected {
-    /// Counted and drawn.
-    Yes,
-    /// Counted as outside of the target.
-    No,
-}
-
-/// What a context is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Context {
-    pub(crate) space: Option<SpaceId>,
-    pub(crate) cgroup: Option<CgroupId>,
-    pub(crate) comm: CommId,
-}
-
-/// Samples by what became of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// All samples taken.
-    pub samples: u64,
-    /// Of these, the idle task's: not drawn.
-    pub idle: u64,
-    /// Of these, outside of the target: not drawn.
-    pub outside: u64,
-    /// Lost ones, as far as LOST records told.
-    pub lost: u64,
-    /// Sampled processes whose view of files could not be pinned: they were gone already.
-    pub unpinned: u64,
-    /// Files and views of them that were not held because no descriptor was left.
-    pub out_of_files: u64,
-}
-
-/// Kernel code that came or went during the recording.
-pub(crate) struct KernelChange {
-    pub(crate) addr: CodeAddr,
-    pub(crate) len_bytes: u32,
-    pub(crate) name: Vec<u8>,
-    pub(crate) is_unregister: bool,
-}
-
-/// Where the tasks of a recording are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// On this host, now: what they map can be held, `/proc` can be asked.
-    LiveHost,
-    /// In a file: their pids say nothing about this host's processes.
-    File,
-}
-
-/// Decides which tasks are wanted; asked once for each context.
-pub type Selector = Box<dyn FnMut(&Place<'_>) -> Selected>;
 
 /// A recording in the making.
 pub struct Tally {
@@ -400,59 +336,6 @@ fn keep_mappings(
     }
 }
 
-fn place_of<'a>(
-    context: &Context,
-    tasks: &'a Tasks,
-    pins: &'a Pins,
-    cgroup_paths: &'a FastMap<CgroupId, Arc<str>>,
-) -> Place<'a> {
-    let space = context.space.and_then(|space| tasks.space(space));
-    Place {
-        cgroup_path: context
-            .cgroup
-            .and_then(|id| cgroup_paths.get(&id))
-            .map(|path| &**path),
-        proc_cgroups: space.and_then(|space| space.proc_cgroups.as_deref()),
-        root: space
-            .and_then(|space| pins.root(space.root))
-            .map(|root| &**root),
-    }
-}
-
-/// What kind of code a mapping's path tells of.
-enum Code {
-    Vdso,
-    Generated,
-    File,
-}
-
-/// `None` for what holds no code of the process (`[vsyscall]`).
-fn classify(path: &[u8], file: MappedFile) -> Option<Code> {
-    // `perf_event_mmap_event()` (kernel/events/core.c) and `d_path()` write these.
-    const GENERATED: [&[u8]; 9] = [
-        b"//anon",
-        b"[heap]",
-        b"[stack",
-        b"[anon",
-        b"/memfd:",
-        b"/dev/zero",
-        b"/anon_hugepage",
-        b"/SYSV",
-        b"anon_inode:",
-    ];
-    match path {
-        b"[vdso]" => Some(Code::Vdso),
-        b"[vsyscall]" => None,
-        b"" => Some(Code::Generated),
-        // The kernel found an ELF file in it: runc runs from a sealed copy of itself.
-        path if path.starts_with(b"/memfd:") && matches!(file, MappedFile::BuildId(_)) => {
-            Some(Code::File)
-        }
-        path if GENERATED.iter().any(|prefix| path.starts_with(prefix)) => Some(Code::Generated),
-        _ => Some(Code::File),
-    }
-}
-
 impl EventSink for Tally {
     fn round_ended(&mut self) {
         self.count_batch();
@@ -487,32 +370,5 @@ impl EventSink for Tally {
             Event::Lost(lost) => self.counts.lost += lost.count,
             _ => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use profiler::BuildId;
-
-    #[test]
-    fn a_memory_file_is_an_image_where_the_kernel_read_a_build_id_in_it() {
-        let id = BuildId::new(&[7; 20]).expect("a build id");
-        let runc = b"/memfd:runc_cloned:/proc/self/exe (deleted)";
-        assert!(matches!(
-            classify(runc, MappedFile::BuildId(id)),
-            Some(Code::File)
-        ));
-        let inode = MappedFile::Inode {
-            major: 0,
-            minor: 1,
-            inode: 1024,
-            generation: 0,
-        };
-        for path in [&runc[..], b"/memfd:doublemapper (deleted)", b"//anon"] {
-            assert!(matches!(classify(path, inode), Some(Code::Generated)));
-        }
-        assert!(matches!(classify(b"/bin/sh", inode), Some(Code::File)));
-        assert!(classify(b"[vsyscall]", inode).is_none());
     }
 }

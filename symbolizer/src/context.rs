@@ -1,0 +1,93 @@
+//! What a counted stack belongs to, and where its task runs.
+
+use crate::hash::FastMap;
+use crate::pins::Pins;
+use crate::tasks::{CommId, SpaceId, Tasks};
+use profiler::files::TargetRoot;
+use profiler::{CgroupId, CodeAddr};
+use std::sync::Arc;
+
+/// Where a task runs, as far as it is known: what a container's tag is made from.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// Path of the sample's cgroup below the perf_event hierarchy's root.
+    pub cgroup_path: Option<&'a str>,
+    /// `/proc/PID/cgroup`, read where the sample's cgroup was not known or was the root.
+    pub proc_cgroups: Option<&'a str>,
+    /// The pinned view of the task's files.
+    pub root: Option<&'a TargetRoot>,
+}
+
+/// Whether a task's samples are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selected {
+    /// Counted and drawn.
+    Yes,
+    /// Counted as outside of the target.
+    No,
+}
+
+/// What a context is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Context {
+    pub(crate) space: Option<SpaceId>,
+    pub(crate) cgroup: Option<CgroupId>,
+    pub(crate) comm: CommId,
+}
+
+/// Samples by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All samples taken.
+    pub samples: u64,
+    /// Of these, the idle task's: not drawn.
+    pub idle: u64,
+    /// Of these, outside of the target: not drawn.
+    pub outside: u64,
+    /// Lost ones, as far as LOST records told.
+    pub lost: u64,
+    /// Sampled processes whose view of files could not be pinned: they were gone already.
+    pub unpinned: u64,
+    /// Files and views of them that were not held because no descriptor was left.
+    pub out_of_files: u64,
+}
+
+/// Kernel code that came or went during the recording.
+pub(crate) struct KernelChange {
+    pub(crate) addr: CodeAddr,
+    pub(crate) len_bytes: u32,
+    pub(crate) name: Vec<u8>,
+    pub(crate) is_unregister: bool,
+}
+
+/// Where the tasks of a recording are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// On this host, now: what they map can be held, `/proc` can be asked.
+    LiveHost,
+    /// In a file: their pids say nothing about this host's processes.
+    File,
+}
+
+/// Decides which tasks are wanted; asked once for each context.
+pub type Selector = Box<dyn FnMut(&Place<'_>) -> Selected>;
+
+/// Where the tasks of a context run.
+pub(crate) fn place_of<'a>(
+    context: &Context,
+    tasks: &'a Tasks,
+    pins: &'a Pins,
+    cgroup_paths: &'a FastMap<CgroupId, Arc<str>>,
+) -> Place<'a> {
+    let space = context.space.and_then(|space| tasks.space(space));
+    Place {
+        cgroup_path: context
+            .cgroup
+            .and_then(|id| cgroup_paths.get(&id))
+            .map(|path| &**path),
+        proc_cgroups: space.and_then(|space| space.proc_cgroups.as_deref()),
+        root: space
+            .and_then(|space| pins.root(space.root))
+            .map(|root| &**root),
+    }
+}
