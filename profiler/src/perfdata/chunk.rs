@@ -9,6 +9,9 @@ pub(crate) const CHUNK_BYTES: usize = 512 << 10;
 /// Buffers that are kept for the next chunk.
 const MOST_SPARE: usize = 32;
 
+/// A list that grew beyond this, for a round without an end, is not kept.
+const MOST_SPARE_ENTRIES: usize = 64 << 10;
+
 /// Where a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -89,7 +92,8 @@ impl Spare {
 
     pub(crate) fn return_entries(&self, mut entries: Vec<Entry>) {
         entries.clear();
-        if let Ok(mut spare) = self.entries.lock()
+        if entries.capacity() <= MOST_SPARE_ENTRIES
+            && let Ok(mut spare) = self.entries.lock()
             && spare.len() < MOST_SPARE
         {
             spare.push(entries);

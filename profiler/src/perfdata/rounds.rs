@@ -11,7 +11,7 @@ use super::chunk::{Entry, Place};
 /// each CPU by default), so that only files without rounds come here.
 const MOST_KEPT_BYTES: u64 = 96 << 20;
 /// Records that may wait.
-const MOST_KEPT_RECORDS: usize = 3 << 20;
+const MOST_KEPT_RECORDS: usize = 1 << 20;
 
 /// Sorts the places of records.
 pub(crate) struct Rounds {

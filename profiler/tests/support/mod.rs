@@ -57,7 +57,7 @@ pub(crate) struct Kept {
     pub(crate) lost: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeptSample {
     pub(crate) pid: u32,
     pub(crate) tid: u32,
