@@ -24,6 +24,9 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     };
     let target = target::choose(args, host.as_ref())?;
     let config = config(args, &target);
+    if config.stop == Stop::Signal {
+        report::until_signal(&target.title);
+    }
     let watched = Arc::clone(&signals);
     let recording = pipeline::record(&config, &target, host, &signals, || {
         stop_at_second_signal(watched)

@@ -10,7 +10,7 @@ use profiler::live::{Ended, LiveError, ScanTotals};
 use profiler::perfdata::{Ending, PerfDataError};
 use std::error::Error;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
@@ -89,6 +89,16 @@ pub(crate) fn failure(error: &Failure) -> ExitCode {
         say(format_args!("hint: {hint}"));
     }
     ExitCode::from(error.status())
+}
+
+/// Says how a recording without an end of its own is ended, to whom can press the keys.
+pub(crate) fn until_signal(title: &str) {
+    if io::stderr().is_terminal() {
+        let title = clean_line(title, 200);
+        say(format_args!(
+            "ctrflame: recording {title}; Ctrl-C ends it and draws the picture"
+        ));
+    }
 }
 
 /// Says what the picture cannot: what was chosen, what could not be seen.
