@@ -4,14 +4,14 @@ use crate::cost::CpuTime;
 use crate::naming::{NameThread, Tagger};
 use crate::output::{Format, Output};
 use crate::report::Failure;
-use crate::target::{Host, Target};
+use crate::target::{Host, Target, Wanted};
 use collapse::{FrameTree, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
-use profiler::container::Hierarchy;
+use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
 use profiler::perfdata::{self, About, ImageBuildId, Outcome, ReadOptions};
 use std::sync::Arc;
-use symbolizer::{Counts, Origin, Problem, ResolveOptions, Selected, Selector, Tally};
+use symbolizer::{Counts, Origin, Problem, ResolveOptions, Selector, Tally};
 
 /// What is drawn and what is said of it.
 pub(crate) struct Named {
@@ -37,6 +37,26 @@ pub(crate) struct Converted {
     pub(crate) named: Named,
 }
 
+/// The thread that looks containers up, where there are cgroups, and the selector that asks it of
+/// each place it meets.
+fn selecting(
+    names: Option<Names>,
+    wanted: Wanted,
+) -> Result<(Option<NameThread>, Selector), Failure> {
+    let name_thread = names
+        .map(NameThread::start)
+        .transpose()
+        .map_err(Failure::Thread)?;
+    let mut ask = name_thread.as_ref().map(NameThread::asker);
+    let selector: Selector = Box::new(move |place| {
+        if let Some(ask) = ask.as_mut() {
+            ask.seen(place);
+        }
+        wanted.select(place)
+    });
+    Ok((name_thread, selector))
+}
+
 /// Records until the end of the recording, then names what was counted.
 pub(crate) fn record(
     config: &Config,
@@ -46,18 +66,7 @@ pub(crate) fn record(
     sampling_ended: impl FnOnce(),
 ) -> Result<Recording, Failure> {
     let (hierarchy, names) = host.map(|host| (host.hierarchy, host.names)).unzip();
-    let name_thread = names
-        .map(NameThread::start)
-        .transpose()
-        .map_err(Failure::Thread)?;
-    let mut ask = name_thread.as_ref().map(NameThread::asker);
-    let wanted = target.wanted.clone();
-    let selector: Selector = Box::new(move |place| {
-        if let Some(ask) = ask.as_mut() {
-            ask.seen(place);
-        }
-        wanted.select(place)
-    });
+    let (name_thread, selector) = selecting(names, target.wanted.clone())?;
     let mut tally = Tally::new(Origin::LiveHost, selector);
     know_cgroups(&mut tally, hierarchy.as_ref());
     let recorded = live::record(config, signals, &mut tally)?;
@@ -85,17 +94,7 @@ pub(crate) fn convert(
     host: Option<Host>,
 ) -> Result<Converted, Failure> {
     let names = host.map(|host| host.names);
-    let name_thread = names
-        .map(NameThread::start)
-        .transpose()
-        .map_err(Failure::Thread)?;
-    let mut ask = name_thread.as_ref().map(NameThread::asker);
-    let selector: Selector = Box::new(move |place| {
-        if let Some(ask) = ask.as_mut() {
-            ask.seen(place);
-        }
-        Selected::Yes
-    });
+    let (name_thread, selector) = selecting(names, Wanted::All)?;
     let mut tally = Tally::new(Origin::File, selector);
     let outcome = recording.read(options, &mut tally)?;
     let read = CpuTime::now();
