@@ -189,10 +189,7 @@ impl Plan {
             ..ExtraRecord::default()
         };
         // Stands still when the CPU takes the event away: see `Opened::follow_cpus`.
-        options.stat_format = StatFormat {
-            time_enabled: true,
-            ..StatFormat::default()
-        };
+        options.stat_format.time_enabled = true;
         options.wake_up = WakeUp {
             on: WakeUpOn::Bytes(1),
             on_aux_bytes: 0,
