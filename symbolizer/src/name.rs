@@ -89,7 +89,7 @@ pub(crate) fn images(images: Vec<ImageOffsets>) -> Named {
                         Err(Unresolved::Unreadable(label.clone()))
                     }
                     _ => match within(READ_DEADLINE, label.as_ref(), move || {
-                        read_image(image, root)
+                        read_image(&image, root.as_deref())
                     }) {
                         Ok(elf) => elf,
                         Err(_) => {

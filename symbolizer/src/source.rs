@@ -8,7 +8,6 @@ use profiler::NsPid;
 use profiler::files::{BoundedFile, FileError, HeldFile, LastLink, TargetRoot};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 /// Largest image that is read; only its headers and symbol tables are.
 const IMAGE_LIMIT_BYTES: u64 = 16 << 30;
@@ -27,27 +26,31 @@ impl ReadAt for BoundedFile {
 
 /// Reads the symbols of an image from the file that was held, else from the one at its path; the
 /// first that is the file that was mapped.
-pub(crate) fn read_image(
-    image: Image,
-    root: Option<Arc<TargetRoot>>,
-) -> Result<ElfImage, Unresolved> {
-    let Image {
-        key,
-        label,
-        path,
-        held,
-        ..
-    } = image;
+pub(crate) fn read_image(image: &Image, root: Option<&TargetRoot>) -> Result<ElfImage, Unresolved> {
+    let file = open_image(image, root)?;
+    ElfImage::read(&file, &ElfLimits::default())
+        .map_err(|_| Unresolved::Unreadable(image.label.clone()))
+}
+
+/// The bytes of an image: of the file that was held, else of the one at its path below `root`; the
+/// first that is the file that was mapped.
+pub(crate) fn open_image(
+    image: &Image,
+    root: Option<&TargetRoot>,
+) -> Result<BoundedFile, Unresolved> {
     // Also what was held may be another file: its process may have execed before it was held.
-    let first = held.map(|held| read_checked(&held, &key, &label, How::Mapped));
+    let first = image
+        .held
+        .as_ref()
+        .map(|held| open_checked(held, image, How::Mapped));
     match (first, root) {
-        (Some(Ok(elf)), _) => Ok(elf),
+        (Some(Ok(file)), _) => Ok(file),
         (Some(Err(reason)), None) => Err(reason),
-        (None, None) => Err(Unresolved::Gone(label)),
-        (_, Some(root)) => match root.open(&path, LastLink::Follow) {
-            Ok(held) => read_checked(&held, &key, &label, How::ByPath),
-            Err(FileError::NotFound { .. }) => Err(Unresolved::Gone(label)),
-            Err(_) => Err(Unresolved::Unreadable(label)),
+        (None, None) => Err(Unresolved::Gone(image.label.clone())),
+        (_, Some(root)) => match root.open(&image.path, LastLink::Follow) {
+            Ok(held) => open_checked(&held, image, How::ByPath),
+            Err(FileError::NotFound { .. }) => Err(Unresolved::Gone(image.label.clone())),
+            Err(_) => Err(Unresolved::Unreadable(image.label.clone())),
         },
     }
 }
@@ -59,12 +62,8 @@ enum How {
     ByPath,
 }
 
-fn read_checked(
-    held: &HeldFile,
-    key: &ImageKey,
-    label: &Arc<str>,
-    how: How,
-) -> Result<ElfImage, Unresolved> {
+fn open_checked(held: &HeldFile, image: &Image, how: How) -> Result<BoundedFile, Unresolved> {
+    let Image { key, label, .. } = image;
     let replaced = || Unresolved::Replaced(label.clone());
     let unreadable = || Unresolved::Unreadable(label.clone());
     if how == How::ByPath && matches!(key, ImageKey::Path { .. }) {
@@ -76,14 +75,14 @@ fn read_checked(
     let file = held
         .open_regular(IMAGE_LIMIT_BYTES)
         .map_err(|_| unreadable())?;
-    let limits = ElfLimits::default();
     if let ImageKey::BuildId(mapped) = key {
-        let found = ElfImage::read_build_id(&file, &limits).map_err(|_| unreadable())?;
+        let found =
+            ElfImage::read_build_id(&file, &ElfLimits::default()).map_err(|_| unreadable())?;
         if !found.is_some_and(|found| found.matches(mapped)) {
             return Err(replaced());
         }
     }
-    ElfImage::read(&file, &limits).map_err(|_| unreadable())
+    Ok(file)
 }
 
 /// Whether a file can be the one with this inode. On overlayfs and btrfs (anonymous devices, major
