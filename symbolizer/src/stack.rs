@@ -27,7 +27,7 @@ pub struct Layer {
     /// What it tells apart.
     pub kind: LayerKind,
     /// The container's tag, such as `docker:web (3f2a12345678)` or `host`; the thread's name at that
-    /// time; `pid 17`, `cpu 3`.
+    /// time; `pid:17`, `cpu:3`.
     pub label: Arc<str>,
 }
 
