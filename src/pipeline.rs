@@ -157,7 +157,7 @@ fn name(tally: Tally, source: Source<'_>, name_thread: Option<NameThread>) -> Na
     let lost = source.lost.max(counts.lost);
     let counted = tally.close();
     let mut tagger = name_thread.map(NameThread::finish);
-    let resolved = counted.resolve(ResolveOptions {
+    let mut resolved = counted.resolve(ResolveOptions {
         tag: &mut |place| {
             tagger.as_mut().map_or_else(
                 || Arc::from("host"),
@@ -168,7 +168,8 @@ fn name(tally: Tally, source: Source<'_>, name_thread: Option<NameThread>) -> Na
         build_ids: source.build_ids,
         max_stack: live::max_stack(),
     });
-    let tree = FrameTree::of(&resolved);
+    let problems = std::mem::take(&mut resolved.problems);
+    let tree = FrameTree::of(resolved);
     Named {
         counts,
         totals: Totals::of(
@@ -180,7 +181,7 @@ fn name(tally: Tally, source: Source<'_>, name_thread: Option<NameThread>) -> Na
                 lost,
             },
         ),
-        problems: resolved.problems,
+        problems,
         tree,
     }
 }
