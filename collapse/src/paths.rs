@@ -103,25 +103,31 @@ impl Paths {
         self.weigh(node, weight);
     }
 
-    /// Adds all paths of `other`.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.last.clear();
-        // Our number of each of its nodes, and the hash of the path to it.
-        let mut ours = Vec::with_capacity(other.nodes.len());
-        for (number, theirs) in other.nodes.iter().enumerate() {
-            let mapped = if number == 0 {
-                (ROOT, self.root_hash())
+    /// All paths of both.
+    pub(crate) fn merged(self, other: Self) -> Self {
+        let (mut large, small) = if self.nodes.len() >= other.nodes.len() {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        large.last.clear();
+        // For each node of the small one its number in the large one, and the hash of its path there.
+        let mut places = Vec::with_capacity(small.nodes.len());
+        for (number, node) in small.nodes.iter().enumerate() {
+            let root = (ROOT, large.root_hash());
+            let place = if number == 0 {
+                root
             } else {
-                let parent = ours.get(theirs.parent as usize).copied();
-                let (parent, hash) = parent.unwrap_or((ROOT, self.root_hash()));
-                let hash = hash.then(theirs.label, self.seed);
-                let known = self.find(hash);
-                let node = known.unwrap_or_else(|| self.insert(parent, theirs.label, hash));
-                (node, hash)
+                let (parent, hash) = places.get(node.parent as usize).copied().unwrap_or(root);
+                let hash = hash.then(node.label, large.seed);
+                let known = large.find(hash);
+                let place = known.unwrap_or_else(|| large.insert(parent, node.label, hash));
+                (place, hash)
             };
-            ours.push(mapped);
-            self.weigh(mapped.0, theirs.self_weight);
+            places.push(place);
+            large.weigh(place.0, node.self_weight);
         }
+        large
     }
 
     /// Parents before their children, the root first.
@@ -230,15 +236,15 @@ mod tests {
             let ids: Vec<_> = (0..10)
                 .map(|n| labels.intern(NodeKind::Native, &n.to_string()))
                 .collect();
-            let mut whole = Paths::default();
-            for part in parts {
+            let paths_of = |part: &&[(Vec<u32>, u64)]| {
                 let mut paths = Paths::default();
                 for (path, weight) in *part {
                     paths.add(path.iter().map(|n| ids[*n as usize]), *weight);
                 }
-                whole.merge(&paths);
-            }
-            FrameTree::new(labels, whole)
+                paths
+            };
+            let whole = parts.iter().map(paths_of).reduce(Paths::merged);
+            FrameTree::new(labels, whole.expect("a part"))
         };
         let whole = tree_of(&[&all]);
         assert_eq!(

@@ -99,10 +99,7 @@ impl FrameTree {
             .parts
             .into_par_iter()
             .map(paths_of)
-            .reduce_with(|mut paths, other| {
-                paths.merge(&other);
-                paths
-            });
+            .reduce_with(Paths::merged);
         Self::new(labels, paths.unwrap_or_default())
     }
 
