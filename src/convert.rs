@@ -2,6 +2,7 @@
 
 use crate::cli::ConvertArgs;
 use crate::cost::Cost;
+use crate::lookup::Sources;
 use crate::pipeline::{self, Converted};
 use crate::report::{self, Failure};
 use crate::{output, target::Host};
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 /// Reads a recording and draws it.
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let outputs = output::all(&args.outputs)?;
+    let sources = Sources::new(&args.sources)?;
     let recording = if args.input == Path::new("-") {
         Recording::from_stream(Box::new(std::io::stdin()))?
     } else {
@@ -31,7 +33,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         },
     };
     // Names of containers that this host still knows; without cgroups there are none.
-    let converted = pipeline::convert(recording, &options, Host::look().ok())?;
+    let converted = pipeline::convert(recording, &options, sources, Host::look().ok())?;
     pipeline::write(
         &converted.named,
         &picture(&converted, &args.input),

@@ -1,19 +1,22 @@
 //! The end of a recording: every place gets its name once, then stacks are handed on root first.
 
-use crate::context::Place as TaskPlace;
+use crate::context::{Origin, Place as TaskPlace};
+use crate::generated::{self, Generator};
 use crate::hash::FastMap;
-use crate::image::{ImageId, ImageKey};
+use crate::image::{Image, ImageId, ImageKey};
+use crate::living::{self, Now};
 use crate::locate::{Located, Place, PlaceId, Places};
-use crate::name::{self, Generated, ImageOffsets, KernelIs, native_frame, numbered};
+use crate::lookup::{Lookup, RecordedOn, View};
+use crate::name::{self, ImageOffsets, Kallsyms, VdsoIs, native_frame, numbered};
 use crate::pins::RootRef;
 use crate::problem::Problem;
 use crate::stack::{Frame, ResolvedStack, Unresolved};
 use crate::stacks::RawStack;
 use crate::tally::Counted;
 use crate::tasks::SpaceId;
-use profiler::BuildId;
+use crate::told::{Told, is_of_another_file};
 use profiler::perfdata::ImageBuildId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -32,7 +35,9 @@ pub struct ResolveOptions<'a> {
     pub tag: &'a mut dyn FnMut(&TaskPlace<'_>) -> Arc<str>,
     /// The recorded kernel's `/proc/kallsyms`, or why there is none: of another kernel it would give
     /// wrong names.
-    pub kallsyms: Result<Vec<u8>, String>,
+    pub kallsyms: Result<Kallsyms, String>,
+    /// Where else names are looked for.
+    pub lookup: &'a Lookup,
     /// Build ids that the recording tells beside its mappings.
     pub build_ids: &'a [ImageBuildId],
     /// Entries at which the kernel cuts a chain (`kernel.perf_event_max_stack`).
@@ -45,11 +50,23 @@ impl Counted {
         let (places, located) = self.locate_all(options.max_stack);
         let tags = self.tags(options.tag);
         let kernel_changes = std::mem::take(&mut self.kernel_changes);
-        let generated = self.generated(&places, &tags);
-        let images = self.images_with_offsets(&places, options.build_ids);
-        let kernel_is = match options.kallsyms {
-            Ok(_) => KernelIs::Running,
-            Err(_) => KernelIs::Another,
+        let lookup = options.lookup;
+        let told = Told::new(options.build_ids);
+        let now = match self.origin {
+            Origin::LiveHost => FastMap::default(),
+            Origin::File => living::look(
+                &mut self.tasks,
+                &mut self.images,
+                &mut self.pins,
+                lookup.recorded_on(),
+            ),
+        };
+        let generated = self.generated(&places, &tags, &now);
+        let images = self.images_with_offsets(&places, &tags, &told, lookup);
+        let vdso_is = match (told.vdso(), self.origin, lookup.recorded_on()) {
+            (Some(id), ..) => VdsoIs::Told(id),
+            (None, Origin::LiveHost, _) | (None, _, RecordedOn::Here) => VdsoIs::Ours,
+            _ => VdsoIs::Unknown,
         };
         let kernel_addrs: Vec<(PlaceId, u64)> = numbered(places.all())
             .filter_map(|(id, place)| {
@@ -61,17 +78,27 @@ impl Counted {
             })
             .collect();
         let kallsyms = options.kallsyms;
-        let ((kernel, hidden), (native, (jitted, mut problems))) = rayon::join(
-            || name::kernel(kallsyms, &kernel_changes, &kernel_addrs),
-            || rayon::join(|| name::images(images), || name::generated(generated)),
-        );
-        problems.extend(hidden);
+        let ((kernel, kernel_problem), ((native, image_problems), (jitted, map_problems))) =
+            rayon::join(
+                || name::kernel(kallsyms, &kernel_changes, &kernel_addrs),
+                || {
+                    rayon::join(
+                        || name::images(images, lookup),
+                        || generated::generated(generated, lookup),
+                    )
+                },
+            );
+        let problems = kernel_problem
+            .into_iter()
+            .chain(map_problems)
+            .chain(image_problems)
+            .collect();
         let mut frames: Vec<Option<Frame>> = vec![None; places.all().len()];
         for (id, frame) in kernel
             .into_iter()
             .chain(native)
             .chain(jitted)
-            .chain(name::vdso(places.all(), kernel_is))
+            .chain(name::vdso(places.all(), vdso_is, lookup))
         {
             if let Some(slot) = frames.get_mut(id.0 as usize) {
                 *slot = Some(frame);
@@ -113,7 +140,12 @@ impl Counted {
             .collect()
     }
 
-    fn generated(&self, places: &Places, tags: &[Arc<str>]) -> Vec<Generated> {
+    fn generated(
+        &self,
+        places: &Places,
+        tags: &[Arc<str>],
+        now: &FastMap<SpaceId, Now>,
+    ) -> Vec<(Generator, Vec<(PlaceId, u64)>)> {
         let mut by_space: BTreeMap<SpaceId, Vec<(PlaceId, u64)>> = BTreeMap::new();
         for (id, place) in numbered(places.all()) {
             if let Place::Generated(space, addr) = place {
@@ -130,60 +162,84 @@ impl Counted {
             .into_iter()
             .filter_map(|(id, addrs)| {
                 let space = self.tasks.space(id)?;
-                Some(Generated {
+                let generator = Generator {
                     origin: self.origin,
                     root: self.pins.root(space.root).cloned(),
                     host: self.pins.root(RootRef::Host).cloned(),
                     host_pid: space.pid.0,
                     identity: space.identity,
+                    now: now.get(&id).copied(),
                     container: tag_of
                         .get(&id)
                         .map_or_else(|| "host".into(), |tag| Arc::clone(tag)),
-                    addrs,
-                })
+                };
+                Some((generator, addrs))
             })
             .collect()
     }
 
-    /// Every image that an address leads to, with the view of files its path is in.
+    /// Every image that an address leads to, with the views of files that its path is looked for in.
     fn images_with_offsets(
         &mut self,
         places: &Places,
-        build_ids: &[ImageBuildId],
+        tags: &[Arc<str>],
+        told: &Told<'_>,
+        lookup: &Lookup,
     ) -> Vec<ImageOffsets> {
-        // A path with two ids was replaced during the recording: it does not tell which.
-        let mut id_of: HashMap<&[u8], Option<BuildId>> = HashMap::new();
-        for told in build_ids {
-            let known = id_of.entry(told.path.as_slice()).or_insert(Some(told.id));
-            if *known != Some(told.id) {
-                *known = None;
-            }
-        }
         let mut by_image: BTreeMap<ImageId, Vec<(PlaceId, u64)>> = BTreeMap::new();
         for (id, place) in numbered(places.all()) {
             if let Place::Image(image, offset) = place {
                 by_image.entry(image).or_default().push((id, offset));
             }
         }
+        let mapped_by = self.mapped_by(tags, lookup);
         let images = std::mem::take(&mut self.images).into_vec();
         let numbered = images.into_iter().enumerate();
         numbered
             .filter_map(|(at, mut image)| {
-                let offsets = by_image.remove(&ImageId(at as u32))?;
-                if !matches!(image.key, ImageKey::BuildId(_))
-                    && let Some(Some(id)) = id_of.get(image.path.as_os_str().as_bytes())
-                {
-                    image.key = ImageKey::BuildId(*id);
-                }
+                let id = ImageId(at as u32);
+                let offsets = by_image.remove(&id)?;
+                let mapped_by = mapped_by.get(&id);
+                take_told_id(&mut image, told, mapped_by, lookup);
                 let root_ref = image.root;
                 Some(ImageOffsets {
-                    root: self.pins.root(root_ref).cloned(),
+                    views: self.views_of(&image, mapped_by, lookup),
                     root_ref,
                     image,
                     offsets,
                 })
             })
             .collect()
+    }
+
+    /// Who mapped each image, of a recording in a file.
+    fn mapped_by(&self, tags: &[Arc<str>], lookup: &Lookup) -> FastMap<ImageId, MappedBy> {
+        let mut found: FastMap<ImageId, MappedBy> = FastMap::default();
+        if self.origin == Origin::LiveHost {
+            return found;
+        }
+        for ((context, _), tag) in self.contexts.iter().zip(tags) {
+            let space = context.space.and_then(|space| self.tasks.space(space));
+            let sysroots = lookup.sysroots_of(&self.place_of(context));
+            for image in space.iter().flat_map(|space| space.maps.images()) {
+                let by = found.entry(image).or_default();
+                by.sysroots.extend(&sysroots);
+                by.is_on_host |= &**tag == "host" || tag.starts_with("host:");
+            }
+        }
+        found
+    }
+
+    /// A live process's own view. Of a file: the sysroots of the containers that mapped it, the view of
+    /// one that still runs, what stands for the host's `/`.
+    fn views_of(&self, image: &Image, by: Option<&MappedBy>, lookup: &Lookup) -> Vec<View> {
+        let own = self.pins.root(image.root).cloned().map(View::of_target);
+        if self.origin == Origin::LiveHost {
+            return own.into_iter().collect();
+        }
+        let own = own.filter(|_| matches!(image.root, RootRef::Pinned(_)));
+        let sysroots = by.into_iter().flat_map(|by| by.sysroots.iter().copied());
+        lookup.views(sysroots, own)
     }
 
     fn build_stacks(
@@ -214,4 +270,40 @@ impl Counted {
             })
             .collect()
     }
+}
+
+/// Whose an image was.
+#[derive(Default)]
+struct MappedBy {
+    /// Indices of the sysroots of its containers.
+    sysroots: BTreeSet<usize>,
+    /// Something outside of containers mapped it, or the recording does not tell of containers.
+    is_on_host: bool,
+}
+
+/// An image that the kernel gave no build id gets the one that perf read at the end, unless that one
+/// was read from another file.
+fn take_told_id(image: &mut Image, told: &Told<'_>, by: Option<&MappedBy>, lookup: &Lookup) {
+    let inode = match image.key {
+        ImageKey::BuildId(_) => return,
+        ImageKey::Inode {
+            major,
+            minor,
+            inode,
+            ..
+        } => Some((major, minor, inode)),
+        ImageKey::Path { .. } => None,
+    };
+    let Some(id) = told.of(image.path.as_os_str().as_bytes()) else {
+        return;
+    };
+    let is_in_container = by.is_some_and(|by| !by.is_on_host);
+    let is_elsewhere = lookup.recorded_on() == RecordedOn::Elsewhere;
+    if let (true, false, Some(inode), Some(host)) =
+        (is_in_container, is_elsewhere, inode, lookup.host())
+        && is_of_another_file(&id, inode, host, &image.path)
+    {
+        return;
+    }
+    image.key = ImageKey::BuildId(id);
 }

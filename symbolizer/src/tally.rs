@@ -183,6 +183,7 @@ impl Tally {
         if self.origin == Origin::File {
             return self.tasks.begin_space(Space {
                 pid,
+                since_ns: sample.stamp.time_ns,
                 identity: None,
                 // Its images are looked for by their paths on this host, and checked.
                 root: RootRef::Host,
@@ -206,6 +207,7 @@ impl Tally {
         };
         self.tasks.begin_space(Space {
             pid,
+            since_ns: sample.stamp.time_ns,
             identity,
             root,
             maps: MapTable::default(),

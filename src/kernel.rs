@@ -1,0 +1,238 @@
+//! Which kernel was recorded, and whose symbols name it: those that the user gave, this kernel's, those that
+//! perf kept.
+
+use crate::lookup::LookupError;
+use profiler::BuildId;
+use profiler::live;
+use profiler::perfdata::About;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use symbolizer::{Kallsyms, Lookup, kernel_build_id};
+
+/// Largest text of kernel symbols that is read: some ten times that of a large kernel.
+const LIMIT_BYTES: u64 = 128 << 20;
+
+/// What a recording tells of its kernel.
+pub(crate) struct RecordedKernel<'a> {
+    release: Option<&'a str>,
+    /// The recorded host's name, where it is not this one's.
+    other_host: Option<&'a str>,
+    build_id: Option<BuildId>,
+    /// A symbol and its address: `_text`.
+    text: Option<(&'a str, u64)>,
+    /// The time of its last sample, where the header has it.
+    until_ns: Option<u64>,
+}
+
+/// What a text of kernel symbols is.
+struct Scanned {
+    symbols: u64,
+    at_zero: u64,
+    /// The address of the symbol that was asked for.
+    found: Option<u64>,
+}
+
+fn scan(kallsyms: &[u8], symbol: &str) -> Scanned {
+    let mut scanned = Scanned {
+        symbols: 0,
+        at_zero: 0,
+        found: None,
+    };
+    for line in kallsyms.split(|byte| *byte == b'\n') {
+        let mut words = line.split(|byte| *byte == b' ');
+        let (Some(address), Some([_]), Some(name)) = (words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        let Some(address) = std::str::from_utf8(address)
+            .ok()
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        else {
+            continue;
+        };
+        scanned.symbols += 1;
+        scanned.at_zero += u64::from(address == 0);
+        if name == symbol.as_bytes() {
+            scanned.found.get_or_insert(address);
+        }
+    }
+    scanned
+}
+
+impl<'a> RecordedKernel<'a> {
+    pub(crate) fn new(about: &'a About, text: Option<(&'a str, u64)>) -> Self {
+        Self {
+            release: about.os_release.as_deref(),
+            other_host: about
+                .hostname
+                .as_deref()
+                .filter(|recorded| live::hostname().is_some_and(|own| own != *recorded)),
+            build_id: kernel_build_id(&about.build_ids),
+            text,
+            until_ns: about.sample_time_ns.map(|(_, last)| last),
+        }
+    }
+
+    /// Whether the recording is of a host of another name.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.other_host.is_some()
+    }
+
+    /// Whether it is the one that runs here, since its boot.
+    pub(crate) fn is_running(&self) -> bool {
+        live::kallsyms().is_ok_and(|kallsyms| self.check_running(&kallsyms).is_ok())
+    }
+
+    /// Why it is not the one that runs here since its boot, whose kallsyms this is.
+    fn check_running(&self, kallsyms: &[u8]) -> Result<(), NotRunning> {
+        let another = |why: String| Err(NotRunning::AnotherKernel(why));
+        let release = live::kernel_release().map_err(|error| {
+            NotRunning::AnotherKernel(format!("cannot tell this kernel: {error}"))
+        })?;
+        match self.release {
+            Some(recorded) if recorded != release => {
+                return another(format!("recorded on kernel {recorded}, this is {release}"));
+            }
+            _ => {}
+        }
+        let own_id = live::kernel_build_id();
+        if let (Some(recorded), Some(own)) = (self.build_id, own_id)
+            && !recorded.matches(&own)
+        {
+            return another(format!(
+                "recorded on a kernel with build id {recorded}, this one's is {own}"
+            ));
+        }
+        let is_this_build = self.build_id.is_some() && own_id.is_some();
+        // perf's clock begins with the boot: nothing was recorded later than now, or a little.
+        if let Some(until_ns) = self.until_ns {
+            let now_ns = live::monotonic_ns();
+            if until_ns > now_ns + now_ns / 2_000 + 1_000_000_000 {
+                return Err(NotRunning::AnotherBoot(None));
+            }
+        }
+        if let Some(host) = self.other_host {
+            // The same build of the kernel may run there; its modules lie where they were loaded.
+            let found = self.text.and_then(|(symbol, recorded)| {
+                let found = scan(kallsyms, symbol).found.filter(|found| *found != 0)?;
+                is_this_build.then(|| recorded.wrapping_sub(found))
+            });
+            return match found {
+                Some(by) => Err(NotRunning::AnotherBoot(Some(by))),
+                None => another(format!("recorded on host {host}")),
+            };
+        }
+        let Some((symbol, recorded)) = self.text else {
+            return if is_this_build {
+                Ok(())
+            } else {
+                another("the recording does not tell where its kernel lay".into())
+            };
+        };
+        match scan(kallsyms, symbol).found {
+            // Hidden from us: whoever reads the symbols says so.
+            Some(0) | None if is_this_build => Ok(()),
+            Some(found) if found == recorded => Ok(()),
+            Some(found) if is_this_build => {
+                Err(NotRunning::AnotherBoot(Some(recorded.wrapping_sub(found))))
+            }
+            Some(0) => another("this host's /proc/kallsyms shows no addresses".into()),
+            _ => another("recorded on another kernel or before this boot".into()),
+        }
+    }
+
+    /// Symbols that name it, or why there are none. A file that the user gave and that is of another
+    /// kernel is an error.
+    pub(crate) fn kallsyms(
+        &self,
+        given: Option<&Path>,
+        lookup: &Lookup,
+    ) -> Result<Result<Kallsyms, String>, LookupError> {
+        match given {
+            Some(path) => self.given(path).map(Ok),
+            None => Ok(self.running().or_else(|why| self.kept(lookup).ok_or(why))),
+        }
+    }
+
+    fn given(&self, path: &Path) -> Result<Kallsyms, LookupError> {
+        let failed = |source| LookupError::Place {
+            flag: "--kallsyms",
+            path: path.to_owned(),
+            source,
+        };
+        let mut text = Vec::new();
+        let file = File::open(path).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(failed(std::io::ErrorKind::InvalidInput.into()));
+        }
+        file.take(LIMIT_BYTES)
+            .read_to_end(&mut text)
+            .map_err(failed)?;
+        let scanned = scan(&text, self.text.map_or("_text", |(symbol, _)| symbol));
+        let path = || path.to_owned();
+        if scanned.symbols == 0 {
+            return Err(LookupError::NoKernel { path: path() });
+        }
+        if scanned.at_zero == scanned.symbols {
+            return Err(LookupError::KernelHidden {
+                path: path(),
+                symbols: scanned.symbols,
+            });
+        }
+        let unchecked = match (self.text, scanned.found) {
+            (Some((symbol, recorded)), Some(found)) if recorded != found => {
+                return Err(LookupError::AnotherKernel {
+                    path: path(),
+                    symbol: symbol.to_owned(),
+                    found,
+                    recorded,
+                });
+            }
+            (Some(_), Some(_)) => None,
+            (Some((symbol, _)), None) => Some(format!(
+                "{} has no {symbol} to compare with the recorded kernel's",
+                path().display()
+            )),
+            (None, _) => Some("the recording does not tell where its kernel lay".to_owned()),
+        };
+        Ok(Kallsyms {
+            unchecked,
+            ..Kallsyms::recorded(text)
+        })
+    }
+
+    fn running(&self) -> Result<Kallsyms, String> {
+        let text =
+            live::kallsyms().map_err(|error| format!("cannot read /proc/kallsyms: {error}"))?;
+        match self.check_running(&text) {
+            Ok(()) => Ok(Kallsyms::recorded(text)),
+            Err(NotRunning::AnotherBoot(Some(by))) => Ok(Kallsyms {
+                moved_by: Some(by),
+                ..Kallsyms::recorded(text)
+            }),
+            Err(NotRunning::AnotherBoot(None)) => Err("recorded before this boot".into()),
+            Err(NotRunning::AnotherKernel(why)) => Err(why),
+        }
+    }
+
+    /// What perf kept of the kernel with this build id: of whichever boot it saw first.
+    fn kept(&self, lookup: &Lookup) -> Option<Kallsyms> {
+        let (symbol, recorded) = self.text?;
+        let text = lookup.cached_kallsyms(&self.build_id?)?;
+        let found = scan(&text, symbol).found.filter(|found| *found != 0)?;
+        Some(Kallsyms {
+            moved_by: Some(recorded.wrapping_sub(found)),
+            ..Kallsyms::recorded(text)
+        })
+    }
+}
+
+/// Why this host's kernel symbols cannot be taken as they are.
+#[derive(Debug, PartialEq, Eq)]
+enum NotRunning {
+    /// It is the same build, and lay this much further up (wrapping), where that is known.
+    AnotherBoot(Option<u64>),
+    /// Another kernel, or nothing tells.
+    AnotherKernel(String),
+}
