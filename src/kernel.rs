@@ -164,7 +164,7 @@ impl<'a> RecordedKernel<'a> {
         let mut text = Vec::new();
         let file = File::open(path).map_err(failed)?;
         if !file.metadata().map_err(failed)?.is_file() {
-            return Err(failed(std::io::ErrorKind::InvalidInput.into()));
+            return Err(failed(std::io::Error::other("not a regular file")));
         }
         file.take(LIMIT_BYTES)
             .read_to_end(&mut text)

@@ -73,14 +73,14 @@ pub(crate) struct Sources {
 impl Sources {
     pub(crate) fn new(args: &SourceArgs) -> Result<Self, LookupError> {
         for dir in args.symfs.iter() {
-            check("--symfs", dir, Path::is_dir)?;
+            check("--symfs", dir, Kind::Directory)?;
         }
         for sysroot in &args.sysroots {
-            check("--sysroot", &sysroot.dir, Path::is_dir)?;
+            check("--sysroot", &sysroot.dir, Kind::Directory)?;
         }
         let mut perf_maps = Vec::new();
         for (pid, file) in &args.perf_maps {
-            check("--perf-map", file, Path::is_file)?;
+            check("--perf-map", file, Kind::File)?;
             let absolute = std::path::absolute(file).map_err(|source| LookupError::Place {
                 flag: "--perf-map",
                 path: file.clone(),
@@ -112,22 +112,25 @@ impl Sources {
     }
 }
 
-fn check(
-    flag: &'static str,
-    path: &Path,
-    is_right: impl Fn(&Path) -> bool,
-) -> Result<(), LookupError> {
-    if is_right(path) {
-        return Ok(());
-    }
-    let source = match path.metadata() {
-        Ok(_) => io::ErrorKind::InvalidInput.into(),
-        Err(error) => error,
+/// What a flag takes.
+#[derive(Clone, Copy)]
+enum Kind {
+    Directory,
+    File,
+}
+
+fn check(flag: &'static str, path: &Path, kind: Kind) -> Result<(), LookupError> {
+    let wrong = match (path.metadata(), kind) {
+        (Ok(found), Kind::Directory) if found.is_dir() => return Ok(()),
+        (Ok(found), Kind::File) if found.is_file() => return Ok(()),
+        (Ok(_), Kind::Directory) => io::ErrorKind::NotADirectory.into(),
+        (Ok(_), Kind::File) => io::Error::other("not a regular file"),
+        (Err(error), _) => error,
     };
     Err(LookupError::Place {
         flag,
         path: path.to_owned(),
-        source,
+        source: wrong,
     })
 }
 

@@ -9,6 +9,8 @@ mod context;
 mod debug_file;
 mod demangle;
 mod elf;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generated;
 mod hash;
 mod image;

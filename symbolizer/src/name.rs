@@ -80,6 +80,8 @@ pub(crate) struct ImageOffsets {
     /// Where it is looked for by its path, the best first.
     pub(crate) views: Vec<View>,
     pub(crate) root_ref: RootRef,
+    /// What to say if it stays unnamed: the build id that was told for it is another file's.
+    pub(crate) mistold: Option<Problem>,
     pub(crate) offsets: Vec<(PlaceId, u64)>,
 }
 
@@ -91,6 +93,7 @@ pub(crate) fn images(images: Vec<ImageOffsets>, lookup: &Lookup) -> (Named, Vec<
                     image,
                     views,
                     root_ref,
+                    mistold,
                     offsets,
                 }| {
         let label = image.label.clone();
@@ -110,6 +113,10 @@ pub(crate) fn images(images: Vec<ImageOffsets>, lookup: &Lookup) -> (Named, Vec<
                     unreadable()
                 })
             }
+        };
+        let problem = match &symbols {
+            Ok(_) => problem,
+            Err(_) => mistold.or(problem),
         };
         (name_offsets(symbols, &label, offsets), problem)
     };

@@ -54,6 +54,12 @@ pub enum Problem {
         /// The one that was recorded.
         recorded: BuildId,
     },
+    /// perf noted the build id of this host's file for a path, but a process mapped another file of
+    /// that path: it had other mounts or another root, and was gone when perf looked.
+    BuildIdMistold {
+        /// The path.
+        file: PathBuf,
+    },
     /// Nothing recorded tells whether a file that the user gave is the one that was mapped: it was
     /// used.
     Unchecked {
@@ -127,6 +133,12 @@ impl fmt::Display for Problem {
             } => write!(
                 f,
                 "{} is not the file that was mapped: it has no build id, recorded was {recorded}",
+                file.display()
+            ),
+            Self::BuildIdMistold { file } => write!(
+                f,
+                "{}: perf noted this host's file, another one of that path was mapped: `perf record \
+                 --buildid-mmap` tells them apart, `--sysroot` and `--symfs` say where it is",
                 file.display()
             ),
             Self::Unchecked { file, others } => {

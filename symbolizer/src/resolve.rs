@@ -62,7 +62,7 @@ impl Counted {
             ),
         };
         let generated = self.generated(&places, &tags, &now);
-        let images = self.images_with_offsets(&places, &tags, &told, lookup);
+        let images = self.images_with_offsets(&places, &told, lookup);
         let vdso_is = match (told.vdso(), self.origin, lookup.recorded_on()) {
             (Some(id), ..) => VdsoIs::Told(id),
             (None, Origin::LiveHost, _) | (None, _, RecordedOn::Here) => VdsoIs::Ours,
@@ -182,7 +182,6 @@ impl Counted {
     fn images_with_offsets(
         &mut self,
         places: &Places,
-        tags: &[Arc<str>],
         told: &Told<'_>,
         lookup: &Lookup,
     ) -> Vec<ImageOffsets> {
@@ -192,39 +191,36 @@ impl Counted {
                 by_image.entry(image).or_default().push((id, offset));
             }
         }
-        let mapped_by = self.mapped_by(tags, lookup);
+        let sysroots = self.sysroots_of_images(lookup);
         let images = std::mem::take(&mut self.images).into_vec();
         let numbered = images.into_iter().enumerate();
         numbered
             .filter_map(|(at, mut image)| {
                 let id = ImageId(at as u32);
                 let offsets = by_image.remove(&id)?;
-                let mapped_by = mapped_by.get(&id);
-                take_told_id(&mut image, told, mapped_by, lookup);
+                let mistold = take_told_id(&mut image, told, lookup);
                 let root_ref = image.root;
                 Some(ImageOffsets {
-                    views: self.views_of(&image, mapped_by, lookup),
+                    views: self.views_of(&image, sysroots.get(&id), lookup),
                     root_ref,
                     image,
+                    mistold,
                     offsets,
                 })
             })
             .collect()
     }
 
-    /// Who mapped each image, of a recording in a file.
-    fn mapped_by(&self, tags: &[Arc<str>], lookup: &Lookup) -> FastMap<ImageId, MappedBy> {
-        let mut found: FastMap<ImageId, MappedBy> = FastMap::default();
-        if self.origin == Origin::LiveHost {
-            return found;
-        }
-        for ((context, _), tag) in self.contexts.iter().zip(tags) {
-            let space = context.space.and_then(|space| self.tasks.space(space));
+    /// The sysroots of the containers that mapped each image, by their index.
+    fn sysroots_of_images(&self, lookup: &Lookup) -> FastMap<ImageId, BTreeSet<usize>> {
+        let mut found: FastMap<ImageId, BTreeSet<usize>> = FastMap::default();
+        for (context, _) in &self.contexts {
             let sysroots = lookup.sysroots_of(&self.place_of(context));
-            for image in space.iter().flat_map(|space| space.maps.images()) {
-                let by = found.entry(image).or_default();
-                by.sysroots.extend(&sysroots);
-                by.is_on_host |= &**tag == "host" || tag.starts_with("host:");
+            let space = context.space.and_then(|space| self.tasks.space(space));
+            if let (Some(space), false) = (space, sysroots.is_empty()) {
+                for image in space.maps.images() {
+                    found.entry(image).or_default().extend(&sysroots);
+                }
             }
         }
         found
@@ -232,13 +228,18 @@ impl Counted {
 
     /// A live process's own view. Of a file: the sysroots of the containers that mapped it, the view of
     /// one that still runs, what stands for the host's `/`.
-    fn views_of(&self, image: &Image, by: Option<&MappedBy>, lookup: &Lookup) -> Vec<View> {
+    fn views_of(
+        &self,
+        image: &Image,
+        sysroots: Option<&BTreeSet<usize>>,
+        lookup: &Lookup,
+    ) -> Vec<View> {
         let own = self.pins.root(image.root).cloned().map(View::of_target);
         if self.origin == Origin::LiveHost {
             return own.into_iter().collect();
         }
         let own = own.filter(|_| matches!(image.root, RootRef::Pinned(_)));
-        let sysroots = by.into_iter().flat_map(|by| by.sysroots.iter().copied());
+        let sysroots = sysroots.into_iter().flatten().copied();
         lookup.views(sysroots, own)
     }
 
@@ -272,20 +273,11 @@ impl Counted {
     }
 }
 
-/// Whose an image was.
-#[derive(Default)]
-struct MappedBy {
-    /// Indices of the sysroots of its containers.
-    sysroots: BTreeSet<usize>,
-    /// Something outside of containers mapped it, or the recording does not tell of containers.
-    is_on_host: bool,
-}
-
-/// An image that the kernel gave no build id gets the one that perf read at the end, unless that one
-/// was read from another file.
-fn take_told_id(image: &mut Image, told: &Told<'_>, by: Option<&MappedBy>, lookup: &Lookup) {
+/// An image that the kernel gave no build id gets the one that perf read at the end; unless that one was
+/// read from another file, which is then the problem if nothing else names it.
+fn take_told_id(image: &mut Image, told: &Told<'_>, lookup: &Lookup) -> Option<Problem> {
     let inode = match image.key {
-        ImageKey::BuildId(_) => return,
+        ImageKey::BuildId(_) => return None,
         ImageKey::Inode {
             major,
             minor,
@@ -294,16 +286,15 @@ fn take_told_id(image: &mut Image, told: &Told<'_>, by: Option<&MappedBy>, looku
         } => Some((major, minor, inode)),
         ImageKey::Path { .. } => None,
     };
-    let Some(id) = told.of(image.path.as_os_str().as_bytes()) else {
-        return;
-    };
-    let is_in_container = by.is_some_and(|by| !by.is_on_host);
+    let id = told.of(image.path.as_os_str().as_bytes())?;
     let is_elsewhere = lookup.recorded_on() == RecordedOn::Elsewhere;
-    if let (true, false, Some(inode), Some(host)) =
-        (is_in_container, is_elsewhere, inode, lookup.host())
+    if let (false, Some(inode), Some(host)) = (is_elsewhere, inode, lookup.host())
         && is_of_another_file(&id, inode, host, &image.path)
     {
-        return;
+        return Some(Problem::BuildIdMistold {
+            file: image.path.clone(),
+        });
     }
     image.key = ImageKey::BuildId(id);
+    None
 }

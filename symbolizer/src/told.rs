@@ -49,15 +49,17 @@ pub fn kernel_build_id(told: &[ImageBuildId]) -> Option<BuildId> {
     Told::new(told).of(KERNEL)
 }
 
-/// Whether the id that was told for a container's file is that of another one, which lies at its path
-/// on this host: perf reads that one if the container is gone when the recording ends. `mapped`: device
-/// and inode of what the container mapped. Same device and two inodes are two files.
+/// Whether the id that was told for a mapped file is that of another one, which lies at its path on this
+/// host: perf reads that one if a container is gone when the recording ends (`dsos__read_build_ids()`,
+/// tools/perf/util/dsos.c, without the namespace). `mapped` is what was mapped: device and inode. Same
+/// device and two inodes are two files; or the file was replaced since by its equal, which is rarer.
 pub(crate) fn is_of_another_file(
     told: &BuildId,
-    (major, minor, inode): (u32, u32, u64),
+    mapped: (u32, u32, u64),
     host: &View,
     path: &Path,
 ) -> bool {
+    let (major, minor, inode) = mapped;
     let Ok(held) = host.open(path) else {
         return false;
     };

@@ -25,6 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Ctrflame {
     args: Vec<std::ffi::OsString>,
     gates: Vec<Gate>,
+    home: PathBuf,
 }
 
 impl Ctrflame {
@@ -34,7 +35,15 @@ impl Ctrflame {
         Self {
             args: args.collect(),
             gates: Vec::new(),
+            // No test depends on what perf has cached in ours.
+            home: "/nonexistent".into(),
         }
+    }
+
+    /// Another home directory, where perf keeps its cache.
+    pub(crate) fn home(mut self, home: &Path) -> Self {
+        self.home = home.to_owned();
+        self
     }
 
     /// `ctrflame record -o out.svg -o out.folded` with these arguments after it.
@@ -86,6 +95,7 @@ impl Ctrflame {
         command
             .args(&self.args)
             .current_dir(&cwd)
+            .env("HOME", &self.home)
             .stdin(Stdio::null())
             .stdout(output("stdout"))
             .stderr(output("stderr"));
