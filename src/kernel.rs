@@ -8,7 +8,7 @@ use profiler::perfdata::About;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use symbolizer::{Kallsyms, Lookup, kernel_build_id};
+use symbolizer::{Kallsyms, Lookup, Tally, kernel_build_id};
 
 /// Largest text of kernel symbols that is read: some ten times that of a large kernel.
 const LIMIT_BYTES: u64 = 128 << 20;
@@ -61,16 +61,25 @@ fn scan(kallsyms: &[u8], symbol: &str) -> Scanned {
 }
 
 impl<'a> RecordedKernel<'a> {
-    pub(crate) fn new(about: &'a About, text: Option<(&'a str, u64)>) -> Self {
+    /// `tally` has read the whole recording.
+    pub(crate) fn new(about: &'a About, tally: &'a Tally) -> Self {
+        // Of the clocks that can be chosen, those that begin with the boot and stand still with the machine
+        // (linux/time.h); perf's own is another of the kind.
+        let is_since_boot = matches!(about.clock_id, None | Some(1 | 4));
         Self {
             release: about.os_release.as_deref(),
             other_host: about
                 .hostname
                 .as_deref()
                 .filter(|recorded| live::hostname().is_some_and(|own| own != *recorded)),
-            build_id: kernel_build_id(&about.build_ids),
-            text,
-            until_ns: about.sample_time_ns.map(|(_, last)| last),
+            build_id: tally
+                .kernel_build_id()
+                .or(kernel_build_id(&about.build_ids)),
+            text: tally.kernel_text(),
+            until_ns: about
+                .sample_time_ns
+                .filter(|_| is_since_boot)
+                .map(|(_, last)| last),
         }
     }
 
@@ -235,4 +244,136 @@ enum NotRunning {
     AnotherBoot(Option<u64>),
     /// Another kernel, or nothing tells.
     AnotherKernel(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use symbolizer::LookupPlaces;
+
+    const TEXT: u64 = 0xffff_ffff_8100_0000;
+
+    fn kernel(text: Option<(&str, u64)>) -> RecordedKernel<'_> {
+        RecordedKernel {
+            release: None,
+            other_host: None,
+            build_id: None,
+            text,
+            until_ns: None,
+        }
+    }
+
+    fn kallsyms(text: u64) -> Vec<u8> {
+        format!("0000000000000000 A zero\n{text:016x} T _text\nnonsense\n{text:016x} T _text\n")
+            .into_bytes()
+    }
+
+    #[test]
+    fn symbols_are_counted_and_the_one_that_is_asked_for_is_found() {
+        let scanned = scan(&kallsyms(TEXT), "_text");
+        assert_eq!((scanned.symbols, scanned.at_zero), (3, 1));
+        assert_eq!(scanned.found, Some(TEXT));
+        assert_eq!(scan(&kallsyms(TEXT), "_stext").found, None);
+        assert_eq!(scan(b"", "_text").symbols, 0);
+    }
+
+    #[test]
+    fn this_kernel_is_the_recorded_one_only_if_everything_that_is_known_agrees() {
+        let text = Some(("_text", TEXT));
+        let release = live::kernel_release().expect("/proc is mounted");
+        let other_id = BuildId::new(&[7; 20]);
+        let check = |kernel: &RecordedKernel<'_>, at| kernel.check_running(&kallsyms(at));
+        assert_eq!(check(&kernel(text), TEXT), Ok(()));
+        let same_release = RecordedKernel {
+            release: Some(&release),
+            ..kernel(text)
+        };
+        assert_eq!(check(&same_release, TEXT), Ok(()));
+        for (other, at) in [
+            (kernel(text), TEXT + 0x1000),
+            (kernel(text), 0),
+            (kernel(None), TEXT),
+            (
+                RecordedKernel {
+                    release: Some("3.8.11"),
+                    ..kernel(text)
+                },
+                TEXT,
+            ),
+            (
+                RecordedKernel {
+                    other_host: Some("elsewhere"),
+                    ..kernel(text)
+                },
+                TEXT,
+            ),
+        ] {
+            let refused = check(&other, at);
+            assert!(
+                matches!(refused, Err(NotRunning::AnotherKernel(_))),
+                "{refused:?} at {at:x}"
+            );
+        }
+        let later = RecordedKernel {
+            until_ns: Some(u64::MAX),
+            ..kernel(text)
+        };
+        assert_eq!(check(&later, TEXT), Err(NotRunning::AnotherBoot(None)));
+        let Some(own_id) = live::kernel_build_id() else {
+            return; // no /sys here
+        };
+        let with_id = |id, text| RecordedKernel {
+            build_id: id,
+            ..kernel(text)
+        };
+        assert!(check(&with_id(other_id, text), TEXT).is_err());
+        assert_eq!(check(&with_id(Some(own_id), None), TEXT), Ok(()));
+        assert_eq!(
+            check(&with_id(Some(own_id), text), TEXT - 0x1000),
+            Err(NotRunning::AnotherBoot(Some(0x1000)))
+        );
+    }
+
+    #[test]
+    fn what_perf_kept_of_the_kernel_is_moved_to_where_it_lay() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let id = BuildId::new(&[0xab; 20]).expect("twenty bytes");
+        let kept = dir.path().join(".build-id/ab").join("ab".repeat(19));
+        std::fs::create_dir_all(&kept).expect("ours");
+        let lookup = Lookup::open(LookupPlaces {
+            build_id_dirs: vec![dir.path().to_owned()],
+            ..LookupPlaces::default()
+        })
+        .expect("a cache");
+        let recorded = RecordedKernel {
+            build_id: Some(id),
+            ..kernel(Some(("_text", TEXT)))
+        };
+        assert!(recorded.kept(&lookup).is_none());
+        std::fs::write(kept.join("kallsyms"), kallsyms(TEXT + 0x20_0000)).expect("written");
+        let found = recorded.kept(&lookup).expect("it is there");
+        assert_eq!(found.moved_by, Some(0x20_0000_u64.wrapping_neg()));
+        // Hidden addresses say nothing.
+        std::fs::write(kept.join("kallsyms"), kallsyms(0)).expect("written");
+        assert!(recorded.kept(&lookup).is_none());
+        assert!(kernel(Some(("_text", TEXT))).kept(&lookup).is_none());
+    }
+
+    #[test]
+    fn given_symbols_that_cannot_be_compared_are_used_and_said() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path: PathBuf = dir.path().join("kallsyms");
+        std::fs::write(&path, kallsyms(TEXT)).expect("written");
+        let unchecked = |text| {
+            let given = kernel(text).given(&path);
+            given.map(|given| given.unchecked.is_some()).ok()
+        };
+        assert_eq!(unchecked(Some(("_text", TEXT))), Some(false));
+        assert_eq!(unchecked(Some(("_stext", TEXT))), Some(true));
+        assert_eq!(unchecked(None), Some(true));
+        assert_eq!(unchecked(Some(("_text", TEXT + 1))), None);
+        let gone = kernel(None).given(Path::new("/no/such/file"));
+        assert!(matches!(gone, Err(LookupError::Place { .. })));
+    }
 }

@@ -109,7 +109,7 @@ pub(crate) fn convert(
     let outcome = recording.read(options, &mut tally)?;
     let read = CpuTime::now();
     sources.chosen.check()?;
-    let kernel = RecordedKernel::new(&outcome.about, tally.kernel_text());
+    let kernel = RecordedKernel::new(&outcome.about, &tally);
     let on = recorded_on(&kernel);
     let source = Source {
         lost: 0,

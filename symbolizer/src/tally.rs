@@ -11,14 +11,15 @@ use crate::pins::{Pins, RootRef};
 use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::live::{self, EventSink};
-use profiler::record::{Comm, Event, Mapped, Sample};
-use profiler::{CgroupId, HostPid};
+use profiler::record::{Comm, Event, Mapped, MappedFile, Sample};
+use profiler::{BuildId, CgroupId, HostPid};
 use std::sync::Arc;
 
 /// A recording in the making.
 pub struct Tally {
     origin: Origin,
     kernel_text: Option<(String, u64)>,
+    kernel_build_id: Option<BuildId>,
     tasks: Tasks,
     images: Images,
     pins: Pins,
@@ -56,6 +57,7 @@ impl Tally {
         Self {
             origin,
             kernel_text: None,
+            kernel_build_id: None,
             tasks: Tasks::new(),
             images: Images::default(),
             pins: Pins::new(),
@@ -79,6 +81,11 @@ impl Tally {
         self.kernel_text
             .as_ref()
             .map(|(symbol, addr)| (symbol.as_str(), *addr))
+    }
+
+    /// The recorded kernel's build id, where its mapping tells it (`perf record --buildid-mmap`).
+    pub fn kernel_build_id(&self) -> Option<BuildId> {
+        self.kernel_build_id
     }
 
     /// Samples so far.
@@ -261,6 +268,9 @@ impl Tally {
                 && !symbol.is_empty()
             {
                 self.kernel_text = Some((symbol.to_owned(), mapped.file_offset_bytes));
+                if let MappedFile::BuildId(id) = mapped.file {
+                    self.kernel_build_id = Some(id);
+                }
             }
             return;
         }

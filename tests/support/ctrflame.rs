@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Ctrflame {
     args: Vec<std::ffi::OsString>,
     gates: Vec<Gate>,
-    home: PathBuf,
+    home: Option<PathBuf>,
 }
 
 impl Ctrflame {
@@ -35,14 +35,13 @@ impl Ctrflame {
         Self {
             args: args.collect(),
             gates: Vec::new(),
-            // No test depends on what perf has cached in ours.
-            home: "/nonexistent".into(),
+            home: None,
         }
     }
 
     /// Another home directory, where perf keeps its cache.
     pub(crate) fn home(mut self, home: &Path) -> Self {
-        self.home = home.to_owned();
+        self.home = Some(home.to_owned());
         self
     }
 
@@ -95,10 +94,12 @@ impl Ctrflame {
         command
             .args(&self.args)
             .current_dir(&cwd)
-            .env("HOME", &self.home)
             .stdin(Stdio::null())
             .stdout(output("stdout"))
             .stderr(output("stderr"));
+        if let Some(home) = &self.home {
+            command.env("HOME", home);
+        }
         for &gate in &self.gates {
             gates::close(gate, &mut command);
         }
