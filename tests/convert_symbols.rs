@@ -199,6 +199,22 @@ fn a_stripped_image_is_named_by_its_debug_file_if_that_has_its_build_id() {
 }
 
 #[test]
+fn a_debug_file_alone_names_an_image_only_if_it_tells_where_the_code_lay() {
+    let root = root_with(&[]);
+    let debug = "usr/lib/debug/app/hot.debug";
+    let chain = |names: &[&str]| {
+        let run = convert("build-ids.data", &[&sysroot("a1a1", &root)]).expect_code(0);
+        with_chain(&run.folded(), A, names)
+    };
+    // objcopy leaves no file offsets of code in it.
+    place(root.path(), debug, "hot_a.debug");
+    assert_eq!(chain(&["[gone hot]"; 3]), HOT_A_SAMPLES);
+    // The unstripped program is a debug file as well.
+    place(root.path(), debug, "hot_a");
+    assert_eq!(chain(&ALPHA), HOT_A_SAMPLES);
+}
+
+#[test]
 fn a_hostile_sysroot_neither_leads_out_nor_blocks() {
     let outside = root_with(&[("hot", "hot_a")]);
     let root = tempfile::tempdir().expect("a directory");

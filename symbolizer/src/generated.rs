@@ -166,3 +166,105 @@ fn partial(map: &JitMap, container: Arc<str>, path: PathBuf) -> Option<Problem> 
         cut_after,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lookup::LookupPlaces;
+    use std::fs;
+
+    const PID: u32 = 7;
+
+    /// A host whose `/tmp` has maps of pid 7, of pid 1 as a container sees itself, and one elsewhere.
+    fn host() -> (tempfile::TempDir, Arc<TargetRoot>) {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir(dir.path().join("tmp")).expect("ours");
+        for (file, name) in [
+            ("tmp/perf-7.map", "host"),
+            ("tmp/perf-1.map", "inside"),
+            ("copy.map", "given"),
+        ] {
+            fs::write(dir.path().join(file), format!("1000 10 {name}\n")).expect("ours");
+        }
+        let root = TargetRoot::of_directory(dir.path()).expect("a directory");
+        (dir, Arc::new(root))
+    }
+
+    fn recorded(host: &Arc<TargetRoot>, now: Option<Now>) -> Generator {
+        Generator {
+            origin: Origin::File,
+            root: None,
+            host: Some(Arc::clone(host)),
+            host_pid: PID,
+            identity: None,
+            now,
+            container: "host".into(),
+        }
+    }
+
+    /// The name that the map gives, or why there is none.
+    fn named(generator: Generator, lookup: &Lookup) -> String {
+        match generator.map(lookup) {
+            MapRead::Map(map, _) => {
+                let name = map.lookup(0x1008).expect("it covers the address");
+                String::from_utf8_lossy(name).into_owned()
+            }
+            MapRead::Absent => "absent".into(),
+            MapRead::Refused(error) => error.to_string(),
+            MapRead::OfAnother(pid, path) => format!("another {pid} {}", path.display()),
+        }
+    }
+
+    #[test]
+    fn a_recorded_processs_map_is_the_given_one_its_own_or_the_hosts_if_nobody_else_has_its_pid() {
+        let (_dir, host) = host();
+        let lookup = Lookup::of_host();
+        for now in [None, Some(Now::Gone)] {
+            assert_eq!(named(recorded(&host, now), &lookup), "host");
+        }
+        let another = named(recorded(&host, Some(Now::Another)), &lookup);
+        assert_eq!(another, "another 7 /tmp/perf-7.map");
+        let elsewhere = Lookup::of_host().recorded(RecordedOn::Elsewhere);
+        assert_eq!(named(recorded(&host, None), &elsewhere), "absent");
+
+        let given = Lookup::open(LookupPlaces {
+            perf_maps: vec![(PID, "/copy.map".into())],
+            ..LookupPlaces::default()
+        })
+        .expect("nothing to open");
+        for (now, on) in [
+            (Now::Another, RecordedOn::Here),
+            (Now::Gone, RecordedOn::Elsewhere),
+        ] {
+            let given = given.clone().recorded(on);
+            assert_eq!(named(recorded(&host, Some(now)), &given), "given");
+        }
+    }
+
+    #[test]
+    fn a_living_processs_map_is_the_one_under_its_pid_inside_and_is_its_users() {
+        let (dir, host) = host();
+        let own = fs::metadata(dir.path().join("tmp/perf-1.map")).expect("ours");
+        let owner = std::os::unix::fs::MetadataExt::uid(&own);
+        let living = |uid| Generator {
+            root: Some(Arc::clone(&host)),
+            identity: Some(Identity {
+                ns_pid: NsPid(1),
+                uid,
+            }),
+            ..recorded(&host, Some(Now::Same))
+        };
+        assert_eq!(named(living(owner), &Lookup::of_host()), "inside");
+        // Root may give it to somebody; to others it is their own.
+        let map = dir.path().join("tmp/perf-1.map");
+        let owner = if owner == 0 {
+            std::os::unix::fs::chown(&map, Some(65534), None).expect("root may");
+            65534
+        } else {
+            owner
+        };
+        assert_eq!(named(living(owner), &Lookup::of_host()), "inside");
+        let refused = named(living(owner - 1), &Lookup::of_host());
+        assert!(refused.contains("cannot be read"), "{refused}");
+    }
+}
