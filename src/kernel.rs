@@ -88,32 +88,53 @@ impl<'a> RecordedKernel<'a> {
         self.other_host.is_some()
     }
 
-    /// Whether it is the one that runs here, since its boot.
-    pub(crate) fn is_running(&self) -> bool {
-        live::kallsyms().is_ok_and(|kallsyms| self.check_running(&kallsyms).is_ok())
+    /// Looks whether it is the one that runs here, since its boot.
+    pub(crate) fn look(&self) -> Running {
+        let not = |why| Running {
+            is: Err(why),
+            kallsyms: Vec::new(),
+        };
+        let this_build = match self.check_build() {
+            Ok(this_build) => this_build,
+            Err(why) => return not(why),
+        };
+        match live::kallsyms() {
+            Ok(kallsyms) => Running {
+                is: self.check_place(this_build, &kallsyms),
+                kallsyms,
+            },
+            Err(error) => not(NotRunning::AnotherKernel(format!(
+                "cannot read /proc/kallsyms: {error}"
+            ))),
+        }
     }
 
-    /// Why it is not the one that runs here since its boot, whose kallsyms this is.
-    fn check_running(&self, kallsyms: &[u8]) -> Result<(), NotRunning> {
+    /// Whether it can be the build that runs here, and whether it is known to be.
+    fn check_build(&self) -> Result<ThisBuild, NotRunning> {
         let another = |why: String| Err(NotRunning::AnotherKernel(why));
-        let release = live::kernel_release().map_err(|error| {
-            NotRunning::AnotherKernel(format!("cannot tell this kernel: {error}"))
-        })?;
+        let release = match live::kernel_release() {
+            Ok(release) => release,
+            Err(error) => return another(format!("cannot tell this kernel: {error}")),
+        };
         match self.release {
             Some(recorded) if recorded != release => {
                 return another(format!("recorded on kernel {recorded}, this is {release}"));
             }
             _ => {}
         }
-        let own_id = live::kernel_build_id();
-        if let (Some(recorded), Some(own)) = (self.build_id, own_id)
-            && !recorded.matches(&own)
-        {
-            return another(format!(
+        match (self.build_id, live::kernel_build_id()) {
+            (Some(recorded), Some(own)) if !recorded.matches(&own) => another(format!(
                 "recorded on a kernel with build id {recorded}, this one's is {own}"
-            ));
+            )),
+            (Some(_), Some(_)) => Ok(ThisBuild::Known),
+            _ => Ok(ThisBuild::Perhaps),
         }
-        let is_this_build = self.build_id.is_some() && own_id.is_some();
+    }
+
+    /// Whether it lies where this host's kernel does, whose kallsyms these are, and is not of the future.
+    fn check_place(&self, this_build: ThisBuild, kallsyms: &[u8]) -> Result<(), NotRunning> {
+        let another = |why: String| Err(NotRunning::AnotherKernel(why));
+        let is_this_build = this_build == ThisBuild::Known;
         // perf's clock begins with the boot: nothing was recorded later than now, or a little.
         if let Some(until_ns) = self.until_ns {
             let now_ns = live::monotonic_ns();
@@ -156,11 +177,14 @@ impl<'a> RecordedKernel<'a> {
     pub(crate) fn kallsyms(
         &self,
         given: Option<&Path>,
+        running: Running,
         lookup: &Lookup,
     ) -> Result<Result<Kallsyms, String>, LookupError> {
         match given {
             Some(path) => self.given(path).map(Ok),
-            None => Ok(self.running().or_else(|why| self.kept(lookup).ok_or(why))),
+            None => Ok(running
+                .into_symbols()
+                .or_else(|why| self.kept(lookup).ok_or(why))),
         }
     }
 
@@ -211,20 +235,6 @@ impl<'a> RecordedKernel<'a> {
         })
     }
 
-    fn running(&self) -> Result<Kallsyms, String> {
-        let text =
-            live::kallsyms().map_err(|error| format!("cannot read /proc/kallsyms: {error}"))?;
-        match self.check_running(&text) {
-            Ok(()) => Ok(Kallsyms::recorded(text)),
-            Err(NotRunning::AnotherBoot(Some(by))) => Ok(Kallsyms {
-                moved_by: Some(by),
-                ..Kallsyms::recorded(text)
-            }),
-            Err(NotRunning::AnotherBoot(None)) => Err("recorded before this boot".into()),
-            Err(NotRunning::AnotherKernel(why)) => Err(why),
-        }
-    }
-
     /// What perf kept of the kernel with this build id: of whichever boot it saw first.
     fn kept(&self, lookup: &Lookup) -> Option<Kallsyms> {
         let (symbol, recorded) = self.text?;
@@ -235,6 +245,41 @@ impl<'a> RecordedKernel<'a> {
             ..Kallsyms::recorded(text)
         })
     }
+}
+
+/// What this host's kernel is to the recorded one.
+pub(crate) struct Running {
+    is: Result<(), NotRunning>,
+    kallsyms: Vec<u8>,
+}
+
+impl Running {
+    /// Whether it is the recorded one, since the boot that was recorded.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.is.is_ok()
+    }
+
+    fn into_symbols(self) -> Result<Kallsyms, String> {
+        let moved_by = match self.is {
+            Ok(()) => None,
+            Err(NotRunning::AnotherBoot(Some(by))) => Some(by),
+            Err(NotRunning::AnotherBoot(None)) => return Err("recorded before this boot".into()),
+            Err(NotRunning::AnotherKernel(why)) => return Err(why),
+        };
+        Ok(Kallsyms {
+            moved_by,
+            ..Kallsyms::recorded(self.kallsyms)
+        })
+    }
+}
+
+/// Whether the recorded kernel is the build that runs here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ThisBuild {
+    /// By its build id.
+    Known,
+    /// Nothing says otherwise.
+    Perhaps,
 }
 
 /// Why this host's kernel symbols cannot be taken as they are.
@@ -283,7 +328,10 @@ mod tests {
         let text = Some(("_text", TEXT));
         let release = live::kernel_release().expect("/proc is mounted");
         let other_id = BuildId::new(&[7; 20]);
-        let check = |kernel: &RecordedKernel<'_>, at| kernel.check_running(&kallsyms(at));
+        let check = |kernel: &RecordedKernel<'_>, at| {
+            let build = kernel.check_build()?;
+            kernel.check_place(build, &kallsyms(at))
+        };
         assert_eq!(check(&kernel(text), TEXT), Ok(()));
         let same_release = RecordedKernel {
             release: Some(&release),

@@ -3,7 +3,7 @@
 
 use crate::chosen::Chosen;
 use crate::cli::SourceArgs;
-use crate::kernel::RecordedKernel;
+use crate::kernel::{RecordedKernel, Running};
 use profiler::container::Names;
 use profiler::files::FileError;
 use std::io;
@@ -145,10 +145,10 @@ fn build_id_dirs() -> Vec<PathBuf> {
 
 /// Whether a recording is of this host, and of this boot of it: by the host's name, by the kernel, by its
 /// time. Says nothing about any one process.
-pub(crate) fn recorded_on(kernel: &RecordedKernel<'_>) -> RecordedOn {
+pub(crate) fn recorded_on(kernel: &RecordedKernel<'_>, running: &Running) -> RecordedOn {
     if kernel.is_elsewhere() {
         RecordedOn::Elsewhere
-    } else if kernel.is_running() {
+    } else if running.is_recorded() {
         RecordedOn::Here
     } else {
         RecordedOn::Unknown

@@ -110,10 +110,11 @@ pub(crate) fn convert(
     let read = CpuTime::now();
     sources.chosen.check()?;
     let kernel = RecordedKernel::new(&outcome.about, &tally);
-    let on = recorded_on(&kernel);
+    let running = kernel.look();
+    let on = recorded_on(&kernel, &running);
     let source = Source {
         lost: 0,
-        kallsyms: kernel.kallsyms(sources.kallsyms.as_deref(), &sources.lookup)?,
+        kallsyms: kernel.kallsyms(sources.kallsyms.as_deref(), running, &sources.lookup)?,
         build_ids: &outcome.about.build_ids,
         lookup: sources.lookup.recorded(on),
     };

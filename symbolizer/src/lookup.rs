@@ -161,6 +161,10 @@ impl Lookup {
         self.host.as_ref()
     }
 
+    pub(crate) fn has_sysroots(&self) -> bool {
+        !self.sysroots.is_empty()
+    }
+
     /// The sysroots of a task's container, by their index.
     pub(crate) fn sysroots_of(&self, place: &Place<'_>) -> Vec<usize> {
         let of = self.sysroot_of.as_ref();

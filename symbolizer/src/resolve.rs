@@ -211,17 +211,35 @@ impl Counted {
             .collect()
     }
 
-    /// The sysroots of the containers that mapped each image, by their index.
+    /// The sysroots of the containers that mapped each image, by their index. Where nothing but a path
+    /// makes two mappings one image, only if all who mapped it have the same: one container's file says
+    /// nothing about another's.
     fn sysroots_of_images(&self, lookup: &Lookup) -> FastMap<ImageId, BTreeSet<usize>> {
         let mut found: FastMap<ImageId, BTreeSet<usize>> = FastMap::default();
+        if !lookup.has_sysroots() {
+            return found;
+        }
+        let mut differing: BTreeSet<ImageId> = BTreeSet::new();
         for (context, _) in &self.contexts {
-            let sysroots = lookup.sysroots_of(&self.place_of(context));
+            let sysroots: BTreeSet<usize> = lookup
+                .sysroots_of(&self.place_of(context))
+                .into_iter()
+                .collect();
             let space = context.space.and_then(|space| self.tasks.space(space));
-            if let (Some(space), false) = (space, sysroots.is_empty()) {
-                for image in space.maps.images() {
-                    found.entry(image).or_default().extend(&sysroots);
+            for image in space.iter().flat_map(|space| space.maps.images()) {
+                let known = found.entry(image).or_insert_with(|| sysroots.clone());
+                if *known != sysroots {
+                    differing.insert(image);
+                    known.extend(&sysroots);
                 }
             }
+        }
+        let is_by_path = |id: &ImageId| {
+            let image = self.images.get(*id);
+            image.is_some_and(|image| matches!(image.key, ImageKey::Path { .. }))
+        };
+        for image in differing.iter().filter(|id| is_by_path(id)) {
+            found.remove(image);
         }
         found
     }
