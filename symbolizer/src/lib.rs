@@ -7,14 +7,20 @@ mod chain;
 mod choice;
 mod code;
 mod context;
+mod debug_file;
 mod demangle;
 mod elf;
+#[doc(hidden)]
+pub mod fuzzing;
+mod generated;
 mod hash;
 mod image;
 mod jitmap;
 mod kept;
 mod kernel;
+mod living;
 mod locate;
+mod lookup;
 mod maps;
 mod name;
 mod path_hash;
@@ -26,10 +32,13 @@ mod stack;
 mod stacks;
 mod tally;
 mod tasks;
+mod told;
 mod vdso;
 
 pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
+pub use lookup::{Lookup, LookupPlaces, RecordedOn, SysrootOf};
+pub use name::Kallsyms;
 pub use path_hash::{PathHash, PathSeed};
 pub use problem::Problem;
 pub use resolve::ResolveOptions;
@@ -38,3 +47,4 @@ pub use stack::{
     Unresolved,
 };
 pub use tally::{Counted, Tally};
+pub use told::kernel_build_id;

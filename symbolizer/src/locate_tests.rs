@@ -1,3 +1,5 @@
+//! Locating by address: what is one place, what is cut, what one stack takes over from another.
+
 use super::*;
 use crate::chain::{KERNEL_MARKER, USER_MARKER};
 use crate::maps::Mapping;

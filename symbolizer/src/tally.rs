@@ -18,8 +18,8 @@ use crate::stack::LayerKind;
 use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::live::{self, EventSink};
-use profiler::record::{Comm, Event, Mapped, Sample};
-use profiler::{CgroupId, HostPid};
+use profiler::record::{Comm, Event, Mapped, MappedFile, Sample};
+use profiler::{BuildId, CgroupId, HostPid};
 use std::sync::Arc;
 
 /// The idle task of every CPU.
@@ -36,6 +36,7 @@ pub struct Tally {
     /// Time of the first sample.
     first_ns: Option<u64>,
     kernel_text: Option<(String, u64)>,
+    kernel_build_id: Option<BuildId>,
     tasks: Tasks,
     images: Images,
     pins: Pins,
@@ -79,6 +80,7 @@ impl Tally {
             counting,
             first_ns: None,
             kernel_text: None,
+            kernel_build_id: None,
             tasks: Tasks::new(),
             images: Images::default(),
             pins: Pins::new(),
@@ -105,6 +107,11 @@ impl Tally {
         self.kernel_text
             .as_ref()
             .map(|(symbol, addr)| (symbol.as_str(), *addr))
+    }
+
+    /// The recorded kernel's build id, where its mapping tells it (`perf record --buildid-mmap`).
+    pub fn kernel_build_id(&self) -> Option<BuildId> {
+        self.kernel_build_id
     }
 
     /// Samples so far.
@@ -184,7 +191,10 @@ impl Tally {
             .collect();
         self.located.take(&self.stacks, &contexts);
         self.stacks.clear();
-        self.tasks.forget_left_maps();
+        // Of a file, they tell which containers an image was mapped in, when it is looked for.
+        if self.counting.origin == Origin::LiveHost {
+            self.tasks.forget_left_maps();
+        }
     }
 
     fn context_of(&mut self, sample: &Sample<'_>) -> ContextId {
@@ -252,6 +262,7 @@ impl Tally {
         if self.counting.origin == Origin::File {
             return self.tasks.begin_space(Space {
                 pid,
+                since_ns: sample.stamp.time_ns,
                 identity: None,
                 // Its images are looked for by their paths on this host, and checked.
                 root: RootRef::Host,
@@ -275,6 +286,7 @@ impl Tally {
         };
         self.tasks.begin_space(Space {
             pid,
+            since_ns: sample.stamp.time_ns,
             identity,
             root,
             maps: MapTable::default(),
@@ -341,6 +353,9 @@ impl Tally {
                 && !symbol.is_empty()
             {
                 self.kernel_text = Some((symbol.to_owned(), mapped.file_offset_bytes));
+                if let MappedFile::BuildId(id) = mapped.file {
+                    self.kernel_build_id = Some(id);
+                }
             }
             return;
         }

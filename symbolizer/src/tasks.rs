@@ -31,6 +31,8 @@ pub(crate) struct CommId(pub(crate) u32);
 /// An address space that was sampled.
 pub(crate) struct Space {
     pub(crate) pid: HostPid,
+    /// When it was first sampled, on the recording's clock.
+    pub(crate) since_ns: u64,
     /// Its pid inside its container and its uid, if it was seen alive.
     pub(crate) identity: Option<Identity>,
     pub(crate) root: RootRef,
@@ -124,6 +126,14 @@ impl Tasks {
 
     pub(crate) fn space(&self, id: SpaceId) -> Option<&Space> {
         self.spaces.get(id.0 as usize)
+    }
+
+    pub(crate) fn space_mut(&mut self, id: SpaceId) -> Option<&mut Space> {
+        self.spaces.get_mut(id.0 as usize)
+    }
+
+    pub(crate) fn space_ids(&self) -> impl Iterator<Item = SpaceId> + use<> {
+        (0..self.spaces.len() as u32).map(SpaceId)
     }
 
     /// Keeps the mapping that the process of `space` has at `addr` now; the process, its view of
