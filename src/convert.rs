@@ -4,20 +4,20 @@ use crate::cli::ConvertArgs;
 use crate::cost::Cost;
 use crate::pipeline::{self, Converted};
 use crate::report::{self, Failure};
+use crate::text::{self, Input};
 use crate::{output, target::Host};
 use collapse::clean_line;
 use flamegraph_web::Picture;
-use profiler::perfdata::{Ending, EventChoice, OnDamage, ReadOptions, Recording};
+use profiler::perfdata::{Ending, EventChoice, OnDamage, ReadOptions};
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Reads a recording and draws it.
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let outputs = output::all(&args.outputs)?;
-    let recording = if args.input == Path::new("-") {
-        Recording::from_stream(Box::new(std::io::stdin()))?
-    } else {
-        Recording::open(&args.input)?
+    let recording = match text::open(&args.input)? {
+        Input::Recording(recording) => recording,
+        Input::Text(input) => return text::run(args, &outputs, input),
     };
     let options = ReadOptions {
         event: match &args.event {
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         &outputs,
     )?;
     report::converted(&converted, &args.input);
-    report::closing(&converted.named, &outputs);
+    report::closing(&converted.named.totals, &outputs);
     if args.verbose {
         report::cost(&Cost::since(converted.read));
     }
@@ -69,5 +69,6 @@ fn picture(converted: &Converted, input: &Path) -> Picture {
         title: clean_line(&format!("{}: {event}{host}", input.display()), 200).into_owned(),
         subtitle: format!("{}{damage}", converted.named.totals),
         notes: format!("ctrflame {}", env!("CARGO_PKG_VERSION")),
+        ..Picture::default()
     }
 }

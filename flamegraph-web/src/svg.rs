@@ -18,6 +18,8 @@ pub struct Picture {
     pub title: String,
     /// One line of totals; may be empty.
     pub subtitle: String,
+    /// What the widths count, such as `ns`; samples if empty.
+    pub unit: String,
     /// Not seen: a comment in the file, for whoever wonders where it came from. May be empty.
     pub notes: String,
 }
@@ -43,6 +45,7 @@ pub enum SvgError {
 /// What fits between the two buttons, and into the line below, at 1200 pixels.
 const TITLE_CHARS_MAX: usize = 90;
 const SUBTITLE_CHARS_MAX: usize = 165;
+const UNIT_CHARS_MAX: usize = 40;
 
 /// Writes the tree as one well-formed SVG that loads nothing and runs only the viewer's script.
 ///
@@ -64,6 +67,9 @@ fn draw(tree: &FrameTree, picture: &Picture) -> Result<String, SvgError> {
     options.title = clean_line(&picture.title, TITLE_CHARS_MAX).into_owned();
     options.subtitle = Some(clean_line(&picture.subtitle, SUBTITLE_CHARS_MAX).into_owned());
     options.notes = for_comment(&clean_line(&picture.notes, NAME_CHARS_MAX));
+    if !picture.unit.is_empty() {
+        options.count_name = clean_line(&picture.unit, UNIT_CHARS_MAX).into_owned();
+    }
     options.palette_map = Some(&mut feed.palette);
     options.bgcolors = Some(BackgroundColor::Flat(Color {
         r: 253,

@@ -166,6 +166,7 @@ fn hostile_picture() -> Picture {
     Picture {
         title: all.clone(),
         subtitle: all.clone(),
+        unit: all.clone(),
         notes: all + "-",
     }
 }
@@ -174,7 +175,7 @@ fn tame_picture() -> Picture {
     Picture {
         title: "t".into(),
         subtitle: "s".into(),
-        notes: String::new(),
+        ..Picture::default()
     }
 }
 
@@ -194,6 +195,7 @@ fn no_name_and_no_title_adds_an_element_an_attribute_or_a_script() {
         let picture = Picture {
             title: (*one).into(),
             subtitle: (*one).into(),
+            unit: (*one).into(),
             notes: (*one).into(),
         };
         let frames = vec![frame(one, FrameKind::Native); 2];
@@ -345,6 +347,7 @@ fn a_name_of_a_megabyte_is_cut_and_a_deep_stack_is_drawn() {
     let picture = Picture {
         title: long.clone(),
         subtitle: long.clone(),
+        unit: long.clone(),
         notes: long.clone(),
     };
     let text = svg(

@@ -64,14 +64,19 @@ pub(super) fn detect(start: &[u8], is_all: bool) -> Option<Format> {
         return Some(foreign);
     }
     let mut told = lines.iter().filter(|line| !line.starts_with(b"#"));
-    if told.clone().next().is_some_and(|line| folded_in::is_stack(line)) {
+    if told
+        .clone()
+        .next()
+        .is_some_and(|line| folded_in::is_stack(line))
+    {
         return Some(Format::Folded);
     }
     // Without times: a sample and its first frame are neighbours.
     let first = told.next()?;
     let second = told.next();
-    (perf_head::untimed(first).is_some() && second.is_some_and(|line| perf_frame::split(line).is_some()))
-        .then_some(Format::PerfScript)
+    (perf_head::untimed(first).is_some()
+        && second.is_some_and(|line| perf_frame::split(line).is_some()))
+    .then_some(Format::PerfScript)
 }
 
 fn foreign(start: &[u8]) -> Option<Format> {
@@ -118,13 +123,31 @@ mod tests {
             ("a;b;c 12\n", Some(Format::Folded)),
             ("main 12", Some(Format::Folded)),
             ("# made by a tool\n\na;b 1.5\n", Some(Format::Folded)),
-            ("java 25607 4794564.109216: cycles:\n\n", Some(Format::PerfScript)),
-            ("# ========\n# hostname : a\n#\nsh 12 [000] 1.5:  1 c:\n", Some(Format::PerfScript)),
-            ("sh 12 \n\t    7f1 main (/bin/sh)\n\n", Some(Format::PerfScript)),
-            ("Analysis of sampling a (pid 1) every 1 millisecond\nCall graph:\n    1 a\n", Some(Format::Sample)),
+            (
+                "java 25607 4794564.109216: cycles:\n\n",
+                Some(Format::PerfScript),
+            ),
+            (
+                "# ========\n# hostname : a\n#\nsh 12 [000] 1.5:  1 c:\n",
+                Some(Format::PerfScript),
+            ),
+            (
+                "sh 12 \n\t    7f1 main (/bin/sh)\n\n",
+                Some(Format::PerfScript),
+            ),
+            (
+                "Analysis of sampling a (pid 1) every 1 millisecond\nCall graph:\n    1 a\n",
+                Some(Format::Sample),
+            ),
             ("Function Stack,CPU Time:Self,Module\n", Some(Format::Vtune)),
-            ("<?xml version=\"1.0\"?>\n<trace-query-result>\n", Some(Format::Xctrace)),
-            ("CPU  ID  FUNCTION:NAME\n\n  a`b+0x1\n  c`d\n  12\n", Some(Format::Dtrace)),
+            (
+                "<?xml version=\"1.0\"?>\n<trace-query-result>\n",
+                Some(Format::Xctrace),
+            ),
+            (
+                "CPU  ID  FUNCTION:NAME\n\n  a`b+0x1\n  c`d\n  12\n",
+                Some(Format::Dtrace),
+            ),
             ("", None),
             ("\n\n", None),
             ("hello world\n", None),

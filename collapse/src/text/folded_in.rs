@@ -180,7 +180,18 @@ impl Folded {
 /// Whether a name reads like the label of a container or of the host: `docker:web (3f2a12345678)`.
 fn is_container(name: &str) -> bool {
     const ENGINES: &[&str] = &[
-        "docker", "containerd", "cri-o", "crio", "podman", "k8s", "lxc", "nspawn", "ecs", "garden", "buildkit", "runc",
+        "docker",
+        "containerd",
+        "cri-o",
+        "crio",
+        "podman",
+        "k8s",
+        "lxc",
+        "nspawn",
+        "ecs",
+        "garden",
+        "buildkit",
+        "runc",
         "container",
     ];
     let engine = name.split_once(':').map(|(engine, _)| engine);
@@ -239,7 +250,9 @@ fn escaped_character(text: &str) -> Option<(char, usize)> {
             (digits, digits.len() + r"\u{}".len())
         }
     };
-    let is_lower = digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    let is_lower = digits
+        .bytes()
+        .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
     let value = u32::from_str_radix(digits, 16).ok().filter(|_| is_lower)?;
     Some((char::from_u32(value)?, len))
 }

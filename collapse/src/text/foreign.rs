@@ -47,13 +47,18 @@ pub(super) fn collapse<R: Read>(
         broken = Some(error.to_string());
     }
     let mut folded = Folded::new(Layers::None);
-    for line in out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for line in out
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
         let line = String::from_utf8_lossy(line);
         // Its counts are behind the last blank, whatever a name holds.
-        folded.line(unmarked(&line).as_bytes()).map_err(|what| TextError::Foreign {
-            format,
-            source: io::Error::new(io::ErrorKind::InvalidData, what),
-        })?;
+        folded
+            .line(unmarked(&line).as_bytes())
+            .map_err(|what| TextError::Foreign {
+                format,
+                source: io::Error::new(io::ErrorKind::InvalidData, what),
+            })?;
     }
     let mut collapsed = folded.finish(format);
     collapsed.broken = broken;
@@ -71,7 +76,9 @@ fn with_inferno(format: Format, input: &mut impl BufRead, out: &mut Vec<u8>) -> 
         Format::Vsprof => vsprof::Folder::default().collapse(input, out),
         Format::Xctrace => xctrace::Folder::default().collapse(input, out),
         Format::Ghcprof => ghcprof::Folder::default().collapse(input, out),
-        Format::PerfScript | Format::Folded => Err(io::Error::other("this format has a reader of ours")),
+        Format::PerfScript | Format::Folded => {
+            Err(io::Error::other("this format has a reader of ours"))
+        }
     }
 }
 
@@ -156,7 +163,8 @@ impl<R: Read> Checked<R> {
             Format::Sample if text.starts_with("Call graph:") => *is_begun = true,
             Format::Sample if text.starts_with("Total number in stack") => *is_begun = false,
             Format::Sample if *is_begun => {
-                mark_at = sample_function(&text, total).map_err(|what| line_error(line, *format, what))?;
+                mark_at = sample_function(&text, total)
+                    .map_err(|what| line_error(line, *format, what))?;
             }
             Format::Vtune if text.starts_with("Function Stack,") => *is_begun = true,
             Format::Vtune if *is_begun => {
@@ -165,7 +173,8 @@ impl<R: Read> Checked<R> {
                 mark_at = Some(indent + usize::from(quote));
             }
             Format::Vsprof if *is_begun => {
-                mark_at = vsprof_function(&text, depth).map_err(|what| line_error(line, *format, what))?;
+                mark_at = vsprof_function(&text, depth)
+                    .map_err(|what| line_error(line, *format, what))?;
             }
             Format::Vsprof => *is_begun = true,
             Format::Dtrace if *is_begun => {
@@ -177,7 +186,10 @@ impl<R: Read> Checked<R> {
         match mark_at.and_then(|at| text.split_at_checked(at)) {
             Some((before, function)) => {
                 *marks += 1;
-                let marked = format!("{before}{MARK_BEGIN}{marks}{MARK_END}{}", function.replace(';', ":"));
+                let marked = format!(
+                    "{before}{MARK_BEGIN}{marks}{MARK_END}{}",
+                    function.replace(';', ":")
+                );
                 shown.extend_from_slice(marked.as_bytes());
             }
             None => shown.extend_from_slice(text.as_bytes()),
@@ -247,7 +259,11 @@ fn dtrace_line(
         return Ok(());
     };
     if !std::mem::take(has_frames) {
-        return Err(line_error(line, Format::Dtrace, "is a count without a stack"));
+        return Err(line_error(
+            line,
+            Format::Dtrace,
+            "is a count without a stack",
+        ));
     }
     *total = total
         .checked_add(count)

@@ -145,7 +145,10 @@ fn is_generated(dso: &[u8]) -> bool {
             .and_then(|at| dso.get(at + start.len()..))
             .and_then(|rest| rest.strip_suffix(end))
             .is_some_and(|middle| {
-                !middle.is_empty() && middle.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-')
+                !middle.is_empty()
+                    && middle
+                        .iter()
+                        .all(|byte| byte.is_ascii_digit() || *byte == b'-')
             })
     };
     numbered(b"/tmp/perf-", b".map") || numbered(b"/jitted-", b".so")
@@ -251,24 +254,69 @@ mod tests {
     #[test]
     fn names_are_those_of_stackcollapse_perf() {
         for (line, expected) in [
-            ("\tffffffff8103ce3b native_safe_halt+0xb ([kernel.kallsyms])", "native_safe_halt_[k]"),
-            ("  8c3453 tcp_sendmsg (/lib/modules/4.3.0/build/vmlinux)", "tcp_sendmsg_[k]"),
-            ("  7d8 ipv4_conntrack_local+0x7f8f80b8 ([nf_conntrack_ipv4])", "ipv4_conntrack_local_[k]"),
-            ("  7f1 Ljava/io/PrintStream;::print (/tmp/perf-19982.map)", "Ljava/io/PrintStream:::print_[j]"),
-            ("  7f1 a->b->c+0x10 (/tmp/perf-19982.map)", "a_[j];b_[i];c_[i]"),
+            (
+                "\tffffffff8103ce3b native_safe_halt+0xb ([kernel.kallsyms])",
+                "native_safe_halt_[k]",
+            ),
+            (
+                "  8c3453 tcp_sendmsg (/lib/modules/4.3.0/build/vmlinux)",
+                "tcp_sendmsg_[k]",
+            ),
+            (
+                "  7d8 ipv4_conntrack_local+0x7f8f80b8 ([nf_conntrack_ipv4])",
+                "ipv4_conntrack_local_[k]",
+            ),
+            (
+                "  7f1 Ljava/io/PrintStream;::print (/tmp/perf-19982.map)",
+                "Ljava/io/PrintStream:::print_[j]",
+            ),
+            (
+                "  7f1 a->b->c+0x10 (/tmp/perf-19982.map)",
+                "a_[j];b_[i];c_[i]",
+            ),
             ("  7f1 a_[j]->b_[i] (/tmp/perf-19982.map)", "a_[j];b_[i]"),
-            ("  7f1 [unknown] (/tmp/perf-19982.map)", "[perf-19982.map]_[j]"),
+            (
+                "  7f1 [unknown] (/tmp/perf-19982.map)",
+                "[perf-19982.map]_[j]",
+            ),
             ("  7f1 [unknown] (/usr/lib/libc.so.6)", "[libc.so.6]"),
             ("  0 [unknown] ([unknown])", "[unknown]"),
-            ("  ffff [unknown] ([kernel.kallsyms])", "[[kernel.kallsyms]]_[k]"),
-            ("  7f1 StubRoutines (1)+0xc9 (/tmp/perf-2989.map)", "StubRoutines _[j]"),
-            ("  7f1 long Work.run(Work$Step, int)+0x3e4 (/tmp/perf-1.map)", "long Work.run_[j]"),
-            ("  7f1 std::function<void (int)>::operator()+0x37 (inlined)", "std::function<void "),
-            ("  7f1 net/http.(*Client).Do+0x1 (/x)", "net/http.(*Client).Do"),
-            ("  7f1 main.(*counter).add.func1(int)+0x1 (/x)", "main.(*counter).add.func1(int)"),
-            ("  7f1 v8::(anonymous namespace)::Invoke(int)+0x12b (/usr/bin/node)", "v8::(anonymous namespace)::Invoke"),
-            ("  7f1 RegExp:[&<>\"'] (/tmp/perf-7539.map)", "RegExp:[&<>]_[j]"),
-            ("  7f1 JS:~round /tmp/work.js:11+0x1 (/tmp/perf-7.map)", "JS:~round /tmp/work.js:11_[j]"),
+            (
+                "  ffff [unknown] ([kernel.kallsyms])",
+                "[[kernel.kallsyms]]_[k]",
+            ),
+            (
+                "  7f1 StubRoutines (1)+0xc9 (/tmp/perf-2989.map)",
+                "StubRoutines _[j]",
+            ),
+            (
+                "  7f1 long Work.run(Work$Step, int)+0x3e4 (/tmp/perf-1.map)",
+                "long Work.run_[j]",
+            ),
+            (
+                "  7f1 std::function<void (int)>::operator()+0x37 (inlined)",
+                "std::function<void ",
+            ),
+            (
+                "  7f1 net/http.(*Client).Do+0x1 (/x)",
+                "net/http.(*Client).Do",
+            ),
+            (
+                "  7f1 main.(*counter).add.func1(int)+0x1 (/x)",
+                "main.(*counter).add.func1(int)",
+            ),
+            (
+                "  7f1 v8::(anonymous namespace)::Invoke(int)+0x12b (/usr/bin/node)",
+                "v8::(anonymous namespace)::Invoke",
+            ),
+            (
+                "  7f1 RegExp:[&<>\"'] (/tmp/perf-7539.map)",
+                "RegExp:[&<>]_[j]",
+            ),
+            (
+                "  7f1 JS:~round /tmp/work.js:11+0x1 (/tmp/perf-7.map)",
+                "JS:~round /tmp/work.js:11_[j]",
+            ),
             ("  7f1 f;g+0x1 (/x)", "f:g"),
             ("  7f1 f+0x1 ([vdso])", "f_[k]"),
             ("  7f1 f+0xzz (/x)", "f+0xzz"),
@@ -289,9 +337,18 @@ mod tests {
     fn where_we_differ_on_purpose_the_frame_is_kept_and_named() {
         for (line, expected) in [
             ("  7f1 f+0x10 (/tmp/a.out (deleted))", "f"),
-            ("  7f1 [unknown] (/tmp/a.out (deleted))", "[a.out (deleted)]"),
-            ("  7f1 [unknown] (/memfd:jit (deleted))", "[memfd:jit (deleted)]"),
-            ("  7f1 (anonymous namespace)::work(int)+0x1 (/x)", "(anonymous namespace)::work"),
+            (
+                "  7f1 [unknown] (/tmp/a.out (deleted))",
+                "[a.out (deleted)]",
+            ),
+            (
+                "  7f1 [unknown] (/memfd:jit (deleted))",
+                "[memfd:jit (deleted)]",
+            ),
+            (
+                "  7f1 (anonymous namespace)::work(int)+0x1 (/x)",
+                "(anonymous namespace)::work",
+            ),
             ("  7f1 p::operator->() const+0x1 (/x)", "p::operator->"),
             ("  7f1 call::<fn(u8) -> u8>+0x1 (/x)", "call::<fn"),
             ("  7f1  ([unknown])", "[unknown]"),
@@ -309,7 +366,14 @@ mod tests {
 
     #[test]
     fn what_has_no_address_is_no_frame() {
-        for line in ["", "  ", "main (/x)", "  file.c:12", "7f1", "  libc.so.6[27b25]"] {
+        for line in [
+            "",
+            "  ",
+            "main (/x)",
+            "  file.c:12",
+            "7f1",
+            "  libc.so.6[27b25]",
+        ] {
             assert_eq!(split(line.as_bytes()), None, "{line}");
         }
     }

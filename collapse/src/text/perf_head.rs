@@ -142,7 +142,9 @@ fn is_time(word: &[u8]) -> bool {
         return false;
     };
     let mut parts = time.split(|byte| *byte == b'.');
-    parts.next().is_some_and(is_number) && parts.next().is_some_and(is_number) && parts.next().is_none()
+    parts.next().is_some_and(is_number)
+        && parts.next().is_some_and(is_number)
+        && parts.next().is_none()
 }
 
 fn is_number(word: &[u8]) -> bool {
@@ -221,24 +223,83 @@ mod tests {
     #[test]
     fn the_forms_that_perf_prints_are_read() {
         for (line, comm, event, period, rest) in [
-            ("java 25607 4794564.109216: cycles:", "java", "cycles", None, ""),
-            ("java 12688 [002] 6544038.708352: cpu-clock: ", "java", "cpu-clock", None, ""),
-            ("java 12688/12764 [002] 9.708352:   235 cycles:u: ", "java", "cycles:u", Some(235), ""),
-            ("V8 WorkerThread 24636/25607 [000] 94564.109216: 100 cycles: ", "V8 WorkerThread", "cycles", Some(100), ""),
-            ("worker 12 345 [001] 1.5:  7 cpu/cycles,name=a b/u: ", "worker 12", "cpu/cycles,name=a b/u", Some(7), ""),
-            ("a     7 [000]     1.000001:          1 cycles: ", "a", "cycles", Some(1), ""),
-            (":-1    -1 [000] 12.345678:     5 cycles: ", ":-1", "cycles", Some(5), ""),
-            (":4242  4242 [000] 12.345678:     5 cycles: ", ":4242", "cycles", Some(5), ""),
+            (
+                "java 25607 4794564.109216: cycles:",
+                "java",
+                "cycles",
+                None,
+                "",
+            ),
+            (
+                "java 12688 [002] 6544038.708352: cpu-clock: ",
+                "java",
+                "cpu-clock",
+                None,
+                "",
+            ),
+            (
+                "java 12688/12764 [002] 9.708352:   235 cycles:u: ",
+                "java",
+                "cycles:u",
+                Some(235),
+                "",
+            ),
+            (
+                "V8 WorkerThread 24636/25607 [000] 94564.109216: 100 cycles: ",
+                "V8 WorkerThread",
+                "cycles",
+                Some(100),
+                "",
+            ),
+            (
+                "worker 12 345 [001] 1.5:  7 cpu/cycles,name=a b/u: ",
+                "worker 12",
+                "cpu/cycles,name=a b/u",
+                Some(7),
+                "",
+            ),
+            (
+                "a     7 [000]     1.000001:          1 cycles: ",
+                "a",
+                "cycles",
+                Some(1),
+                "",
+            ),
+            (
+                ":-1    -1 [000] 12.345678:     5 cycles: ",
+                ":-1",
+                "cycles",
+                Some(5),
+                "",
+            ),
+            (
+                ":4242  4242 [000] 12.345678:     5 cycles: ",
+                ":4242",
+                "cycles",
+                Some(5),
+                "",
+            ),
             (
                 "            perf 12345 [000] 123.456789:  10101 cycles:  ffffffff8103ce3b f+0xb ([kernel.kallsyms])",
-                "perf", "cycles", Some(10101), "ffffffff8103ce3b f+0xb ([kernel.kallsyms])",
+                "perf",
+                "cycles",
+                Some(10101),
+                "ffffffff8103ce3b f+0xb ([kernel.kallsyms])",
             ),
             (
                 "bash 9 [001] 5.000001: sched:sched_switch: prev_comm=bash prev_pid=9 ==> next_comm=a:",
-                "bash", "sched:sched_switch", None, "prev_comm=bash prev_pid=9 ==> next_comm=a:",
+                "bash",
+                "sched:sched_switch",
+                None,
+                "prev_comm=bash prev_pid=9 ==> next_comm=a:",
             ),
         ] {
-            let expected = (comm.to_owned(), Some(event.to_owned()), period, rest.to_owned());
+            let expected = (
+                comm.to_owned(),
+                Some(event.to_owned()),
+                period,
+                rest.to_owned(),
+            );
             assert_eq!(head(line), expected, "{line}");
         }
         assert_eq!(head("x 7 1.5: "), ("x".into(), None, None, String::new()));
@@ -272,7 +333,14 @@ mod tests {
         ] {
             assert_eq!(timed(line.as_bytes()), None, "{line}");
         }
-        for line in ["", " sh 12 cycles:", "sh", "sh x 12 y", "a;b 12 c;d 3", "sh 12 a: b:"] {
+        for line in [
+            "",
+            " sh 12 cycles:",
+            "sh",
+            "sh x 12 y",
+            "a;b 12 c;d 3",
+            "sh 12 a: b:",
+        ] {
             assert_eq!(untimed(line.as_bytes()), None, "{line}");
         }
     }
@@ -280,7 +348,10 @@ mod tests {
     #[test]
     fn without_a_time_the_first_number_is_the_pid() {
         let head = untimed(b"V8 Worker 24/25 [000]   10101 cycles: ").unwrap();
-        assert_eq!((head.comm, head.event), (&b"V8 Worker"[..], Some(&b"cycles"[..])));
+        assert_eq!(
+            (head.comm, head.event),
+            (&b"V8 Worker"[..], Some(&b"cycles"[..]))
+        );
         assert_eq!(head.period, None);
         assert_eq!(untimed(b"sh  12 ").unwrap().comm, b"sh");
     }

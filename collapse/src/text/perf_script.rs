@@ -272,7 +272,10 @@ impl<'o> PerfScript<'o> {
 
     fn finish(mut self) -> Result<Collapsed, TextError> {
         // A blank line ends each sample that has lines of its own.
-        let unended = self.open.as_ref().filter(|open| open.has_frames || !open.has_more);
+        let unended = self
+            .open
+            .as_ref()
+            .filter(|open| open.has_frames || !open.has_more);
         let cut = unended.map(|open| open.at).or(self.cut);
         self.close();
         let shown = |event: &Event| {
