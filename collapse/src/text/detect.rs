@@ -64,19 +64,15 @@ pub(super) fn detect(start: &[u8], is_all: bool) -> Option<Format> {
         return Some(foreign);
     }
     let mut told = lines.iter().filter(|line| !line.starts_with(b"#"));
-    if told
-        .clone()
-        .next()
-        .is_some_and(|line| folded_in::is_stack(line))
-    {
-        return Some(Format::Folded);
-    }
-    // Without times: a sample and its first frame are neighbours.
     let first = told.next()?;
-    let second = told.next();
-    (perf_head::untimed(first).is_some()
-        && second.is_some_and(|line| perf_frame::split(line).is_some()))
-    .then_some(Format::PerfScript)
+    // Without times: a sample and its first frame are neighbours.
+    let is_frame = |line: &&[u8]| {
+        line.first().is_some_and(u8::is_ascii_whitespace) && perf_frame::split(line).is_some()
+    };
+    if perf_head::untimed(first).is_some() && told.next().is_some_and(is_frame) {
+        return Some(Format::PerfScript);
+    }
+    folded_in::is_stack(first).then_some(Format::Folded)
 }
 
 fn foreign(start: &[u8]) -> Option<Format> {

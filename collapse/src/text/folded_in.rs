@@ -11,7 +11,7 @@ use std::io::Read;
 use super::collapsed::{Collapsed, Counted, LeftOut};
 use super::lines::Lines;
 use super::perf_frame::{NO_JIT_SYMBOL, NO_KERNEL_SYMBOL, NO_SYMBOL};
-use super::{Format, OnBadLine, TextError, TextOptions, line_error};
+use super::{Format, OnBadLine, TextError, TextOptions, for_each_line, line_error};
 use crate::folded::NO_NAME;
 use crate::labels::{LabelId, Labels};
 use crate::paths::Paths;
@@ -25,37 +25,36 @@ pub(super) fn collapse<R: Read>(
 ) -> Result<Collapsed, TextError> {
     let mut folded = Folded::new(Layers::Unknown);
     let mut left_out = LeftOut::default();
-    let mut cut = None;
-    while let Some(line) = lines.next_line()? {
+    let broken = for_each_line(lines, options, |line| {
         let trimmed = line.text.trim_ascii_end();
         if trimmed.is_empty() || trimmed.starts_with(b"#") {
-            continue;
+            return Ok(());
         }
-        if !line.is_ended {
-            cut = Some(line.at);
-        }
-        if let Err(what) = folded.line(trimmed) {
-            match options.bad_lines {
-                OnBadLine::Refuse => return Err(line_error(line, Format::Folded, what)),
-                OnBadLine::LeaveOut => left_out.add(line.at),
+        match folded.line(trimmed) {
+            Ok(()) => {}
+            Err(what) if options.bad_lines == OnBadLine::Refuse => {
+                return Err(line_error(line, Format::Folded, what));
             }
+            Err(_) => left_out.add(line.at),
         }
-    }
+        Ok(())
+    })?;
     if folded.lines > 0 && folded.lines == folded.lines_of_two_counts {
         return Err(TextError::Difference);
     }
     Ok(Collapsed {
         left_out,
-        // Whole lines without a newline behind the last are usual.
-        cut: cut.filter(|_| left_out.lines > 0),
+        broken,
         ..folded.finish(Format::Folded)
     })
 }
 
 /// Whether a line has a stack and a count.
 pub(super) fn is_stack(line: &[u8]) -> bool {
-    counted(line.trim_ascii_end()).is_ok()
+    matches!(counted(line.trim_ascii_end()), Ok(_) | Err(PARTS))
 }
+
+const PARTS: &str = "counts parts of a sample";
 
 /// The stack and the count of a line without white space at its end.
 fn counted(line: &[u8]) -> Result<(&[u8], u64), &'static str> {
@@ -71,7 +70,7 @@ fn counted(line: &[u8]) -> Result<(&[u8], u64), &'static str> {
                 return Err("has no count at its end");
             }
             if part.iter().any(|digit| *digit != b'0') {
-                return Err("counts parts of a sample");
+                return Err(PARTS);
             }
             whole
         }

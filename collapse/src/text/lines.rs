@@ -36,11 +36,29 @@ pub(super) struct Lines<R> {
     /// How far the buffer is filled.
     end: usize,
     at: Place,
+    packing: Packing,
+}
+
+/// What the text came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    Plain,
+    Gzip,
+}
+
+impl Packing {
+    /// What a decompressor calls unreadable is damage, not a failing disk.
+    pub(super) fn error(self, byte: u64, source: io::Error) -> TextError {
+        match self {
+            Self::Plain => TextError::Read { byte, source },
+            Self::Gzip => TextError::Gzip { byte, source },
+        }
+    }
 }
 
 impl<R: Read> Lines<R> {
     /// `begun` is what was already read of the input.
-    pub(super) fn new(begun: Vec<u8>, input: R) -> Self {
+    pub(super) fn new(begun: Vec<u8>, input: R, packing: Packing) -> Self {
         let end = begun.len();
         Self {
             input,
@@ -48,6 +66,7 @@ impl<R: Read> Lines<R> {
             start: 0,
             end,
             at: Place::default(),
+            packing,
         }
     }
 
@@ -111,10 +130,9 @@ impl<R: Read> Lines<R> {
             self.buffer.resize(wanted.max(2 * self.end), 0);
         }
         let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let read = read_some(&mut self.input, room).map_err(|source| TextError::Read {
-            byte: self.at.byte + self.end as u64,
-            source,
-        })?;
+        let byte = self.at.byte + self.end as u64;
+        let read =
+            read_some(&mut self.input, room).map_err(|source| self.packing.error(byte, source))?;
         self.end += read;
         Ok(read)
     }
@@ -145,7 +163,7 @@ mod tests {
     }
 
     fn all(begun: &[u8], rest: &[u8]) -> Vec<(String, u64, u64, bool)> {
-        let mut lines = Lines::new(begun.to_vec(), Trickle(rest));
+        let mut lines = Lines::new(begun.to_vec(), Trickle(rest), Packing::Plain);
         let mut found = Vec::new();
         while let Some(line) = lines.next_line().unwrap() {
             found.push((
@@ -176,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_an_error_before_it_fills_the_memory() {
-        let mut lines = Lines::new(b"short\n".to_vec(), io::repeat(b'x'));
+        let mut lines = Lines::new(b"short\n".to_vec(), io::repeat(b'x'), Packing::Plain);
         assert_eq!(lines.next_line().unwrap().unwrap().text, b"short");
         let Err(TextError::LongLine { at, .. }) = lines.next_line() else {
             panic!("a line without end was read")

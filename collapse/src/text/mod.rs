@@ -13,6 +13,8 @@ mod lines;
 mod perf_frame;
 mod perf_head;
 mod perf_script;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Read};
 
@@ -25,7 +27,7 @@ pub use lines::Place;
 pub(crate) use perf_frame::{NO_JIT_SYMBOL, NO_KERNEL_SYMBOL};
 
 use crate::clean::clean_line;
-use lines::{Line, Lines};
+use lines::{Line, Lines, Packing};
 
 /// What is wanted of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,35 +56,50 @@ const READ_BYTES: usize = 256 << 10;
 /// # Errors
 /// It is none of the known ones, has no samples, or is damaged; each error tells where.
 pub fn collapse_text(mut input: impl Read, options: &TextOptions) -> Result<Collapsed, TextError> {
-    let start = read_start(&mut input, GZIP_MAGIC.len())?;
+    let (start, error) = read_start(&mut input, GZIP_MAGIC.len());
     let is_gzip = start == GZIP_MAGIC;
-    let input = io::Cursor::new(start).chain(input);
+    let input = io::Cursor::new(start).chain(Interrupted { error, input });
     if is_gzip {
         let packed = io::BufReader::with_capacity(READ_BYTES, input);
-        plain(MultiGzDecoder::new(packed), options).map_err(of_gzip)
+        unpacked(MultiGzDecoder::new(packed), Packing::Gzip, options)
     } else {
-        plain(input, options)
+        unpacked(input, Packing::Plain, options)
     }
 }
 
-fn plain(mut input: impl Read, options: &TextOptions) -> Result<Collapsed, TextError> {
-    let start = read_start(&mut input, detect::LOOKED_AT_BYTES)?;
-    let is_all = start.len() < detect::LOOKED_AT_BYTES;
+fn unpacked(
+    mut input: impl Read,
+    packing: Packing,
+    options: &TextOptions,
+) -> Result<Collapsed, TextError> {
+    let (start, error) = read_start(&mut input, detect::LOOKED_AT_BYTES);
     if start.is_empty() {
-        return Err(TextError::Empty);
+        return Err(error.map_or(TextError::Empty, |error| packing.error(0, error)));
     }
     if let Some(program) = detect::compressor(&start) {
         return Err(TextError::Compressed { program });
     }
-    let Some(format) = detect::detect(&start, is_all) else {
-        return Err(TextError::Unknown {
+    let is_all = start.len() < detect::LOOKED_AT_BYTES;
+    match (detect::detect(&start, is_all), error) {
+        (Some(format), error) => {
+            let lines = Lines::new(start, Interrupted { error, input }, packing);
+            by_format(lines, format, options)
+        }
+        (None, Some(error)) => Err(packing.error(start.len() as u64, error)),
+        (None, None) => Err(TextError::Unknown {
             start: beginning(&start),
-        });
-    };
+        }),
+    }
+}
+
+fn by_format(
+    mut lines: Lines<impl Read>,
+    format: Format,
+    options: &TextOptions,
+) -> Result<Collapsed, TextError> {
     if options.event.is_some() && format != Format::PerfScript {
         return Err(TextError::NoEvents { format });
     }
-    let mut lines = Lines::new(start, input);
     let collapsed = match format {
         Format::PerfScript => perf_script::collapse(&mut lines, options),
         Format::Folded => folded_in::collapse(&mut lines, options),
@@ -94,25 +111,47 @@ fn plain(mut input: impl Read, options: &TextOptions) -> Result<Collapsed, TextE
     Ok(collapsed)
 }
 
-/// What a decompressor calls unreadable is damage, not a failing disk.
-fn of_gzip(error: TextError) -> TextError {
-    match error {
-        TextError::Read { byte, source } => TextError::Gzip { byte, source },
-        other => other,
+/// The first bytes, up to `len`, and why there are no more if it was an error.
+fn read_start(input: &mut impl Read, len: usize) -> (Vec<u8>, Option<io::Error>) {
+    let mut start = Vec::new();
+    let error = input.take(len as u64).read_to_end(&mut start).err();
+    (start, error)
+}
+
+/// An input that was already read as far as an error: it comes first, once.
+struct Interrupted<R> {
+    error: Option<io::Error>,
+    input: R,
+}
+
+impl<R: Read> Read for Interrupted<R> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => self.input.read(room),
+        }
     }
 }
 
-/// The first bytes, up to `len`.
-fn read_start(input: &mut impl Read, len: usize) -> Result<Vec<u8>, TextError> {
-    let mut start = Vec::new();
-    input
-        .take(len as u64)
-        .read_to_end(&mut start)
-        .map_err(|source| TextError::Read {
-            byte: start.len() as u64,
-            source,
-        })?;
-    Ok(start)
+/// Gives lines one after another to `each`. Where that is wanted, what breaks the text off ends it:
+/// its message is returned.
+fn for_each_line(
+    lines: &mut Lines<impl Read>,
+    options: &TextOptions,
+    mut each: impl FnMut(Line<'_>) -> Result<(), TextError>,
+) -> Result<Option<String>, TextError> {
+    loop {
+        match lines.next_line() {
+            Ok(Some(line)) => each(line)?,
+            Ok(None) => return Ok(None),
+            Err(error @ (TextError::Read { .. } | TextError::Gzip { .. }))
+                if options.bad_lines == OnBadLine::LeaveOut =>
+            {
+                return Ok(Some(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn line_error(line: Line<'_>, format: Format, what: &'static str) -> TextError {

@@ -354,7 +354,7 @@ mod tests {
             ("  7f1  ([unknown])", "[unknown]"),
             ("  7f1  (/usr/lib/libc.so.6)", "[libc.so.6]"),
             ("  7f1 main+0x10", "main"),
-            ("  7f1 f (/opt/a(1)/lib (x).so)", "f"),
+            ("  7f1 f (/opt/a(1)/lib.so)", "f"),
             ("  7f1 f (/home/jit/jitted-12-3.so)", "f_[j]"),
             ("  7f1 f_[j] (/x)", "f_[j]"),
         ] {

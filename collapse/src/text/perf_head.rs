@@ -59,7 +59,10 @@ pub(super) fn untimed(line: &[u8]) -> Option<Head<'_>> {
     }
     let mut words = Words::of(line);
     words.next();
-    let pid = words.find(|word| is_pid(word.text))?;
+    let pid = words.find(|word| is_pid(word.text) || is_time(word.text))?;
+    if is_time(pid.text) {
+        return None;
+    }
     let mut event = None;
     for word in words {
         let is_ours = event.is_none() && (is_cpu(word.text) || is_number(word.text));

@@ -11,7 +11,7 @@ use super::frame_cache::FrameCache;
 use super::lines::{Line, Lines, Place};
 use super::perf_frame;
 use super::perf_head::{self, Head, Record};
-use super::{Format, OnBadLine, TextError, TextOptions, line_error};
+use super::{Format, OnBadLine, TextError, TextOptions, for_each_line, line_error};
 use crate::labels::{LabelId, Labels};
 use crate::paths::Paths;
 use crate::tree::NodeKind;
@@ -22,10 +22,11 @@ pub(super) fn collapse<R: Read>(
     options: &TextOptions,
 ) -> Result<Collapsed, TextError> {
     let mut script = PerfScript::new(options);
-    while let Some(line) = lines.next_line()? {
-        script.line(line)?;
-    }
-    script.finish()
+    let broken = for_each_line(lines, options, |line| script.line(line))?;
+    Ok(Collapsed {
+        broken,
+        ..script.finish()?
+    })
 }
 
 /// A comm's label, and whether stackcollapse-perf.pl takes the program for a JVM.
@@ -119,7 +120,7 @@ impl<'o> PerfScript<'o> {
             }
             None => {}
         }
-        if text.first() == Some(&b'#') || (self.open.is_some() && self.is_aside(line)) {
+        if text.first() == Some(&b'#') || self.is_aside(line) {
             return Ok(());
         }
         if let Some(head) = perf_head::untimed(text) {
