@@ -167,24 +167,28 @@ impl<'o> PerfScript<'o> {
         let Some(open) = &mut self.open else {
             return false;
         };
-        let Some(frame) = perf_frame::split(text) else {
+        let is_drawn = self.chosen == Some(open.event);
+        if !is_drawn || !is_ended {
+            let Some(frame) = perf_frame::split(text) else {
+                return false;
+            };
+            // Of a cut line the name is cut, most likely.
+            if !is_drawn || frame.dso.is_none() {
+                open.has_frames = true;
+                return true;
+            }
+        }
+        let found = self
+            .frames
+            .labels(text, open.comm.is_java, &mut self.labels);
+        let Some(labels) = found else {
             return false;
         };
-        if !is_ended && frame.dso.is_none() {
-            // The name is cut, most likely.
-            return true;
-        }
         if !open.has_frames {
             open.has_frames = true;
             // What stood in the sample's own line was a data address.
             self.stack.clear();
         }
-        if self.chosen != Some(open.event) {
-            return true;
-        }
-        let labels = self
-            .frames
-            .labels(frame, open.comm.is_java, &mut self.labels);
         self.stack.extend(labels.iter().rev());
         true
     }
@@ -197,7 +201,7 @@ impl<'o> PerfScript<'o> {
             self.has_periods |= head.period.is_some_and(|period| period > 1);
         }
         if let Some(frame) = inline_frame(head.rest) {
-            let labels = self.frames.labels(frame, comm.is_java, &mut self.labels);
+            let labels = self.frames.labels_of(frame, comm.is_java, &mut self.labels);
             self.stack.extend(labels.iter().rev());
         }
         self.open = Some(Open {
