@@ -5,7 +5,7 @@ use crate::naming::{NameThread, Tagger};
 use crate::output::{Format, Output};
 use crate::report::Failure;
 use crate::target::{Host, Target, Wanted};
-use collapse::{FrameTree, Totals, write_folded};
+use collapse::{FrameTree, Taken, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
 use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
@@ -76,6 +76,8 @@ pub(crate) fn record(
     know_cgroups(&mut tally, hierarchy.as_ref());
     let source = Source {
         lost: recorded.lost,
+        // Outside of the target: not a part of this recording.
+        not_chosen: 0,
         kallsyms: live::kallsyms().map_err(|error| format!("cannot read /proc/kallsyms: {error}")),
         build_ids: &[],
     };
@@ -91,15 +93,17 @@ pub(crate) fn record(
 pub(crate) fn convert(
     recording: perfdata::Recording,
     options: &ReadOptions,
+    counting: Counting,
     host: Option<Host>,
 ) -> Result<Converted, Failure> {
     let names = host.map(|host| host.names);
     let (name_thread, selector) = selecting(names, Wanted::All)?;
-    let mut tally = Tally::new(Counting::of(Origin::File), selector);
+    let mut tally = Tally::new(counting, selector);
     let outcome = recording.read(options, &mut tally)?;
     let read = CpuTime::now();
     let source = Source {
         lost: 0,
+        not_chosen: tally.counts().outside,
         kallsyms: kallsyms_of(&outcome.about, tally.kernel_text()),
         build_ids: &outcome.about.build_ids,
     };
@@ -142,6 +146,8 @@ fn kallsyms_of(about: &About, text: Option<(&str, u64)>) -> Result<Vec<u8>, Stri
 struct Source<'a> {
     /// Lost samples, where their number is known better than by LOST records.
     lost: u64,
+    /// Samples of the recording that were not asked for.
+    not_chosen: u64,
     kallsyms: Result<Vec<u8>, String>,
     build_ids: &'a [ImageBuildId],
 }
@@ -151,7 +157,7 @@ fn name(tally: Tally, source: Source<'_>, name_thread: Option<NameThread>) -> Na
     let lost = source.lost.max(counts.lost);
     let counted = tally.close();
     let mut tagger = name_thread.map(NameThread::finish);
-    let resolved = counted.resolve(ResolveOptions {
+    let mut resolved = counted.resolve(ResolveOptions {
         tag: &mut |place| {
             tagger.as_mut().map_or_else(
                 || Arc::from("host"),
@@ -162,11 +168,20 @@ fn name(tally: Tally, source: Source<'_>, name_thread: Option<NameThread>) -> Na
         build_ids: source.build_ids,
         max_stack: live::max_stack(),
     });
-    let tree = FrameTree::of(&resolved);
+    let problems = std::mem::take(&mut resolved.problems);
+    let tree = FrameTree::of(resolved);
     Named {
         counts,
-        totals: Totals::of(&tree, counts.idle, lost),
-        problems: resolved.problems,
+        totals: Totals::of(
+            &tree,
+            Taken {
+                samples: counts.drawn,
+                not_chosen: source.not_chosen,
+                idle: counts.idle,
+                lost,
+            },
+        ),
+        problems,
         tree,
     }
 }

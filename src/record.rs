@@ -36,7 +36,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     report::notes(&recording, args.event.is_some());
     report::closing(&recording.named.totals, &outputs);
     if args.verbose {
-        report::cost(&Cost::since(recording.sampled));
+        report::cost(&Cost::since("record", recording.sampled));
     }
     Ok(report::status(recording.recorded.ended))
 }

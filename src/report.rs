@@ -39,6 +39,8 @@ pub(crate) enum Failure {
     Text(#[from] TextError),
     #[error(transparent)]
     Output(#[from] OutputError),
+    #[error("{flag} is for recordings: a text does not tell all that it needs")]
+    FlagOfRecordings { flag: &'static str },
     #[error("cannot draw the picture")]
     Svg(#[from] SvgError),
     #[error("cannot write the stacks")]
@@ -57,6 +59,14 @@ impl Failure {
             Self::Live(error) => error.hint(),
             Self::Output(error) => error.hint(),
             Self::Text(error) => error.hint(),
+            Self::FlagOfRecordings { flag } => Some(format!(
+                "give the perf.data itself, or choose when the text is made: `perf script` has {}",
+                match *flag {
+                    "--by" => "-F",
+                    "--comm" => "--comms",
+                    same => same,
+                }
+            )),
             Self::PerfData(error) => error.hint().map(str::to_owned),
             _ => None,
         }
@@ -215,6 +225,13 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
         note(format!(
             "header part {} cannot be read: {}",
             part.feature, part.reason
+        ));
+    }
+    let counts = converted.named.counts;
+    if counts.outside > 0 && counts.outside == counts.samples {
+        note(format!(
+            "none of the {} samples was chosen; --by comm,pid without the other flags shows what there is",
+            counts.samples
         ));
     }
     problems(&converted.named);

@@ -1,12 +1,12 @@
 //! `ctrflame convert` on text: what is no perf.data goes to `collapse::text`.
 
-use crate::cli::ConvertArgs;
+use crate::cli::{ConvertArgs, LayerArg, WeightArg};
 use crate::cost::{Cost, CpuTime};
 use crate::output::Output;
 use crate::pipeline;
 use crate::report::{self, Failure};
 use collapse::clean_line;
-use collapse::text::{Collapsed, OnBadLine, TextError, TextOptions, collapse_text};
+use collapse::text::{Collapsed, OnBadLine, TextError, TextOptions, Weight, collapse_text};
 use flamegraph_web::Picture;
 use profiler::perfdata::{PerfDataError, Recording};
 use std::fs::File;
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 /// What `convert` was given.
 pub(crate) enum Input {
-    Recording(Recording),
+    Recording(Box<Recording>),
     Text(Box<dyn Read>),
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn open(path: &Path) -> Result<Input, Failure> {
     let mut file = File::open(path).map_err(open_error)?;
     let metadata = file.metadata().map_err(open_error)?;
     if metadata.is_dir() {
-        return Ok(Input::Recording(Recording::open(path)?));
+        return Ok(Input::Recording(Box::new(Recording::open(path)?)));
     }
     if !metadata.is_file() {
         // Its bytes come once.
@@ -40,7 +40,7 @@ pub(crate) fn open(path: &Path) -> Result<Input, Failure> {
     }
     let start = read_start(&mut file)?;
     if Recording::has_magic(&start) {
-        return Ok(Input::Recording(Recording::from_file(file)?));
+        return Ok(Input::Recording(Box::new(Recording::from_file(file)?)));
     }
     Ok(Input::Text(Box::new(io::Cursor::new(start).chain(file))))
 }
@@ -50,7 +50,7 @@ fn stream(mut stream: Box<dyn Read + Send>) -> Result<Input, Failure> {
     let is_recording = Recording::has_magic(&start);
     let stream = io::Cursor::new(start).chain(stream);
     Ok(if is_recording {
-        Input::Recording(Recording::from_stream(Box::new(stream))?)
+        Input::Recording(Box::new(Recording::from_stream(Box::new(stream))?))
     } else {
         Input::Text(Box::new(stream))
     })
@@ -71,8 +71,15 @@ pub(crate) fn run(
     outputs: &[Output],
     text: Box<dyn Read>,
 ) -> Result<ExitCode, Failure> {
+    if let Some(flag) = flag_of_recordings(args) {
+        return Err(Failure::FlagOfRecordings { flag });
+    }
     let options = TextOptions {
         event: args.event.clone(),
+        weight: match args.weight {
+            None | Some(WeightArg::Period) => Weight::Period,
+            Some(WeightArg::Samples) => Weight::One,
+        },
         bad_lines: if args.allow_damaged {
             OnBadLine::LeaveOut
         } else {
@@ -85,9 +92,24 @@ pub(crate) fn run(
     report::text_notes(&collapsed);
     report::closing(&collapsed, outputs);
     if args.verbose {
-        report::cost(&Cost::since(read));
+        report::cost(&Cost::since("read", read));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A flag that asks for what only a recording can tell of each sample.
+fn flag_of_recordings(args: &ConvertArgs) -> Option<&'static str> {
+    let choice = &args.choice;
+    [
+        (!choice.pids.is_empty(), "--pid"),
+        (!choice.tids.is_empty(), "--tid"),
+        (!choice.comms.is_empty(), "--comm"),
+        (choice.cpus.is_some(), "--cpu"),
+        (choice.time.is_some(), "--time"),
+        (args.by != [LayerArg::Container, LayerArg::Comm], "--by"),
+    ]
+    .into_iter()
+    .find_map(|(is_given, flag)| is_given.then_some(flag))
 }
 
 fn picture(collapsed: &Collapsed, input: &Path) -> Picture {

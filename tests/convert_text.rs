@@ -107,6 +107,29 @@ fn the_closing_line_counts_samples_and_the_picture_says_what_its_widths_are() {
 }
 
 #[test]
+fn samples_are_counted_when_asked_for_and_flags_of_recordings_are_refused() {
+    let file = samples().join("c.txt");
+    let run = convert(&file, &["--weight", "samples"]).expect_code(0);
+    let counts = run.read("out.folded");
+    let sum: u64 = counts
+        .lines()
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum();
+    assert_eq!(sum, 179);
+    assert!(run.read("out.svg").contains(" samples, 100%)"));
+    for flag in [
+        ["--cpu", "0"],
+        ["--comm", "sh"],
+        ["--by", "tid"],
+        ["--time", "+1,"],
+    ] {
+        let refused = convert(&file, &flag).expect_failure();
+        let said = format!("{} is for recordings", flag[0]);
+        assert!(refused.stderr.contains(&said), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn another_event_is_named_and_can_be_chosen() {
     let file = samples().join("two-events.txt");
     let first = convert(&file, &[]).expect_code(0);

@@ -69,9 +69,9 @@ pub struct Node<'a> {
 impl FrameTree {
     /// Merges the stacks of a recording. The order they come in makes no difference; stacks of no
     /// weight add nothing.
-    pub fn of(resolved: &Resolved) -> Self {
+    pub fn of(resolved: Resolved) -> Self {
         let mut labels = Labels::default();
-        let frames: Vec<LabelId> = resolved
+        let frame_labels: Vec<LabelId> = resolved
             .frames
             .iter()
             .map(|frame| labels.of_frame(frame))
@@ -81,26 +81,27 @@ impl FrameTree {
             .iter()
             .map(|layers| layers.iter().map(|layer| labels.of_layer(layer)).collect())
             .collect();
-        let paths_of = |part: &StackPart| {
+        let paths_of = |part: StackPart| {
             let mut paths = Paths::default();
+            let mut context = usize::MAX;
             for stack in part.stacks() {
                 let layers = layers.get(stack.context).map_or(&[][..], Vec::as_slice);
-                let frames = stack
-                    .frames
-                    .iter()
-                    .filter_map(|id| frames.get(id.0 as usize));
-                paths.add(layers.iter().chain(frames).copied(), stack.weight);
+                let frames = stack.frames.iter();
+                let frames = frames.filter_map(|id| frame_labels.get(id.0 as usize).copied());
+                if stack.context == context {
+                    paths.add_after(layers.len() + stack.shared, frames, stack.weight);
+                } else {
+                    paths.add(layers.iter().copied().chain(frames), stack.weight);
+                    context = stack.context;
+                }
             }
             paths
         };
         let paths = resolved
             .parts
-            .par_iter()
+            .into_par_iter()
             .map(paths_of)
-            .reduce_with(|mut paths, other| {
-                paths.merge(&other);
-                paths
-            });
+            .reduce_with(Paths::merged);
         Self::new(labels, paths.unwrap_or_default())
     }
 
@@ -120,9 +121,13 @@ impl FrameTree {
         let mut stored = Vec::with_capacity(nodes.len());
         let mut waiting = vec![(ROOT, 0)];
         while let Some((number, depth)) = waiting.pop() {
+            let total_weight = totals.get(number as usize).copied().unwrap_or(0);
             let Some(node) = nodes.get(number as usize) else {
                 continue;
             };
+            if total_weight == 0 && number != ROOT {
+                continue;
+            }
             stored.push(Stored {
                 label: if number == ROOT {
                     root_label
@@ -131,7 +136,7 @@ impl FrameTree {
                 },
                 depth,
                 self_weight: node.self_weight,
-                total_weight: totals.get(number as usize).copied().unwrap_or(0),
+                total_weight,
             });
             let below = children.of_node(number).iter().rev();
             waiting.extend(below.map(|child| (*child, depth + 1)));
@@ -252,7 +257,7 @@ mod tests {
     use super::*;
 
     fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-        FrameTree::of(&stacks.into_iter().collect())
+        FrameTree::of(stacks.into_iter().collect())
     }
 
     fn frame(name: &str, kind: FrameKind) -> Frame {

@@ -81,7 +81,8 @@ impl Counted {
 
     /// All stacks as places; the raw stacks are given up for them.
     fn locate_all(&mut self, max_stack: usize) -> Locations {
-        let stacks = std::mem::take(&mut self.stacks);
+        let mut stacks = std::mem::take(&mut self.stacks);
+        stacks.close();
         let contexts: Vec<_> = self
             .contexts
             .iter()
@@ -193,8 +194,8 @@ impl Counted {
 
     fn label(&self, kind: LayerKind, context: &Context, tag: &Arc<str>) -> Arc<str> {
         let numbered = |what, number: Option<u32>| match number {
-            Some(number) if number != u32::MAX => format!("{what} {number}").into(),
-            _ => format!("{what} unknown").into(),
+            Some(number) if number != u32::MAX => format!("{what}:{number}").into(),
+            _ => format!("{what}:unknown").into(),
         };
         let split = context.split;
         match kind {

@@ -9,6 +9,7 @@ use crate::context::{
 };
 use crate::hash::FastMap;
 use crate::image::Images;
+use crate::kept::KeptPages;
 use crate::maps::{Backing, MapTable, Mapping};
 use crate::pins::{Pins, RootRef};
 use crate::stack::LayerKind;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 
 /// The idle task of every CPU.
 const IDLE_PID: HostPid = HostPid(0);
+/// Its name; the kernel adds the CPU to it.
+const IDLE_COMM: &str = "swapper";
 
 /// A recording in the making.
 pub struct Tally {
@@ -36,6 +39,7 @@ pub struct Tally {
     context_ids: FastMap<Context, ContextId>,
     cgroup_paths: FastMap<CgroupId, Arc<str>>,
     kernel_changes: Vec<KernelChange>,
+    kept: KeptPages,
     selector: Selector,
     counts: Counts,
 }
@@ -75,6 +79,7 @@ impl Tally {
             context_ids: FastMap::default(),
             cgroup_paths: FastMap::default(),
             kernel_changes: Vec::new(),
+            kept: KeptPages::default(),
             selector,
             counts: Counts::default(),
         }
@@ -103,11 +108,13 @@ impl Tally {
     fn sample(&mut self, sample: &Sample<'_>) {
         self.counts.samples += 1;
         let first_ns = *self.first_ns.get_or_insert(sample.stamp.time_ns);
-        if !self.counting.choice.wants(&sample.stamp, first_ns) {
+        let choice = &self.counting.choice;
+        let is_idle = sample.stamp.pid == IDLE_PID;
+        if !choice.wants(&sample.stamp, first_ns) || (is_idle && !choice.wants_comm(IDLE_COMM)) {
             self.counts.outside += 1;
             return;
         }
-        if sample.stamp.pid == IDLE_PID && self.counting.idle == Idle::CountedOnly {
+        if is_idle && self.counting.idle == Idle::CountedOnly {
             self.counts.idle += 1;
             return;
         }
@@ -138,12 +145,13 @@ impl Tally {
             contexts,
             tasks,
             images,
+            kept,
             ..
         } = self;
         stacks.count_batch(|context, words| {
             let context = contexts.get(context.0 as usize);
             if let Some(space) = context.and_then(|(context, _)| context.space) {
-                keep_mappings(counting.origin, images, tasks, space, words);
+                keep_mappings(counting.origin, images, tasks, kept, space, words);
             }
         });
     }
@@ -154,7 +162,7 @@ impl Tally {
         let key = (sample.cgroup, split.cpu);
         // u32::MAX: the task is past its exit, the kernel has no pid for it any more.
         let taskless: Option<&[u8]> = match pid {
-            IDLE_PID => Some(b"swapper"),
+            IDLE_PID => Some(IDLE_COMM.as_bytes()),
             HostPid(u32::MAX) => Some(b"[exited]"),
             _ => None,
         };
@@ -348,13 +356,14 @@ fn keep_mappings(
     origin: Origin,
     images: &mut Images,
     tasks: &mut Tasks,
+    kept: &mut KeptPages,
     space: SpaceId,
     words: &[u64],
 ) {
     // Most entries lie in the mapping of the one before.
     let mut last = 0..0;
     for (part, addr) in entries(words.iter().copied()) {
-        if part != Part::User || last.contains(&addr) {
+        if part != Part::User || last.contains(&addr) || kept.has(space, addr) {
             continue;
         }
         let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr) else {
@@ -368,6 +377,9 @@ fn keep_mappings(
                 Origin::LiveHost => images.hold(image, pid, last.clone(), root),
                 Origin::File => images.look_below(image, root),
             }
+        }
+        if !matches!(mapping.backing, Backing::Image(image) if images.wants_holding(image)) {
+            kept.note(space, addr);
         }
     }
 }

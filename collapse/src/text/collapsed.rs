@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Format;
 use super::lines::Place;
-use crate::totals::{Totals, counted, grouped};
+use crate::totals::{Taken, Totals, counted, grouped};
 use crate::tree::FrameTree;
 
 /// A text that was read to its end.
@@ -81,7 +81,7 @@ fn is_clock(event: &str) -> bool {
 
 impl fmt::Display for Collapsed {
     /// One line: `11 880 samples of cycles, weighted by period · 3.1 % of frames unnamed (2.0 %
-    /// without symbol, 1.1 % unknown)`. What the text does not tell is not said.
+    /// of a file, 1.1 % unknown)`. What the text does not tell is not said.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let samples = self.samples.unwrap_or(self.tree.samples());
         f.write_str(&counted(samples, "sample"))?;
@@ -103,7 +103,7 @@ impl fmt::Display for Collapsed {
         if self.broken.is_some() {
             f.write_str(" · damaged: only what came before")?;
         }
-        let totals = Totals::of(&self.tree, 0, 0);
+        let totals = Totals::of(&self.tree, Taken::default());
         let containers = totals.containers.len() as u64;
         if containers > 0 {
             write!(f, " · {}", counted(containers, "container"))?;

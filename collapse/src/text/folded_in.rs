@@ -10,8 +10,10 @@ use std::io::Read;
 
 use super::collapsed::{Collapsed, Counted, LeftOut};
 use super::lines::Lines;
-use super::perf_frame::{NO_JIT_SYMBOL, NO_KERNEL_SYMBOL, NO_SYMBOL};
+use super::perf_frame::{NO_IMAGE, NO_JIT_SYMBOL, NO_KERNEL_SYMBOL, NO_SYMBOL};
 use super::{Format, OnBadLine, TextError, TextOptions, for_each_line, line_error};
+use symbolizer::Unresolved;
+
 use crate::folded::NO_NAME;
 use crate::labels::{LabelId, Labels};
 use crate::paths::Paths;
@@ -197,6 +199,9 @@ fn is_container(name: &str) -> bool {
     is_host(name) || engine.is_some_and(|engine| ENGINES.contains(&engine))
 }
 
+/// What stackcollapse-perf.pl writes for code of no file.
+const UNKNOWN: &str = "[unknown]";
+
 /// The label of a frame by its text.
 fn frame(labels: &mut Labels, text: &str) -> LabelId {
     let annotated = [
@@ -215,6 +220,8 @@ fn frame(labels: &mut Labels, text: &str) -> LabelId {
         let reason = match kind {
             NodeKind::Kernel => NO_KERNEL_SYMBOL,
             NodeKind::Jit => NO_JIT_SYMBOL,
+            _ if name == Unresolved::Truncated.to_string() => Unresolved::Truncated.kind(),
+            _ if name == UNKNOWN => NO_IMAGE,
             _ => NO_SYMBOL,
         };
         return labels.intern_unresolved(&unescaped(name), reason);

@@ -34,8 +34,20 @@ use lines::{Line, Lines, Packing};
 pub struct TextOptions {
     /// The event whose samples are drawn, as the text names it; the first one if `None`.
     pub event: Option<String>,
+    /// What a sample of `perf script` counts.
+    pub weight: Weight,
     /// What is done with lines that are not understood.
     pub bad_lines: OnBadLine,
+}
+
+/// What a sample counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weight {
+    /// Its period, where the text tells it, as stackcollapse-perf.pl has it.
+    #[default]
+    Period,
+    /// One.
+    One,
 }
 
 /// What is done with a line that is not understood, and with a text that breaks off.

@@ -23,10 +23,11 @@ pub(super) struct FrameName {
     pub(super) reason: &'static str,
 }
 
-/// The reasons of frames that perf could not name.
-pub(crate) const NO_SYMBOL: &str = "without symbol";
-pub(crate) const NO_KERNEL_SYMBOL: &str = "kernel without symbol";
-pub(crate) const NO_JIT_SYMBOL: &str = "jit without symbol";
+/// Of what a frame is that the text does not name, in the words of `Totals`. None of them is an
+/// `Unresolved::kind`: folded text annotates these.
+pub(crate) const NO_SYMBOL: &str = "of a file";
+pub(crate) const NO_KERNEL_SYMBOL: &str = "of the kernel";
+pub(crate) const NO_JIT_SYMBOL: &str = "of generated code";
 pub(crate) const NO_IMAGE: &str = "unknown";
 
 const UNKNOWN: &[u8] = b"[unknown]";

@@ -11,7 +11,7 @@ use super::frame_cache::FrameCache;
 use super::lines::{Line, Lines, Place};
 use super::perf_frame;
 use super::perf_head::{self, Head, Record};
-use super::{Format, OnBadLine, TextError, TextOptions, for_each_line, line_error};
+use super::{Format, OnBadLine, TextError, TextOptions, Weight, for_each_line, line_error};
 use crate::labels::{LabelId, Labels};
 use crate::paths::Paths;
 use crate::tree::NodeKind;
@@ -197,17 +197,19 @@ impl<'o> PerfScript<'o> {
         self.close();
         let event = self.event(head.event);
         let comm = self.comm(head.comm);
-        if self.chosen == Some(event) {
-            self.has_periods |= head.period.is_some_and(|period| period > 1);
-        }
+        // A period of 0 stands for none, as stackcollapse-perf.pl has it.
+        let weight = match self.options.weight {
+            Weight::Period => head.period.unwrap_or(1).max(1),
+            Weight::One => 1,
+        };
+        self.has_periods |= weight > 1 && self.chosen == Some(event);
         if let Some(frame) = inline_frame(head.rest) {
             let labels = self.frames.labels_of(frame, comm.is_java, &mut self.labels);
             self.stack.extend(labels.iter().rev());
         }
         self.open = Some(Open {
             comm,
-            // A period of 0 stands for none, as stackcollapse-perf.pl has it.
-            weight: head.period.unwrap_or(1).max(1),
+            weight,
             event,
             at,
             has_more: !head.rest.is_empty(),

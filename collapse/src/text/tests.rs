@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use symbolizer::Unresolved;
+
 use super::*;
 use crate::write_folded;
 
@@ -57,6 +59,36 @@ fn samples_of_perf_script_are_weighted_by_their_periods() {
         collapsed.to_string(),
         "2 samples of cycles:u, weighted by period · 0.0 % of frames unnamed"
     );
+}
+
+#[test]
+fn samples_can_be_counted_instead() {
+    let options = TextOptions {
+        weight: Weight::One,
+        ..TextOptions::default()
+    };
+    let collapsed = collapse_text(TWO_SAMPLES.as_bytes(), &options).unwrap();
+    assert_eq!(
+        folded(&collapsed),
+        "java;main;f_[j] 1\nworker_3;main;read_[k] 1\n"
+    );
+    assert_eq!(collapsed.unit(), "samples");
+    assert!(!collapsed.to_string().contains("weighted"));
+}
+
+#[test]
+fn no_word_for_a_frame_without_a_name_is_one_of_the_symbolizers() {
+    // Folded text annotates by these words.
+    let ours = [NO_KERNEL_SYMBOL, NO_JIT_SYMBOL];
+    for theirs in [
+        Unresolved::KernelUnknown,
+        Unresolved::KernelRestricted,
+        Unresolved::JitWithoutMap,
+        Unresolved::Unmapped,
+        Unresolved::Truncated,
+    ] {
+        assert!(!ours.contains(&theirs.kind()), "{theirs}");
+    }
 }
 
 #[test]
