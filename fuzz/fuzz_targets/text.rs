@@ -1,0 +1,28 @@
+//! A text of stacks, from its first byte: gzip, format, lines; and the folded text that is made of it.
+
+#![no_main]
+
+use collapse::text::{OnBadLine, TextOptions, collapse_text};
+use collapse::write_folded;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let options = TextOptions {
+        bad_lines: OnBadLine::LeaveOut,
+        ..TextOptions::default()
+    };
+    if let Ok(collapsed) = collapse_text(bytes, &options) {
+        let mut folded = Vec::new();
+        write_folded(&collapsed.tree, &mut folded).expect("memory takes all");
+        // What we write we read, as the same.
+        let again = collapse_text(&folded[..], &TextOptions::default()).expect("our own text");
+        let mut refolded = Vec::new();
+        write_folded(&again.tree, &mut refolded).expect("memory takes all");
+        let sorted = |text: &[u8]| {
+            let mut lines: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+            lines.sort_unstable();
+            lines
+        };
+        assert_eq!(sorted(&folded), sorted(&refolded));
+    }
+});
