@@ -14,8 +14,12 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(collapsed) = collapse_text(bytes, &options) {
         let mut folded = Vec::new();
         write_folded(&collapsed.tree, &mut folded).expect("memory takes all");
-        // What we write we read, as the same.
-        let again = collapse_text(&folded[..], &TextOptions::default()).expect("our own text");
+        // What we write we read, as the same; unless the only name of the first line is another
+        // format's header.
+        let Ok(again) = collapse_text(&folded[..], &TextOptions::default()) else {
+            assert!(!folded.split(|byte| *byte == b'\n').next().is_some_and(|line| line.contains(&b';')));
+            return;
+        };
         let mut refolded = Vec::new();
         write_folded(&again.tree, &mut refolded).expect("memory takes all");
         let sorted = |text: &[u8]| {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use inferno::collapse::{Collapse, dtrace, ghcprof, vsprof, vtune, xctrace};
 
+use super::perf_head::Record;
 use super::{folded_in, perf_frame, perf_head};
 
 /// The texts that are read.
@@ -57,14 +58,24 @@ pub(super) fn detect(start: &[u8], is_all: bool) -> Option<Format> {
         lines.pop();
     }
     lines.retain(|line| !line.is_empty());
-    if lines.iter().any(|line| perf_head::timed(line).is_some()) {
+    // A frame of a folded line may read like a time.
+    let is_sample = |line: &&[u8]| match perf_head::timed(line) {
+        Some(Record::Sample(head)) => !head.comm.contains(&b';'),
+        Some(Record::Other { .. }) => true,
+        None => false,
+    };
+    if lines.iter().any(is_sample) {
         return Some(Format::PerfScript);
+    }
+    let mut told = lines.iter().filter(|line| !line.starts_with(b"#"));
+    let first = told.next()?;
+    // A name in a later line may read like the header of another format.
+    if first.contains(&b';') && folded_in::is_stack(first) {
+        return Some(Format::Folded);
     }
     if let Some(foreign) = foreign(start) {
         return Some(foreign);
     }
-    let mut told = lines.iter().filter(|line| !line.starts_with(b"#"));
-    let first = told.next()?;
     // Without times: a sample and its first frame are neighbours.
     let is_frame = |line: &&[u8]| {
         line.first().is_some_and(u8::is_ascii_whitespace) && perf_frame::split(line).is_some()
@@ -72,7 +83,14 @@ pub(super) fn detect(start: &[u8], is_all: bool) -> Option<Format> {
     if perf_head::untimed(first).is_some() && told.next().is_some_and(is_frame) {
         return Some(Format::PerfScript);
     }
-    folded_in::is_stack(first).then_some(Format::Folded)
+    if folded_in::is_stack(first) {
+        return Some(Format::Folded);
+    }
+    let is_odd_sample = |line: &&[u8]| perf_head::timed(line).is_some();
+    lines
+        .iter()
+        .any(is_odd_sample)
+        .then_some(Format::PerfScript)
 }
 
 fn foreign(start: &[u8]) -> Option<Format> {
@@ -144,6 +162,8 @@ mod tests {
                 "CPU  ID  FUNCTION:NAME\n\n  a`b+0x1\n  c`d\n  12\n",
                 Some(Format::Dtrace),
             ),
+            ("a;b 7 1.5: c 12\n", Some(Format::Folded)),
+            ("a;b 7 1.5: cycles:\n\n", Some(Format::PerfScript)),
             ("", None),
             ("\n\n", None),
             ("hello world\n", None),

@@ -63,21 +63,15 @@ fn counted(line: &[u8]) -> Result<(&[u8], u64), &'static str> {
     let space = memchr::memrchr2(b' ', b'\t', line).ok_or("has no count at its end")?;
     let (stack, digits) = line.split_at(space);
     let digits = digits.trim_ascii();
-    let whole = match memchr::memchr(b'.', digits) {
-        None => digits,
-        Some(point) => {
-            let (whole, part) = digits.split_at(point);
-            let part = part.get(1..).unwrap_or_default();
-            if part.iter().any(|digit| !digit.is_ascii_digit()) {
-                return Err("has no count at its end");
-            }
-            if part.iter().any(|digit| *digit != b'0') {
-                return Err(PARTS);
-            }
-            whole
-        }
-    };
-    let count = super::perf_head::number(whole).ok_or("has no count at its end")?;
+    let point = memchr::memchr(b'.', digits).unwrap_or(digits.len());
+    let (whole, part) = digits.split_at(point);
+    let part = part.get(1..).unwrap_or_default();
+    let count = super::perf_head::number(whole)
+        .filter(|_| part.iter().all(u8::is_ascii_digit))
+        .ok_or("has no count at its end")?;
+    if part.iter().any(|digit| *digit != b'0') {
+        return Err(PARTS);
+    }
     if stack.trim_ascii().is_empty() {
         return Err("has a count and no stack");
     }

@@ -277,6 +277,7 @@ fn folded_lines_without_a_count_are_errors_with_their_place() {
         read("a;b 1 2\nc 3 4\n"),
         Err(TextError::Difference)
     ));
+    assert_eq!(read("a;in libc.8 2\n").unwrap().tree.samples(), 2);
     assert_eq!(read("worker 1 2\nc 3\n").unwrap().tree.samples(), 5);
 }
 
