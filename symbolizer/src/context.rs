@@ -1,8 +1,9 @@
 //! What a counted stack belongs to, and where its task runs.
 
 use crate::hash::FastMap;
-use crate::pins::Pins;
+use crate::pins::{Pins, RootRef};
 use crate::stack::LayerKind;
+use crate::stacks::ContextId;
 use crate::tasks::{CommId, SpaceId, Tasks};
 use profiler::files::TargetRoot;
 use profiler::record::Stamp;
@@ -36,6 +37,37 @@ pub(crate) struct Context {
     pub(crate) cgroup: Option<CgroupId>,
     pub(crate) comm: CommId,
     pub(crate) split: Split,
+}
+
+/// A context that was met.
+pub(crate) struct KnownContext {
+    pub(crate) context: Context,
+    pub(crate) selected: Selected,
+    /// Whose stacks its own are counted among.
+    pub(crate) counted_in: ContextId,
+}
+
+/// What makes the stacks of two contexts stand below the same layers, whichever processes they are of.
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) struct ContextKind {
+    cgroup: Option<CgroupId>,
+    comm: CommId,
+    split: Split,
+    proc_cgroups: Option<Arc<str>>,
+    root: Option<RootRef>,
+}
+
+impl ContextKind {
+    pub(crate) fn of(context: &Context, tasks: &Tasks) -> Self {
+        let space = context.space.and_then(|space| tasks.space(space));
+        Self {
+            cgroup: context.cgroup,
+            comm: context.comm,
+            split: context.split,
+            proc_cgroups: space.and_then(|space| space.proc_cgroups.clone()),
+            root: space.map(|space| space.root),
+        }
+    }
 }
 
 /// What else tells contexts apart, where a layer was asked for by it.

@@ -17,6 +17,7 @@ mod kernel;
 mod locate;
 mod maps;
 mod name;
+mod path_hash;
 mod pins;
 mod problem;
 mod resolve;
@@ -29,6 +30,7 @@ mod vdso;
 
 pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
+pub use path_hash::{PathHash, PathSeed};
 pub use problem::Problem;
 pub use resolve::ResolveOptions;
 pub use stack::{

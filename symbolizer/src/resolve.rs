@@ -3,7 +3,7 @@
 use crate::context::{Context, Place as TaskPlace};
 use crate::hash::FastMap;
 use crate::image::{ImageId, ImageKey};
-use crate::locate::{Locations, Place, PlaceId, locate};
+use crate::locate::{Locations, Place, PlaceId};
 use crate::name::{self, Generated, ImageOffsets, KernelIs, native_frame, numbered};
 use crate::pins::RootRef;
 use crate::stack::{Layer, LayerKind, Resolved, Unresolved};
@@ -31,9 +31,11 @@ pub struct ResolveOptions<'a> {
 impl Counted {
     /// Names everything that was counted.
     pub fn resolve(mut self, options: ResolveOptions<'_>) -> Resolved {
-        let located = self.locate_all(options.max_stack);
-        let cut = located.cut();
-        let Locations { places, parts } = located;
+        let located = std::mem::take(&mut self.located);
+        let Locations { places, mut parts } = located.finish();
+        for part in &mut parts {
+            part.cut_at = u32::try_from(options.max_stack).unwrap_or(u32::MAX);
+        }
         let tags = self.tags(options.tag);
         let kernel_changes = std::mem::take(&mut self.kernel_changes);
         let generated = self.generated(&places, &tags);
@@ -58,14 +60,12 @@ impl Counted {
         );
         problems.extend(hidden);
         let unmapped = native_frame(Err(Unresolved::Unmapped));
-        let mut frames = vec![unmapped.clone(); places.len() + 1];
-        let cut = (PlaceId(cut.0), native_frame(Err(Unresolved::Truncated)));
+        let mut frames = vec![unmapped; places.len()];
         for (id, frame) in kernel
             .into_iter()
             .chain(native)
             .chain(jitted)
             .chain(name::vdso(&places, kernel_is))
-            .chain([cut])
         {
             if let Some(slot) = frames.get_mut(id.0 as usize) {
                 *slot = frame;
@@ -79,26 +79,11 @@ impl Counted {
         }
     }
 
-    /// All stacks as places; the raw stacks are given up for them.
-    fn locate_all(&mut self, max_stack: usize) -> Locations {
-        let mut stacks = std::mem::take(&mut self.stacks);
-        stacks.close();
-        let contexts: Vec<_> = self
-            .contexts
-            .iter()
-            .map(|(context, _)| {
-                let space = context.space;
-                space.and_then(|id| Some((id, &self.tasks.space(id)?.maps)))
-            })
-            .collect();
-        locate(&stacks, &contexts, max_stack)
-    }
-
     /// The container tag of each context.
     fn tags(&self, tag: &mut dyn FnMut(&TaskPlace<'_>) -> Arc<str>) -> Vec<Arc<str>> {
         self.contexts
             .iter()
-            .map(|(context, _)| tag(&self.place_of(context)))
+            .map(|known| tag(&self.place_of(&known.context)))
             .collect()
     }
 
@@ -113,7 +98,7 @@ impl Counted {
             .contexts
             .iter()
             .zip(tags)
-            .filter_map(|((context, _), tag)| Some((context.space?, tag)))
+            .filter_map(|(known, tag)| Some((known.context.space?, tag)))
             .collect();
         by_space
             .into_iter()
@@ -180,12 +165,12 @@ impl Counted {
         self.contexts
             .iter()
             .zip(tags)
-            .map(|((context, _), tag)| {
+            .map(|(known, tag)| {
                 let layers = self.layers.iter();
                 layers
                     .map(|kind| Layer {
                         kind: *kind,
-                        label: self.label(*kind, context, tag),
+                        label: self.label(*kind, &known.context, tag),
                     })
                     .collect()
             })

@@ -5,11 +5,13 @@ use crate::chain::{Part, entries};
 use crate::choice::{Counting, Idle, Weight};
 use crate::code::{Code, classify};
 use crate::context::{
-    Context, Counts, KernelChange, Origin, Place, Selected, Selector, Split, place_of,
+    Context, ContextKind, Counts, KernelChange, KnownContext, Origin, Place, Selected, Selector,
+    Split, place_of,
 };
 use crate::hash::FastMap;
 use crate::image::Images;
 use crate::kept::KeptPages;
+use crate::locate::{ContextPlace, Locator};
 use crate::maps::{Backing, MapTable, Mapping};
 use crate::pins::{Pins, RootRef};
 use crate::stack::LayerKind;
@@ -25,6 +27,9 @@ const IDLE_PID: HostPid = HostPid(0);
 /// Its name; the kernel adds the CPU to it.
 const IDLE_COMM: &str = "swapper";
 
+/// Words of raw stacks that are kept before they are counted by their places: 96 MiB.
+const LOCATE_WORDS: usize = 12 << 20;
+
 /// A recording in the making.
 pub struct Tally {
     counting: Counting,
@@ -35,8 +40,11 @@ pub struct Tally {
     images: Images,
     pins: Pins,
     stacks: StackTable,
-    contexts: Vec<(Context, Selected)>,
+    located: Locator,
+    contexts: Vec<KnownContext>,
     context_ids: FastMap<Context, ContextId>,
+    /// The first context of each kind.
+    counted_in: FastMap<ContextKind, ContextId>,
     cgroup_paths: FastMap<CgroupId, Arc<str>>,
     kernel_changes: Vec<KernelChange>,
     kept: KeptPages,
@@ -50,8 +58,8 @@ pub struct Counted {
     pub(crate) tasks: Tasks,
     pub(crate) images: Images,
     pub(crate) pins: Pins,
-    pub(crate) stacks: StackTable,
-    pub(crate) contexts: Vec<(Context, Selected)>,
+    pub(crate) located: Locator,
+    pub(crate) contexts: Vec<KnownContext>,
     cgroup_paths: FastMap<CgroupId, Arc<str>>,
     pub(crate) kernel_changes: Vec<KernelChange>,
     pub(crate) layers: Vec<LayerKind>,
@@ -75,8 +83,10 @@ impl Tally {
             images: Images::default(),
             pins: Pins::new(),
             stacks: StackTable::default(),
+            located: Locator::default(),
             contexts: Vec::new(),
             context_ids: FastMap::default(),
+            counted_in: FastMap::default(),
             cgroup_paths: FastMap::default(),
             kernel_changes: Vec::new(),
             kept: KeptPages::default(),
@@ -119,10 +129,10 @@ impl Tally {
             return;
         }
         let id = self.context_of(sample);
-        let Some((_, selected)) = self.contexts.get(id.0 as usize).copied() else {
+        let Some(known) = self.contexts.get(id.0 as usize) else {
             return;
         };
-        if selected == Selected::No {
+        if known.selected == Selected::No {
             self.counts.outside += 1;
             return;
         }
@@ -150,10 +160,31 @@ impl Tally {
         } = self;
         stacks.count_batch(|context, words| {
             let context = contexts.get(context.0 as usize);
-            if let Some(space) = context.and_then(|(context, _)| context.space) {
+            if let Some(space) = context.and_then(|known| known.context.space) {
                 keep_mappings(counting.origin, images, tasks, kept, space, words);
             }
         });
+        if stacks.len_words() >= LOCATE_WORDS {
+            self.locate();
+        }
+    }
+
+    /// Counts the stacks by their places, and forgets their addresses.
+    fn locate(&mut self) {
+        let contexts: Vec<_> = self
+            .contexts
+            .iter()
+            .map(|known| {
+                let space = known.context.space;
+                ContextPlace {
+                    counted_in: known.counted_in,
+                    space: space.and_then(|id| Some((id, &self.tasks.space(id)?.maps))),
+                }
+            })
+            .collect();
+        self.located.take(&self.stacks, &contexts);
+        self.stacks.clear();
+        self.tasks.forget_left_maps();
     }
 
     fn context_of(&mut self, sample: &Sample<'_>) -> ContextId {
@@ -263,7 +294,13 @@ impl Tally {
         } else {
             Selected::No
         };
-        self.contexts.push((context, selected));
+        let kind = ContextKind::of(&context, &self.tasks);
+        let counted_in = *self.counted_in.entry(kind).or_insert(id);
+        self.contexts.push(KnownContext {
+            context,
+            selected,
+            counted_in,
+        });
         self.context_ids.insert(context, id);
         id
     }
@@ -271,11 +308,12 @@ impl Tally {
     /// Ends the counting: nothing is selected any more, all that is known is kept for naming.
     pub fn close(mut self) -> Counted {
         self.count_batch();
+        self.locate();
         let Self {
             tasks,
             images,
             pins,
-            stacks,
+            located,
             contexts,
             cgroup_paths,
             kernel_changes,
@@ -288,7 +326,7 @@ impl Tally {
             tasks,
             images,
             pins,
-            stacks,
+            located,
             contexts,
             cgroup_paths,
             kernel_changes,
@@ -320,7 +358,9 @@ impl Tally {
                     .process(mapped.pid)
                     .and_then(|process| process.mnt);
                 if self.images.want_sweep() {
-                    self.images.sweep(&self.tasks.images_in_use());
+                    let mut used = self.tasks.images_in_use();
+                    used.extend(self.located.images());
+                    self.images.sweep(&used);
                 }
                 Backing::Image(self.images.intern(mapped.file, mnt, mapped.path))
             }
