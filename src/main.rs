@@ -12,6 +12,7 @@ mod pipeline;
 mod record;
 mod report;
 mod target;
+mod text;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     let picture = picture(&recording, &target, args);
     pipeline::write(&recording.named, &picture, &outputs)?;
     report::notes(&recording, args.event.is_some());
-    report::closing(&recording.named, &outputs);
+    report::closing(&recording.named.totals, &outputs);
     if args.verbose {
         report::cost(&Cost::since("record", recording.sampled));
     }
