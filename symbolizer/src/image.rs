@@ -44,6 +44,18 @@ pub(crate) struct Image {
 }
 
 impl Image {
+    /// The same image without the file that is held of it: found by its path, and known by `key`.
+    pub(crate) fn by_path(&self, key: ImageKey) -> Self {
+        Self {
+            key,
+            label: Arc::clone(&self.label),
+            path: self.path.clone(),
+            held: None,
+            root: self.root,
+            attempts_left: 0,
+        }
+    }
+
     /// Whether enough processes were tried, and the path below some root is left.
     fn is_given_up(&self) -> bool {
         self.attempts_left == 0 && self.root != RootRef::Unknown

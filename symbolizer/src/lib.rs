@@ -23,6 +23,7 @@ mod stack;
 mod stacks;
 mod tally;
 mod tasks;
+mod unwind;
 mod vdso;
 
 pub use context::{Counts, Origin, Place, Selected, Selector};
@@ -30,3 +31,4 @@ pub use problem::Problem;
 pub use resolve::{ResolveOptions, Resolved};
 pub use stack::{Frame, FrameKind, ResolvedStack, Unresolved};
 pub use tally::{Counted, Tally};
+pub use unwind::{CallGraph, ChainOptions};

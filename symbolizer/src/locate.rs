@@ -1,7 +1,7 @@
 //! Raw addresses become places: a byte of an image, of the kernel, of generated code. Each place is
 //! kept once, however many stacks go through it.
 
-use crate::chain::{Part, entries};
+use crate::chain::{CUT_MARKER, Part, WHOLE_MARKER, entries};
 use crate::hash::FastMap;
 use crate::image::ImageId;
 use crate::maps::{Backing, MapTable};
@@ -39,7 +39,7 @@ pub(crate) struct Places {
 pub(crate) struct Located {
     /// Leaf first.
     pub(crate) places: Vec<PlaceId>,
-    /// The kernel stopped at its limit: the root is missing.
+    /// The root is missing: the kernel stopped at its limit, or a copied stack ended.
     pub(crate) is_cut: bool,
 }
 
@@ -72,12 +72,20 @@ impl Places {
                 into.push(id);
             }
         }
-        // A walk that ended in data did not miss the root by the limit.
-        let root_is_code = into.last().is_some_and(|id| !self.is_unmapped(*id));
+        let is_cut = match words.last() {
+            Some(&CUT_MARKER) => true,
+            Some(&WHOLE_MARKER) => false,
+            _ => len >= max_stack && self.root_is_code(&into),
+        };
         Located {
             places: into,
-            is_cut: len >= max_stack && root_is_code,
+            is_cut,
         }
+    }
+
+    /// A walk that ended in data did not miss the root by the limit.
+    fn root_is_code(&self, places: &[PlaceId]) -> bool {
+        places.last().is_some_and(|id| !self.is_unmapped(*id))
     }
 
     fn is_unmapped(&self, id: PlaceId) -> bool {

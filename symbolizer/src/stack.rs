@@ -59,7 +59,8 @@ pub enum Unresolved {
     KernelRestricted,
     /// The kernel has no symbol there.
     KernelUnknown,
-    /// The stack was cut at its root side (`kernel.perf_event_max_stack`).
+    /// The stack's root side is missing: cut by `kernel.perf_event_max_stack`, or unwound as far as a
+    /// copied stack and the images' call frame information led.
     Truncated,
 }
 

@@ -1,5 +1,5 @@
-//! The state of a recording: events in, distinct raw stacks with their counts kept. Parses no image
-//! and names nothing; holds what naming will need, while it can be had.
+//! The state of a recording: events in, distinct raw stacks with their counts kept. Names
+//! nothing and parses images only to unwind stacks; holds what naming will need, while it can be had.
 
 use crate::chain::{Part, entries};
 use crate::code::{Code, classify};
@@ -10,6 +10,7 @@ use crate::maps::{Backing, MapTable, Mapping};
 use crate::pins::{Pins, RootRef};
 use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
+use crate::unwind::{ChainOptions, Chains, Files};
 use profiler::live::{self, EventSink};
 use profiler::record::{Comm, Event, Mapped, Sample};
 use profiler::{CgroupId, HostPid};
@@ -23,6 +24,7 @@ pub struct Tally {
     images: Images,
     pins: Pins,
     stacks: StackTable,
+    chains: Chains,
     contexts: Vec<(Context, Selected)>,
     context_ids: FastMap<Context, ContextId>,
     cgroup_paths: FastMap<CgroupId, Arc<str>>,
@@ -60,6 +62,7 @@ impl Tally {
             images: Images::default(),
             pins: Pins::new(),
             stacks: StackTable::default(),
+            chains: Chains::recorded(),
             contexts: Vec::new(),
             context_ids: FastMap::default(),
             cgroup_paths: FastMap::default(),
@@ -67,6 +70,12 @@ impl Tally {
             selector,
             counts: Counts::default(),
         }
+    }
+
+    /// How the samples' chains are to be read; before the first of them. As they were recorded, if
+    /// this is not called.
+    pub fn read_chains(&mut self, options: &ChainOptions<'_>) {
+        self.chains = Chains::new(options);
     }
 
     /// Makes a cgroup known: those that exist at the start, and at the end those that were missed.
@@ -103,7 +112,16 @@ impl Tally {
             self.counts.outside += 1;
             return;
         }
-        if self.stacks.push(id, sample.chain) == Batch::Full {
+        let files = Files {
+            maps: self.tasks.maps_of(sample.stamp.pid),
+            images: &self.images,
+            root: self.pins.root(RootRef::Host),
+        };
+        let batch = match self.chains.read(sample, &files) {
+            Some(words) => self.stacks.push(id, words.iter().copied()),
+            None => self.stacks.push(id, sample.chain.iter()),
+        };
+        if batch == Batch::Full {
             self.count_batch();
         }
     }
@@ -277,6 +295,7 @@ impl Tally {
                     .and_then(|process| process.mnt);
                 if self.images.want_sweep() {
                     self.images.sweep(&self.tasks.images_in_use());
+                    self.chains.forget_images();
                 }
                 Backing::Image(self.images.intern(mapped.file, mnt, mapped.path))
             }

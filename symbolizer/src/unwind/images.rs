@@ -1,0 +1,152 @@
+//! The images' call frame information, each read when it is first needed, and kept for all.
+
+use super::CfiSource;
+use super::cfi::Cfi;
+use crate::elf::{ElfImage, ElfLimits};
+use crate::hash::FastMap;
+use crate::image::{ImageId, ImageKey, Images};
+use crate::maps::MapTable;
+use crate::name::READ_DEADLINE;
+use crate::source::open_image;
+use crate::vdso::own_image;
+use profiler::BuildId;
+use profiler::files::{TargetRoot, within};
+use profiler::perfdata::ImageBuildId;
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+/// Call frame information that is kept of all images together. Those of a whole distribution's
+/// processes have some 200 MB.
+const ALL_BYTES_MAX: u64 = 2 << 30;
+
+/// Whose vdso the recorded processes had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VdsoIs {
+    /// That of the kernel that runs here.
+    Ours,
+    /// Perhaps another one.
+    Unknown,
+}
+
+/// Build ids that a recording tells beside its mappings, by path.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// `None` where the path has two: it was replaced, and does not tell which it is.
+    by_path: HashMap<Vec<u8>, Option<BuildId>>,
+}
+
+impl Told {
+    pub(crate) fn new(build_ids: &[ImageBuildId]) -> Self {
+        let mut by_path: HashMap<Vec<u8>, Option<BuildId>> = HashMap::new();
+        for told in build_ids {
+            let known = by_path.entry(told.path.clone()).or_insert(Some(told.id));
+            if *known != Some(told.id) {
+                *known = None;
+            }
+        }
+        Self { by_path }
+    }
+
+    pub(crate) fn of(&self, path: &[u8]) -> Option<BuildId> {
+        self.by_path.get(path).copied().flatten()
+    }
+}
+
+/// What was read of images.
+pub(crate) struct ImageCfi {
+    known: FastMap<ImageId, Option<Arc<Cfi>>>,
+    vdso: OnceCell<Option<Arc<Cfi>>>,
+    vdso_is: VdsoIs,
+    told: Told,
+    bytes: u64,
+    /// A file system did not answer: it is not asked again.
+    is_stuck: bool,
+}
+
+impl ImageCfi {
+    pub(crate) fn new(told: Told, vdso_is: VdsoIs) -> Self {
+        Self {
+            known: FastMap::default(),
+            vdso: OnceCell::new(),
+            vdso_is,
+            told,
+            bytes: 0,
+            is_stuck: false,
+        }
+    }
+
+    /// Forgets all images: their numbers may be others' from now on.
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
+        self.bytes = 0;
+    }
+
+    /// Reads an image's, after it was checked to be the one that was mapped.
+    fn read(&mut self, id: ImageId, files: &Files<'_>) -> Option<Arc<Cfi>> {
+        if self.is_stuck || self.bytes > ALL_BYTES_MAX {
+            return None;
+        }
+        let image = files.images.get(id)?;
+        let told = self.told.of(image.path.as_os_str().as_bytes());
+        let key = match (&image.key, told) {
+            (ImageKey::BuildId(_), _) | (_, None) => image.key.clone(),
+            (_, Some(told)) => ImageKey::BuildId(told),
+        };
+        let (image, root) = (image.by_path(key), Arc::clone(files.root?));
+        let label = Arc::clone(&image.label);
+        let read = within(READ_DEADLINE, label.as_ref(), move || {
+            let file = open_image(&image, Some(&root)).ok()?;
+            Cfi::read(&file, &ElfLimits::default()).ok()?
+        });
+        self.is_stuck = read.is_err();
+        let cfi = read.ok()??;
+        self.bytes += cfi.len_bytes();
+        Some(Arc::new(cfi))
+    }
+
+    fn read_vdso(&self) -> Option<Arc<Cfi>> {
+        let image = own_image().ok()?;
+        let is_ours = match self.told.of(b"[vdso]") {
+            Some(told) => {
+                let found = ElfImage::read_build_id(&image, &ElfLimits::default());
+                found.ok()?.is_some_and(|found| found.matches(&told))
+            }
+            None => self.vdso_is == VdsoIs::Ours,
+        };
+        let cfi = Cfi::read(&image, &ElfLimits::default()).ok()??;
+        is_ours.then(|| Arc::new(cfi))
+    }
+}
+
+/// Where a process's images are.
+pub(crate) struct Files<'a> {
+    /// What it has mapped.
+    pub(crate) maps: Option<&'a MapTable>,
+    pub(crate) images: &'a Images,
+    /// Below which the paths of the images lead to them.
+    pub(crate) root: Option<&'a Arc<TargetRoot>>,
+}
+
+/// The images of a recording in a file, as a source.
+pub(super) struct View<'a> {
+    pub(super) cfi: &'a mut ImageCfi,
+    pub(super) files: &'a Files<'a>,
+}
+
+impl CfiSource for View<'_> {
+    fn image(&mut self, id: ImageId) -> Option<Arc<Cfi>> {
+        if let Some(known) = self.cfi.known.get(&id) {
+            return known.clone();
+        }
+        let read = self.cfi.read(id, self.files);
+        self.cfi.known.insert(id, read.clone());
+        read
+    }
+
+    fn vdso(&mut self) -> Option<Arc<Cfi>> {
+        let cfi = &*self.cfi;
+        cfi.vdso.get_or_init(|| cfi.read_vdso()).clone()
+    }
+}
