@@ -97,6 +97,11 @@ pub(crate) struct ConvertArgs {
     #[arg(short = 'e', long = "event", value_name = "EVENT")]
     pub(crate) event: Option<String>,
 
+    /// What stacks are made from: fp (as the kernel walked them), dwarf (unwound here from registers
+    /// and copies of the stacks), lbr (branch stacks) [default: dwarf where it was recorded, else fp]
+    #[arg(long, value_name = "HOW", hide_possible_values = true)]
+    pub(crate) call_graph: Option<CallGraphArg>,
+
     /// Draw what came before the damage of a damaged recording
     #[arg(long)]
     pub(crate) allow_damaged: bool,
@@ -116,6 +121,14 @@ pub(crate) enum EventArg {
     CpuClock,
     TaskClock,
     Cycles,
+}
+
+/// What stacks are made from, in perf's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CallGraphArg {
+    Fp,
+    Dwarf,
+    Lbr,
 }
 
 /// A ring's size, as it was typed.

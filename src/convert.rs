@@ -31,7 +31,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         },
     };
     // Names of containers that this host still knows; without cgroups there are none.
-    let converted = pipeline::convert(recording, &options, Host::look().ok())?;
+    let converted = pipeline::convert(recording, &options, args.call_graph, Host::look().ok())?;
     pipeline::write(
         &converted.named,
         &picture(&converted, &args.input),

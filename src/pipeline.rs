@@ -1,5 +1,6 @@
 //! The way of the data as code: events are counted while they come, then named, merged, drawn.
 
+use crate::cli::CallGraphArg;
 use crate::cost::CpuTime;
 use crate::naming::{NameThread, Tagger};
 use crate::output::{Format, Output};
@@ -9,9 +10,12 @@ use collapse::{FrameTree, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
 use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
-use profiler::perfdata::{self, About, ImageBuildId, Outcome, ReadOptions};
+use profiler::perfdata::{self, About, EventChoice, ImageBuildId, Outcome, ReadOptions};
+use profiler::record::Layout;
 use std::sync::Arc;
-use symbolizer::{Counts, Origin, Problem, ResolveOptions, Selector, Tally};
+use symbolizer::{
+    CallGraph, ChainOptions, Counts, Origin, Problem, ResolveOptions, Selector, Tally,
+};
 
 /// What is drawn and what is said of it.
 pub(crate) struct Named {
@@ -32,6 +36,8 @@ pub(crate) struct Recording {
 /// A recording from a file.
 pub(crate) struct Converted {
     pub(crate) outcome: Outcome,
+    /// Branch stacks were wanted as chains, and those that were recorded are not of calls.
+    pub(crate) branches_are_any: bool,
     /// When all of it was read.
     pub(crate) read: CpuTime,
     pub(crate) named: Named,
@@ -91,11 +97,21 @@ pub(crate) fn record(
 pub(crate) fn convert(
     recording: perfdata::Recording,
     options: &ReadOptions,
+    call_graph: Option<CallGraphArg>,
     host: Option<Host>,
 ) -> Result<Converted, Failure> {
+    let layout = chosen_layout(&recording, &options.event);
+    let call_graph = call_graph_of(call_graph, layout)?;
     let names = host.map(|host| host.names);
     let (name_thread, selector) = selecting(names, Wanted::All)?;
     let mut tally = Tally::new(Origin::File, selector);
+    let about = recording.about();
+    tally.read_chains(&ChainOptions {
+        call_graph,
+        arch: about.arch.as_deref(),
+        kernel_release: about.os_release.as_deref(),
+        build_ids: &about.build_ids,
+    });
     let outcome = recording.read(options, &mut tally)?;
     let read = CpuTime::now();
     let source = Source {
@@ -104,11 +120,43 @@ pub(crate) fn convert(
         build_ids: &outcome.about.build_ids,
     };
     let named = name(tally, source, name_thread);
+    let branches_are_any = call_graph == CallGraph::Branches
+        && layout.is_some_and(|layout| !layout.has_call_branches());
     Ok(Converted {
         outcome,
+        branches_are_any,
         read,
         named,
     })
+}
+
+/// How samples of the event that is drawn are laid out, where it is known before they are read.
+fn chosen_layout(recording: &perfdata::Recording, choice: &EventChoice) -> Option<Layout> {
+    let mut events = recording.events().iter();
+    let chosen = match choice {
+        EventChoice::Name(name) => events.find(|event| event.name == *name),
+        EventChoice::Index(index) => events.nth(*index),
+        EventChoice::First => events.next(),
+    };
+    chosen.map(|event| event.layout)
+}
+
+/// What stacks are made from; what was asked for must have been recorded, as far as that is known.
+fn call_graph_of(
+    wanted: Option<CallGraphArg>,
+    layout: Option<Layout>,
+) -> Result<CallGraph, Failure> {
+    match wanted {
+        Some(CallGraphArg::Fp) => Ok(CallGraph::FramePointers),
+        Some(how @ CallGraphArg::Dwarf) if layout.is_some_and(|it| !it.has_user_stacks()) => Err(
+            Failure::NotRecorded("user registers and stacks to unwind", how),
+        ),
+        Some(how @ CallGraphArg::Lbr) if layout.is_some_and(|it| !it.has_branches()) => {
+            Err(Failure::NotRecorded("branch stacks", how))
+        }
+        Some(CallGraphArg::Lbr) => Ok(CallGraph::Branches),
+        Some(CallGraphArg::Dwarf) | None => Ok(CallGraph::Registers),
+    }
 }
 
 /// This host's kernel symbols, if the recording is of this kernel since its boot: the release is the
