@@ -103,6 +103,10 @@ pub(crate) struct ConvertArgs {
 
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
+    /// What stacks are made from: fp (as the kernel walked them), dwarf (unwound here from registers
+    /// and copies of the stacks), lbr (branch stacks) [default: dwarf where it was recorded, else fp]
+    #[arg(long, value_name = "HOW", hide_possible_values = true)]
+    pub(crate) call_graph: Option<CallGraphArg>,
 
     /// Draw what came before the damage of a damaged recording
     #[arg(long)]
@@ -312,6 +316,14 @@ pub(crate) enum EventArg {
     CpuClock,
     TaskClock,
     Cycles,
+}
+
+/// What stacks are made from, in perf's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CallGraphArg {
+    Fp,
+    Dwarf,
+    Lbr,
 }
 
 /// A ring's size, as it was typed.

@@ -37,7 +37,12 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     // Names of containers that this host still knows; without cgroups there are none.
     let counting = counting(args);
     let host = Host::look().ok();
-    let converted = pipeline::convert(*recording, &options, (counting, sources), host)?;
+    let how = pipeline::How {
+        counting,
+        call_graph: args.call_graph,
+        sources,
+    };
+    let converted = pipeline::convert(*recording, &options, how, host)?;
     pipeline::write(&converted.named, &picture(&converted, args), &outputs)?;
     report::converted(&converted, &args.input);
     report::closing(&converted.named.totals, &outputs);

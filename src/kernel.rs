@@ -60,6 +60,12 @@ fn scan(kallsyms: &[u8], symbol: &str) -> Scanned {
     scanned
 }
 
+/// The host that was recorded, where it is told and is not this one.
+pub(crate) fn other_host(about: &About) -> Option<&str> {
+    let recorded = about.hostname.as_deref();
+    recorded.filter(|recorded| live::hostname().is_some_and(|own| own != *recorded))
+}
+
 impl<'a> RecordedKernel<'a> {
     /// `tally` has read the whole recording.
     pub(crate) fn new(about: &'a About, tally: &'a Tally) -> Self {
@@ -68,10 +74,7 @@ impl<'a> RecordedKernel<'a> {
         let is_since_boot = matches!(about.clock_id, None | Some(1 | 4));
         Self {
             release: about.os_release.as_deref(),
-            other_host: about
-                .hostname
-                .as_deref()
-                .filter(|recorded| live::hostname().is_some_and(|own| own != *recorded)),
+            other_host: other_host(about),
             build_id: tally
                 .kernel_build_id()
                 .or(kernel_build_id(&about.build_ids)),

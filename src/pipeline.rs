@@ -1,7 +1,8 @@
 //! The way of the data as code: events are counted while they come, then named, merged, drawn.
 
+use crate::cli::CallGraphArg;
 use crate::cost::CpuTime;
-use crate::kernel::RecordedKernel;
+use crate::kernel::{self, RecordedKernel};
 use crate::lookup::{Sources, recorded_on};
 use crate::naming::{NameThread, Tagger};
 use crate::output::{Format, Output};
@@ -11,11 +12,12 @@ use collapse::{FrameTree, Taken, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
 use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
-use profiler::perfdata::{self, ImageBuildId, Outcome, ReadOptions};
+use profiler::perfdata::{self, EventChoice, ImageBuildId, Outcome, ReadOptions};
+use profiler::record::Layout;
 use std::sync::Arc;
 use symbolizer::{
-    Counting, Counts, Kallsyms, Lookup, Origin, Place, Problem, ResolveOptions, Selected, Selector,
-    Tally,
+    CallGraph, ChainOptions, Counting, Counts, Kallsyms, Lookup, Origin, Place, Problem,
+    RecordedOn, ResolveOptions, Selected, Selector, Tally,
 };
 
 /// What is drawn and what is said of it.
@@ -37,6 +39,8 @@ pub(crate) struct Recording {
 /// A recording from a file.
 pub(crate) struct Converted {
     pub(crate) outcome: Outcome,
+    /// Branch stacks were wanted as chains, and those that were recorded are not of calls.
+    pub(crate) branches_are_any: bool,
     /// When all of it was read.
     pub(crate) read: CpuTime,
     pub(crate) named: Named,
@@ -98,17 +102,46 @@ pub(crate) fn record(
     })
 }
 
+/// How a recording in a file is read and named.
+pub(crate) struct How {
+    pub(crate) counting: Counting,
+    /// What its stacks are made from; what it has, where nobody says.
+    pub(crate) call_graph: Option<CallGraphArg>,
+    /// Where names come from.
+    pub(crate) sources: Sources,
+}
+
 /// Reads a recording to its end, then names what was counted by what this host has.
 pub(crate) fn convert(
     recording: perfdata::Recording,
     options: &ReadOptions,
-    (counting, sources): (Counting, Sources),
+    How {
+        counting,
+        call_graph,
+        sources,
+    }: How,
     host: Option<Host>,
 ) -> Result<Converted, Failure> {
+    let layout = chosen_layout(&recording, &options.event);
+    let call_graph = call_graph_of(call_graph, layout)?;
     let names = host.map(|host| host.names);
     let chosen = Arc::clone(&sources.chosen);
     let (name_thread, selector) = selecting(names, move |place| chosen.select(place))?;
     let mut tally = Tally::new(counting, selector);
+    let about = recording.about();
+    // More of it is known in the end.
+    let on = match kernel::other_host(about) {
+        Some(_) => RecordedOn::Elsewhere,
+        None => RecordedOn::Unknown,
+    };
+    let lookup = sources.lookup.clone().recorded(on);
+    tally.read_chains(&ChainOptions {
+        call_graph,
+        arch: about.arch.as_deref(),
+        kernel_release: about.os_release.as_deref(),
+        build_ids: &about.build_ids,
+        lookup: &lookup,
+    });
     let outcome = recording.read(options, &mut tally)?;
     let read = CpuTime::now();
     sources.chosen.check()?;
@@ -123,11 +156,43 @@ pub(crate) fn convert(
         lookup: sources.lookup.recorded(on),
     };
     let named = name(tally, source, name_thread);
+    let branches_are_any = call_graph == CallGraph::Branches
+        && layout.is_some_and(|layout| !layout.has_call_branches());
     Ok(Converted {
         outcome,
+        branches_are_any,
         read,
         named,
     })
+}
+
+/// How samples of the event that is drawn are laid out, where it is known before they are read.
+fn chosen_layout(recording: &perfdata::Recording, choice: &EventChoice) -> Option<Layout> {
+    let mut events = recording.events().iter();
+    let chosen = match choice {
+        EventChoice::Name(name) => events.find(|event| event.name == *name),
+        EventChoice::Index(index) => events.nth(*index),
+        EventChoice::First => events.next(),
+    };
+    chosen.map(|event| event.layout)
+}
+
+/// What stacks are made from; what was asked for must have been recorded, as far as that is known.
+fn call_graph_of(
+    wanted: Option<CallGraphArg>,
+    layout: Option<Layout>,
+) -> Result<CallGraph, Failure> {
+    match wanted {
+        Some(CallGraphArg::Fp) => Ok(CallGraph::FramePointers),
+        Some(how @ CallGraphArg::Dwarf) if layout.is_some_and(|it| !it.has_user_stacks()) => Err(
+            Failure::NotRecorded("user registers and stacks to unwind", how),
+        ),
+        Some(how @ CallGraphArg::Lbr) if layout.is_some_and(|it| !it.has_branches()) => {
+            Err(Failure::NotRecorded("branch stacks", how))
+        }
+        Some(CallGraphArg::Lbr) => Ok(CallGraph::Branches),
+        Some(CallGraphArg::Dwarf) | None => Ok(CallGraph::Registers),
+    }
 }
 
 /// What a recording has besides its events.

@@ -1,5 +1,6 @@
 //! All that ctrflame says: errors with what to do, the closing line, notes; and the exit status.
 
+use crate::cli::CallGraphArg;
 use crate::cost::Cost;
 use crate::lookup::LookupError;
 use crate::output::{Output, OutputError};
@@ -48,6 +49,8 @@ pub(crate) enum Failure {
     Svg(#[from] SvgError),
     #[error("cannot write the stacks")]
     Render(#[source] io::Error),
+    #[error("the recording has no {0}")]
+    NotRecorded(&'static str, CallGraphArg),
     #[error("cannot block signals")]
     Signals(#[source] io::Error),
     #[error("cannot start a thread")]
@@ -77,6 +80,12 @@ impl Failure {
                 ),
             }),
             Self::PerfData(error) => error.hint().map(str::to_owned),
+            Self::NotRecorded(_, CallGraphArg::Lbr) => {
+                Some("leave --call-graph out; `perf record --call-graph lbr` records them".into())
+            }
+            Self::NotRecorded(..) => {
+                Some("leave --call-graph out; `perf record --call-graph dwarf` records them".into())
+            }
             _ => None,
         }
     }
@@ -212,6 +221,13 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
             "{} samples belong to none of the events and were left out",
             outcome.unknown_samples
         ));
+    }
+    if converted.branches_are_any {
+        note(
+            "its branch stacks are of any branches, not of calls: frames are the last branches \
+             taken, not callers"
+                .into(),
+        );
     }
     if outcome.late > 0 {
         note(format!(

@@ -6,6 +6,10 @@ const FIRST_MARKER: u64 = -4095_i64 as u64;
 pub(crate) const USER_MARKER: u64 = -512_i64 as u64;
 /// `PERF_CONTEXT_KERNEL`.
 pub(crate) const KERNEL_MARKER: u64 = -128_i64 as u64;
+/// Our own, behind a user part that was unwound from registers: it reached the root.
+pub(crate) const WHOLE_MARKER: u64 = -4094_i64 as u64;
+/// Our own, behind a user part that was unwound from registers: its root is missing.
+pub(crate) const CUT_MARKER: u64 = -4095_i64 as u64;
 
 /// Whether a chain's word says what follows rather than where the code was.
 pub(crate) fn is_marker(word: u64) -> bool {

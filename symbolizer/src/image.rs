@@ -52,6 +52,18 @@ impl Image {
         }
     }
 
+    /// The same image without the file that is held of it: to be found by its path.
+    pub(crate) fn by_path(&self) -> Self {
+        Self {
+            key: self.key.clone(),
+            label: Arc::clone(&self.label),
+            path: self.path.clone(),
+            held: None,
+            root: self.root,
+            attempts_left: 0,
+        }
+    }
+
     /// Whether enough processes were tried, and the path below some root is left.
     fn is_given_up(&self) -> bool {
         self.attempts_left == 0 && self.root != RootRef::Unknown

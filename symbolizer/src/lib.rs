@@ -33,6 +33,7 @@ mod stacks;
 mod tally;
 mod tasks;
 mod told;
+mod unwind;
 mod vdso;
 
 pub use choice::{Choice, Counting, Idle, Moment, Weight};
@@ -48,3 +49,4 @@ pub use stack::{
 };
 pub use tally::{Counted, Tally};
 pub use told::kernel_build_id;
+pub use unwind::{CallGraph, ChainOptions};

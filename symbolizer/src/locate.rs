@@ -7,7 +7,7 @@
 //! Stacks of one context are located in a row: what was looked up last is still in the cache, and a
 //! stack mostly begins, at its root, like the one before it.
 
-use crate::chain::{Part, entries, is_marker, part_behind};
+use crate::chain::{CUT_MARKER, Part, WHOLE_MARKER, entries, is_marker, part_behind};
 use crate::hash::FastMap;
 use crate::image::ImageId;
 use crate::maps::{Backing, MapTable};
@@ -267,6 +267,7 @@ impl Shard {
                 self.user.clear();
             }
         }
+        let (words, end) = without_end(words);
         let known = if self.context == Some(stack.context) {
             shared_entries(words, &self.words)
         } else {
@@ -301,10 +302,10 @@ impl Shard {
         self.shared_with_kept = self.shared_with_kept.min(frames_known);
         // A walk that ended in data did not miss the root by the limit.
         let root_is_code = self.steps.first().is_some_and(|step| step.id != UNMAPPED);
-        let entries = if root_is_code {
-            self.steps.len() as u32
-        } else {
-            0
+        let entries = match end {
+            Some(CUT_MARKER) => u32::MAX,
+            None if root_is_code => self.steps.len() as u32,
+            _ => 0,
         };
         self.count(context.counted_in, entries, last.hash, stack.weight);
         self.context = Some(stack.context);
@@ -378,6 +379,14 @@ impl Shard {
                 PlaceId(places.len() as u32 - 1)
             }),
         })
+    }
+}
+
+/// A chain without the marker that says how the unwinding of its user part ended.
+fn without_end(words: &[u64]) -> (&[u64], Option<u64>) {
+    match words {
+        [words @ .., end @ (CUT_MARKER | WHOLE_MARKER)] => (words, Some(*end)),
+        words => (words, None),
     }
 }
 

@@ -3,7 +3,6 @@
 use super::*;
 use crate::chain::{KERNEL_MARKER, USER_MARKER};
 use crate::maps::Mapping;
-use profiler::record::Chain;
 use std::collections::BTreeMap;
 
 /// A stack with its places, root first.
@@ -41,8 +40,7 @@ fn locate_stacks(
     let mut table = StackTable::default();
     for batch in batches {
         for (context, words) in *batch {
-            let words: Vec<_> = words.iter().map(|word| word.to_ne_bytes()).collect();
-            let _ = table.push(ContextId(*context), Chain { words: &words }, 1);
+            let _ = table.push(ContextId(*context), words.iter().copied(), 1);
             table.count_batch(|_, _| {});
         }
         locator.take(&table, &contexts);
@@ -223,6 +221,20 @@ fn what_is_taken_over_from_the_stack_before_is_what_would_have_been_found() {
 }
 
 #[test]
+fn what_was_unwound_says_itself_whether_its_root_is_missing() {
+    let maps = table();
+    let space = Some((SpaceId(3), &maps));
+    let whole = [USER_MARKER, 0x1100, 0x1200, 0x1300, WHOLE_MARKER];
+    let cut = [USER_MARKER, 0x1100, 0x1200, 0x1300, CUT_MARKER];
+    assert!(!located(&whole, space, 3).1);
+    assert!(located(&cut, space, 127).1);
+    assert_eq!(located(&whole, space, 127).0, located(&cut, space, 127).0);
+    let found = locate_stacks(&[&[(0, &whole), (0, &cut), (0, &whole[..4])]], &[space], 3);
+    let cuts: Vec<bool> = found.iter().map(|found| found.is_cut).collect();
+    assert_eq!(cuts, [false, true, true]);
+}
+
+#[test]
 fn one_program_at_many_addresses_needs_the_memory_of_one() {
     let tables: Vec<MapTable> = (1..=50_u64)
         .map(|run| {
@@ -246,10 +258,10 @@ fn one_program_at_many_addresses_needs_the_memory_of_one() {
         .collect();
     let mut table = StackTable::default();
     for run in 1..=50_u32 {
-        let at = |offset: u64| ((u64::from(run) << 20) + offset).to_ne_bytes();
+        let at = |offset: u64| (u64::from(run) << 20) + offset;
         for leaf in 0..10 {
-            let words = [USER_MARKER.to_ne_bytes(), at(leaf), at(0x100)];
-            let _ = table.push(ContextId(run - 1), Chain { words: &words }, 1);
+            let words = [USER_MARKER, at(leaf), at(0x100)];
+            let _ = table.push(ContextId(run - 1), words.into_iter(), 1);
         }
         table.count_batch(|_, _| {});
     }

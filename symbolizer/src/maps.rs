@@ -27,7 +27,8 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    fn offset_of(&self, addr: u64) -> u64 {
+    /// The file offset of an address in it.
+    pub(crate) fn offset_of(&self, addr: u64) -> u64 {
         addr.wrapping_sub(self.start).wrapping_add(self.file_offset)
     }
 

@@ -9,14 +9,12 @@ use crate::locate::{Locations, Place, PlaceId};
 use crate::lookup::{Lookup, RecordedOn, View};
 use crate::name::{self, ImageOffsets, Kallsyms, VdsoIs, native_frame, numbered};
 use crate::pins::RootRef;
-use crate::problem::Problem;
 use crate::stack::{Layer, LayerKind, Resolved, Unresolved};
 use crate::tally::Counted;
 use crate::tasks::SpaceId;
-use crate::told::{Told, is_of_another_file};
+use crate::told::{Told, take_told_id};
 use profiler::perfdata::ImageBuildId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 /// How the recording is to be read.
@@ -157,7 +155,7 @@ impl Counted {
     fn images_with_offsets(
         &mut self,
         places: &[Place],
-        told: &Told<'_>,
+        told: &Told,
         lookup: &Lookup,
     ) -> Vec<ImageOffsets> {
         let mut by_image: BTreeMap<ImageId, Vec<(PlaceId, u64)>> = BTreeMap::new();
@@ -270,30 +268,4 @@ impl Counted {
             LayerKind::Cpu => numbered("cpu", split.cpu),
         }
     }
-}
-
-/// An image that the kernel gave no build id gets the one that perf read at the end; unless that one was
-/// read from another file, which is then the problem if nothing else names it.
-fn take_told_id(image: &mut Image, told: &Told<'_>, lookup: &Lookup) -> Option<Problem> {
-    let inode = match image.key {
-        ImageKey::BuildId(_) => return None,
-        ImageKey::Inode {
-            major,
-            minor,
-            inode,
-            ..
-        } => Some((major, minor, inode)),
-        ImageKey::Path { .. } => None,
-    };
-    let id = told.of(image.path.as_os_str().as_bytes())?;
-    let is_elsewhere = lookup.recorded_on() == RecordedOn::Elsewhere;
-    if let (false, Some(inode), Some(host)) = (is_elsewhere, inode, lookup.host())
-        && is_of_another_file(&id, inode, host, &image.path)
-    {
-        return Some(Problem::BuildIdMistold {
-            file: image.path.clone(),
-        });
-    }
-    image.key = ImageKey::BuildId(id);
-    None
 }

@@ -61,7 +61,8 @@ pub(crate) struct StackHead {
     pub(crate) context: u32,
     /// Frames, from the root on, that it shares with the one before it, of the same context.
     pub(crate) shared: u32,
-    /// Entries that the kernel wrote; 0 where the walk ended in data.
+    /// Entries that the kernel wrote; 0 where the walk ended in data or at the root for sure, the
+    /// largest number where it did not for sure.
     pub(crate) entries: u32,
     pub(crate) weight: u64,
 }
@@ -213,7 +214,8 @@ pub enum Unresolved {
     KernelRestricted,
     /// The kernel has no symbol there.
     KernelUnknown,
-    /// The stack was cut at its root side (`kernel.perf_event_max_stack`).
+    /// The stack's root side is missing: cut by `kernel.perf_event_max_stack`, or unwound as far as a
+    /// copied stack and the images' call frame information led.
     Truncated,
 }
 

@@ -6,7 +6,6 @@
 
 use crate::hash::FastState;
 use hashbrown::HashTable;
-use profiler::record::Chain;
 use std::hint::black_box;
 
 /// Index of what a stack belongs to: address space, cgroup, thread name.
@@ -73,17 +72,23 @@ pub(crate) enum Batch {
 }
 
 impl StackTable {
-    /// Takes one sample of `chain` in `context`; it is counted with its batch.
-    pub(crate) fn push(&mut self, context: ContextId, chain: Chain<'_>, weight: u64) -> Batch {
+    /// Takes one sample of a chain's words (leaf first, with markers) in `context`; it is counted
+    /// with its batch.
+    pub(crate) fn push(
+        &mut self,
+        context: ContextId,
+        words: impl Iterator<Item = u64>,
+        weight: u64,
+    ) -> Batch {
         let start = self.pending_words.len();
-        self.pending_words.extend(chain.iter());
+        self.pending_words.extend(words);
         let hash = self.hash.hash_words(
             u64::from(context.0),
             self.pending_words.get(start..).unwrap_or(&[]),
         );
         self.pending.push(Pending {
             context,
-            len_words: chain.len() as u32,
+            len_words: (self.pending_words.len() - start) as u32,
             start,
             weight,
             hash,
@@ -220,10 +225,6 @@ fn is_at(arena: &[u64], at: usize, header: u64, chain: &[u64]) -> bool {
 mod tests {
     use super::*;
 
-    fn chain(words: &[u64]) -> Vec<[u8; 8]> {
-        words.iter().map(|word| word.to_ne_bytes()).collect()
-    }
-
     #[test]
     fn equal_stacks_of_one_context_are_one_entry_with_a_count() {
         let mut table = StackTable::default();
@@ -235,13 +236,7 @@ mod tests {
             (1, &[]),
             (1, &[1, 2, 3]),
         ] {
-            let _ = table.push(
-                ContextId(context),
-                Chain {
-                    words: &chain(words),
-                },
-                1,
-            );
+            let _ = table.push(ContextId(context), words.iter().copied(), 1);
         }
         let mut new = Vec::new();
         table.count_batch(|context, words| new.push((context.0, words.to_vec())));
@@ -252,13 +247,7 @@ mod tests {
             (1, vec![]),
         ];
         assert_eq!(new, first_seen);
-        let _ = table.push(
-            ContextId(1),
-            Chain {
-                words: &chain(&[1, 2]),
-            },
-            10,
-        );
+        let _ = table.push(ContextId(1), [1, 2].into_iter(), 10);
         table.count_batch(|_, words| panic!("{words:?} was seen before"));
         let counts: Vec<_> = table
             .order()
@@ -282,9 +271,9 @@ mod tests {
         let mut seen_first = 0;
         for _ in 0..100 {
             for stack in 0..10_000_u64 {
-                let words = chain(&[stack, stack ^ 7, 42]);
+                let words = [stack, stack ^ 7, 42].into_iter();
                 let context = ContextId((stack % 3) as u32);
-                if table.push(context, Chain { words: &words }, 1) == Batch::Full {
+                if table.push(context, words, 1) == Batch::Full {
                     table.count_batch(|_, _| seen_first += 1);
                 }
             }

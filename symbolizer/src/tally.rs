@@ -1,5 +1,5 @@
-//! The state of a recording: events in, distinct raw stacks with their counts kept. Parses no image
-//! and names nothing; holds what naming will need, while it can be had.
+//! The state of a recording: events in, distinct raw stacks with their counts kept. Names
+//! nothing and parses images only to unwind stacks; holds what naming will need, while it can be had.
 
 use crate::chain::{Part, entries};
 use crate::choice::{Counting, Idle, Weight};
@@ -17,6 +17,7 @@ use crate::pins::{Pins, RootRef};
 use crate::stack::LayerKind;
 use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
+use crate::unwind::{ChainOptions, Chains, Files};
 use profiler::live::{self, EventSink};
 use profiler::record::{Comm, Event, Mapped, MappedFile, Sample};
 use profiler::{BuildId, CgroupId, HostPid};
@@ -41,6 +42,7 @@ pub struct Tally {
     images: Images,
     pins: Pins,
     stacks: StackTable,
+    chains: Chains,
     located: Locator,
     contexts: Vec<KnownContext>,
     context_ids: FastMap<Context, ContextId>,
@@ -85,6 +87,7 @@ impl Tally {
             images: Images::default(),
             pins: Pins::new(),
             stacks: StackTable::default(),
+            chains: Chains::recorded(),
             located: Locator::default(),
             contexts: Vec::new(),
             context_ids: FastMap::default(),
@@ -95,6 +98,12 @@ impl Tally {
             selector,
             counts: Counts::default(),
         }
+    }
+
+    /// How the samples' chains are to be read; before the first of them. As they were recorded, if
+    /// this is not called.
+    pub fn read_chains(&mut self, options: &ChainOptions<'_>) {
+        self.chains = Chains::new(options);
     }
 
     /// Makes a cgroup known: those that exist at the start, and at the end those that were missed.
@@ -148,7 +157,20 @@ impl Tally {
             Weight::Samples => 1,
             Weight::Period => sample.period,
         };
-        if self.stacks.push(id, sample.chain, weight) == Batch::Full {
+        let context = &known.context;
+        let files = Files {
+            maps: self.tasks.maps_of(sample.stamp.pid),
+            images: &self.images,
+            sysroots: &|lookup| {
+                let place = place_of(context, &self.tasks, &self.pins, &self.cgroup_paths);
+                lookup.sysroots_of(&place)
+            },
+        };
+        let batch = match self.chains.read(sample, &files) {
+            Some(words) => self.stacks.push(id, words.iter().copied(), weight),
+            None => self.stacks.push(id, sample.chain.iter(), weight),
+        };
+        if batch == Batch::Full {
             self.count_batch();
         }
     }
@@ -376,6 +398,7 @@ impl Tally {
                     let mut used = self.tasks.images_in_use();
                     used.extend(self.located.images());
                     self.images.sweep(&used);
+                    self.chains.forget_images();
                 }
                 Backing::Image(self.images.intern(mapped.file, mnt, mapped.path))
             }

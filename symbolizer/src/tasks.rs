@@ -136,6 +136,11 @@ impl Tasks {
         (0..self.spaces.len() as u32).map(SpaceId)
     }
 
+    /// The mappings that a process has now.
+    pub(crate) fn maps_of(&self, pid: HostPid) -> Option<&MapTable> {
+        self.processes.get(&pid).map(|process| &*process.maps)
+    }
+
     /// Keeps the mapping that the process of `space` has at `addr` now; the process, its view of
     /// files, and the mapping. Only for a space that its process has not left.
     pub(crate) fn keep_mapping(

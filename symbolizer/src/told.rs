@@ -1,11 +1,14 @@
 //! Build ids that a recording tells beside its mappings: of its images, its kernel, its vdso.
 
-use crate::lookup::View;
+use crate::image::{Image, ImageKey};
+use crate::lookup::{Lookup, RecordedOn, View};
+use crate::problem::Problem;
 use crate::source::build_id_of;
 use profiler::BuildId;
 use profiler::files::HeldFile;
 use profiler::perfdata::ImageBuildId;
 use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// perf's names for what is no file (tools/perf/util/dso.h).
@@ -15,17 +18,18 @@ const VDSO: &[u8] = b"[vdso]";
 const IMAGE_LIMIT_BYTES: u64 = 16 << 30;
 
 /// What perf read in the images that were hit, when it had recorded.
-pub(crate) struct Told<'a> {
+#[derive(Debug, Default)]
+pub(crate) struct Told {
     /// A path with two ids was replaced during the recording, or is of two containers: it does not
     /// tell which.
-    by_path: HashMap<&'a [u8], Option<BuildId>>,
+    by_path: HashMap<Vec<u8>, Option<BuildId>>,
 }
 
-impl<'a> Told<'a> {
-    pub(crate) fn new(told: &'a [ImageBuildId]) -> Self {
-        let mut by_path: HashMap<&[u8], Option<BuildId>> = HashMap::new();
+impl Told {
+    pub(crate) fn new(told: &[ImageBuildId]) -> Self {
+        let mut by_path: HashMap<Vec<u8>, Option<BuildId>> = HashMap::new();
         for told in told {
-            let known = by_path.entry(told.path.as_slice()).or_insert(Some(told.id));
+            let known = by_path.entry(told.path.clone()).or_insert(Some(told.id));
             if *known != Some(told.id) {
                 *known = None;
             }
@@ -53,12 +57,7 @@ pub fn kernel_build_id(told: &[ImageBuildId]) -> Option<BuildId> {
 /// host: perf reads that one if a container is gone when the recording ends (`dsos__read_build_ids()`,
 /// tools/perf/util/dsos.c, without the namespace). `mapped` is what was mapped: device and inode. Same
 /// device and two inodes are two files; or the file was replaced since by its equal, which is rarer.
-pub(crate) fn is_of_another_file(
-    told: &BuildId,
-    mapped: (u32, u32, u64),
-    host: &View,
-    path: &Path,
-) -> bool {
+fn is_of_another_file(told: &BuildId, mapped: (u32, u32, u64), host: &View, path: &Path) -> bool {
     let (major, minor, inode) = mapped;
     let Ok(held) = host.open(path) else {
         return false;
@@ -76,6 +75,32 @@ pub(crate) fn is_of_another_file(
             .ok()
             .and_then(|file| build_id_of(&file).ok()?)
             .is_some_and(|found| found.matches(told))
+}
+
+/// An image that the kernel gave no build id gets the one that perf read at the end; unless that one was
+/// read from another file, which is then the problem if nothing else names it.
+pub(crate) fn take_told_id(image: &mut Image, told: &Told, lookup: &Lookup) -> Option<Problem> {
+    let inode = match image.key {
+        ImageKey::BuildId(_) => return None,
+        ImageKey::Inode {
+            major,
+            minor,
+            inode,
+            ..
+        } => Some((major, minor, inode)),
+        ImageKey::Path { .. } => None,
+    };
+    let id = told.of(image.path.as_os_str().as_bytes())?;
+    let is_elsewhere = lookup.recorded_on() == RecordedOn::Elsewhere;
+    if let (false, Some(inode), Some(host)) = (is_elsewhere, inode, lookup.host())
+        && is_of_another_file(&id, inode, host, &image.path)
+    {
+        return Some(Problem::BuildIdMistold {
+            file: image.path.clone(),
+        });
+    }
+    image.key = ImageKey::BuildId(id);
+    None
 }
 
 #[cfg(test)]

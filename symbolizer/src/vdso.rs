@@ -44,23 +44,11 @@ pub(crate) struct Vdso {
 }
 
 impl Vdso {
-    /// Reads our own vdso, which the kernel wrote: through `/proc/self/mem`, which needs no unsafe.
+    /// Reads our own vdso.
     pub(crate) fn of_self() -> Result<Self, VdsoError> {
-        let failed = |path| move |source| VdsoError::Read { path, source };
-        let maps = fs::read("/proc/self/maps").map_err(failed("/proc/self/maps"))?;
-        let (start, end) = vdso_range(&maps).ok_or(VdsoError::NotMapped)?;
-        let len_bytes = end
-            .checked_sub(start)
-            .filter(|len| (1..=IMAGE_MAX_BYTES).contains(len))
-            .ok_or(VdsoError::NotMapped)?;
-        let memory = File::open("/proc/self/mem").map_err(failed("/proc/self/mem"))?;
-        // At most IMAGE_MAX_BYTES.
-        let mut image = vec![0; len_bytes as usize];
-        memory
-            .read_exact_at(&mut image, start)
-            .map_err(failed("/proc/self/mem"))?;
-        let build_id = ElfImage::read_build_id(&image, &ElfLimits::default())?;
-        let image = ElfImage::read(&image, &ElfLimits::default())?;
+        let bytes = own_image()?;
+        let build_id = ElfImage::read_build_id(&bytes, &ElfLimits::default())?;
+        let image = ElfImage::read(&bytes, &ElfLimits::default())?;
         Ok(Self { image, build_id })
     }
 
@@ -82,6 +70,24 @@ impl Vdso {
     pub(crate) fn lookup(&self, offset: u64) -> Option<Symbol<'_>> {
         self.image.lookup(self.image.svma_of(offset)?)
     }
+}
+
+/// The bytes of our own vdso, which the kernel wrote: through `/proc/self/mem`, which needs no unsafe.
+pub(crate) fn own_image() -> Result<Vec<u8>, VdsoError> {
+    let failed = |path| move |source| VdsoError::Read { path, source };
+    let maps = fs::read("/proc/self/maps").map_err(failed("/proc/self/maps"))?;
+    let (start, end) = vdso_range(&maps).ok_or(VdsoError::NotMapped)?;
+    let len_bytes = end
+        .checked_sub(start)
+        .filter(|len| (1..=IMAGE_MAX_BYTES).contains(len))
+        .ok_or(VdsoError::NotMapped)?;
+    let memory = File::open("/proc/self/mem").map_err(failed("/proc/self/mem"))?;
+    // At most IMAGE_MAX_BYTES.
+    let mut image = vec![0; len_bytes as usize];
+    memory
+        .read_exact_at(&mut image, start)
+        .map_err(failed("/proc/self/mem"))?;
+    Ok(image)
 }
 
 /// Start and end of the `[vdso]` line of a `maps` file.

@@ -116,6 +116,11 @@ pub struct Branches<'a> {
 }
 
 impl<'a> Branches<'a> {
+    /// Of entries of three words: from, to, flags.
+    pub fn new(words: &'a [[u8; 8]]) -> Self {
+        Self { words }
+    }
+
     /// (from, to) of each branch, newest first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (CodeAddr, CodeAddr)> + 'a {
         self.words.chunks_exact(3).map(|entry| {
@@ -136,7 +141,8 @@ pub struct Registers<'a> {
 }
 
 impl<'a> Registers<'a> {
-    pub(crate) fn new(abi: u64, mask: u64, words: &'a [[u8; 8]]) -> Self {
+    /// Of `words`: one for each bit of the mask, the lowest first.
+    pub fn new(abi: u64, mask: u64, words: &'a [[u8; 8]]) -> Self {
         Self { abi, mask, words }
     }
 

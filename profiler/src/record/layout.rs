@@ -41,6 +41,9 @@ pub(crate) mod read_bits {
 /// `PERF_SAMPLE_BRANCH_HW_INDEX`: a branch stack starts with the index of its newest entry.
 pub(crate) const BRANCH_HW_INDEX: u64 = 1 << 17;
 
+/// `PERF_SAMPLE_BRANCH_CALL_STACK`: of the branches, only calls that have not returned are kept.
+const BRANCH_CALL_STACK: u64 = 1 << 11;
+
 /// `PERF_SAMPLE_BRANCH_COUNTERS`: behind the entries, one word of counts for each (Linux 6.8).
 pub(crate) const BRANCH_COUNTERS: u64 = 1 << 19;
 
@@ -86,6 +89,21 @@ impl Layout {
     /// Whether all of `bits` are in the sample type.
     pub(crate) fn has(&self, bits: u64) -> bool {
         self.sample_type & bits == bits
+    }
+
+    /// Whether samples have user registers and a copy of the user stack.
+    pub fn has_user_stacks(&self) -> bool {
+        self.has(sample_bits::REGS_USER | sample_bits::STACK_USER)
+    }
+
+    /// Whether samples have branch stacks.
+    pub fn has_branches(&self) -> bool {
+        self.has(sample_bits::BRANCH_STACK)
+    }
+
+    /// Whether they are of calls that have not returned, rather than of any branches.
+    pub fn has_call_branches(&self) -> bool {
+        self.has_branches() && self.branch_sample_type & BRANCH_CALL_STACK != 0
     }
 
     /// Length of the `sample_id` trailer: every field is eight bytes.

@@ -37,8 +37,11 @@ pub(super) struct Segment {
 /// A section header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Section {
+    /// Where its name is in the string table of section names.
+    pub(super) name: u32,
     pub(super) kind: elf::SectionType,
     pub(super) executable: bool,
+    pub(super) compressed: bool,
     /// Stated virtual address.
     pub(super) addr: u64,
     pub(super) offset: u64,
@@ -53,8 +56,11 @@ pub(super) struct Section {
 pub(super) struct Headers {
     pub(super) class: Class,
     pub(super) endian: Endianness,
+    pub(super) machine: elf::Machine,
     pub(super) segments: Vec<Segment>,
     pub(super) sections: Vec<Section>,
+    /// Index of the string table of section names; 0 for none.
+    pub(super) section_names: u32,
 }
 
 impl Headers {
@@ -192,21 +198,30 @@ where
     let sections = sections.entries::<Elf::SectionHeader>()?.iter();
     let sections = sections
         .map(|it| Section {
+            name: it.sh_name(endian),
             kind: it.sh_type(endian),
             executable: it.sh_flags(endian).0 & elf::SHF_EXECINSTR.0 != 0,
+            compressed: it.sh_flags(endian).0 & elf::SHF_COMPRESSED.0 != 0,
             addr: it.sh_addr(endian).into(),
             offset: it.sh_offset(endian).into(),
             len: it.sh_size(endian).into(),
             link: it.sh_link(endian),
             align: it.sh_addralign(endian).into(),
         })
-        .collect();
+        .collect::<Vec<Section>>();
+    // An index that does not fit stands in the first section's sh_link (elf(5)).
+    let section_names = match header.e_shstrndx(endian) {
+        elf::SHN_XINDEX => sections.first().map_or(0, |it| it.link),
+        index => index.0.into(),
+    };
 
     Ok(Headers {
         class,
         endian,
+        machine: header.e_machine(endian),
         segments,
         sections,
+        section_names,
     })
 }
 

@@ -6,6 +6,7 @@
 mod error;
 #[cfg(test)]
 mod fixture;
+mod frames;
 mod headers;
 #[cfg(test)]
 mod hostile_tests;
@@ -19,6 +20,7 @@ use object::elf::{FileHeader32, FileHeader64};
 use profiler::BuildId;
 
 pub(crate) use error::ElfError;
+pub(crate) use frames::{FrameSections, Placed};
 pub(crate) use read_at::ReadAt;
 pub(crate) use symbols::Symbol;
 
@@ -96,12 +98,7 @@ impl ElfImage {
     /// Never "base plus offset": lld and others put several executable segments at different
     /// distances between offset and address.
     pub(crate) fn svma_of(&self, file_offset: u64) -> Option<u64> {
-        let load = self.loads.iter().find(|load| {
-            file_offset
-                .checked_sub(load.offset)
-                .is_some_and(|into| into < load.file_len)
-        })?;
-        load.vaddr.checked_add(file_offset - load.offset)
+        svma_in(&self.loads, file_offset)
     }
 
     /// The function that covers a stated virtual address.
@@ -126,4 +123,13 @@ impl ElfImage {
     pub(crate) fn symbol_count(&self) -> usize {
         self.symbols.len()
     }
+}
+
+fn svma_in(loads: &[Segment], file_offset: u64) -> Option<u64> {
+    let load = loads.iter().find(|load| {
+        file_offset
+            .checked_sub(load.offset)
+            .is_some_and(|into| into < load.file_len)
+    })?;
+    load.vaddr.checked_add(file_offset - load.offset)
 }

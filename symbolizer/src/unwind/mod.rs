@@ -1,0 +1,249 @@
+//! Stacks from registers, a copy of the stack, and the images' call frame information.
+//!
+//! ```text
+//!   MapTable, registers, bytes of the stack ──▶ Unwinder ──▶ addresses, leaf first, and how it ended
+//!                                                  ▲
+//!                                 images' CFI, each read once (images.rs)
+//! ```
+//! The unwinder knows no files: `chains.rs` feeds it the samples of a recording, `images.rs` the CFI.
+
+mod branches;
+mod cfi;
+mod chains;
+mod images;
+mod machine;
+mod rule;
+mod stack;
+mod step;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use chains::Chains;
+pub use chains::{CallGraph, ChainOptions};
+pub(crate) use images::Files;
+pub(crate) use machine::{Machine, Registers};
+pub(crate) use stack::StackBytes;
+
+use crate::image::ImageId;
+use crate::maps::{Backing, MapTable, Mapping};
+use cfi::{Cfi, Context};
+use rule::Found;
+use std::sync::Arc;
+use step::{Caller, Frame, Stuck};
+
+/// Frames of one stack.
+pub(crate) const FRAMES_MAX: usize = 1024;
+
+/// How the unwinding of a stack ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// At the frame where the thread began.
+    Complete,
+    /// At the end of what was copied of the stack.
+    Cut,
+    /// At a frame that could not be left: no call frame information and no frame pointer, or
+    /// wrong ones.
+    Lost,
+    /// At [`FRAMES_MAX`].
+    TooDeep,
+}
+
+/// Whose call frame information there is.
+pub(crate) trait CfiSource {
+    /// That of an image; `None` where there is none that may be used.
+    fn image(&mut self, id: ImageId) -> Option<Arc<Cfi>>;
+    /// That of the vdso.
+    fn vdso(&mut self) -> Option<Arc<Cfi>>;
+}
+
+/// What is unwound.
+pub(crate) struct Start<'a> {
+    pub(crate) machine: Machine,
+    /// Of the leaf. With an address and a stack pointer.
+    pub(crate) registers: Registers,
+    pub(crate) stack: StackBytes<'a>,
+}
+
+/// Unwinds stacks, of any process, and remembers the rules that it used: by image and file
+/// offset, so that processes of the same images share them.
+pub(crate) struct Unwinder {
+    rules: Vec<Option<Known>>,
+    context: Box<Context>,
+}
+
+/// A rule that was used.
+#[derive(Clone, Copy)]
+struct Known {
+    image: ImageId,
+    offset: u64,
+    found: Found,
+}
+
+/// Rules that are remembered: some thousand return addresses make nearly all frames of a recording.
+const KNOWN_RULES: usize = 1 << 14;
+/// What no image has as its number.
+const VDSO: ImageId = ImageId(u32::MAX);
+
+impl Unwinder {
+    pub(crate) fn new() -> Self {
+        Self {
+            rules: vec![None; KNOWN_RULES],
+            context: Box::default(),
+        }
+    }
+
+    /// Forgets all rules: an image's number may be another one's from now on.
+    pub(crate) fn forget(&mut self) {
+        self.rules.fill(None);
+    }
+
+    /// Appends the addresses of a stack to `into`, leaf first, as the kernel gives chains: behind
+    /// the leaf they are return addresses. An address that was interrupted by a signal is given one
+    /// byte further on, so that one byte back it is what it was.
+    pub(crate) fn unwind(
+        &mut self,
+        maps: &MapTable,
+        source: &mut dyn CfiSource,
+        start: Start<'_>,
+        into: &mut Vec<u64>,
+    ) -> Ended {
+        let Start {
+            machine,
+            mut registers,
+            stack,
+        } = start;
+        let Some(leaf) = registers.get(machine.pc()) else {
+            return Ended::Lost;
+        };
+        into.push(leaf);
+        let mut last = None;
+        let (mut lookup, mut is_interrupted) = (leaf, true);
+        for _ in 1..FRAMES_MAX {
+            let place = find(maps, &mut last, lookup).and_then(place_of);
+            let mut frame = Frame {
+                machine,
+                registers: &mut registers,
+                stack,
+                is_interrupted,
+            };
+            let caller = match place {
+                Some((image, offset)) => match self.rule_at(image, offset, machine, source) {
+                    Found::Rule(rule) => frame.leave_by_rule(&rule),
+                    Found::Outermost => return Ended::Complete,
+                    Found::Other => self.leave_by_row(&mut frame, image, offset, source),
+                    Found::Nothing => leave_by_frame_pointer(&mut frame, maps, &mut last),
+                },
+                None => leave_by_frame_pointer(&mut frame, maps, &mut last),
+            };
+            let caller = match caller {
+                Ok(caller) => caller,
+                Err(Stuck::Outermost) => return Ended::Complete,
+                Err(Stuck::Cut) => return Ended::Cut,
+                Err(Stuck::Lost) => return Ended::Lost,
+            };
+            let addr = without_signature(caller.return_address, machine, maps);
+            registers.set(machine.pc(), Some(addr));
+            is_interrupted = caller.is_interrupted;
+            lookup = addr.saturating_sub(u64::from(!is_interrupted));
+            into.push(addr.saturating_add(u64::from(is_interrupted)));
+        }
+        Ended::TooDeep
+    }
+
+    fn rule_at(
+        &mut self,
+        image: ImageId,
+        offset: u64,
+        machine: Machine,
+        source: &mut dyn CfiSource,
+    ) -> Found {
+        // Return addresses of one image differ in their low bits first.
+        let slot = offset ^ (offset >> 14) ^ u64::from(image.0).wrapping_mul(0x9e37_79b9);
+        let slot = slot as usize % KNOWN_RULES;
+        if let Some(Some(known)) = self.rules.get(slot)
+            && known.image == image
+            && known.offset == offset
+        {
+            return known.found;
+        }
+        let cfi = cfi_of(image, source).filter(|cfi| cfi.machine() == machine);
+        let found = cfi.map_or(Found::Nothing, |cfi| cfi.find(offset, &mut self.context));
+        if let Some(slot) = self.rules.get_mut(slot) {
+            *slot = Some(Known {
+                image,
+                offset,
+                found,
+            });
+        }
+        found
+    }
+
+    fn leave_by_row(
+        &mut self,
+        frame: &mut Frame<'_>,
+        image: ImageId,
+        offset: u64,
+        source: &mut dyn CfiSource,
+    ) -> Result<Caller, Stuck> {
+        let cfi = cfi_of(image, source).ok_or(Stuck::Lost)?;
+        let left = cfi.with_row(offset, &mut self.context, |row, entry, expressions| {
+            let encoding = entry.cie().encoding();
+            frame.leave_by_row(row, expressions, (encoding, entry.is_signal_trampoline()))
+        });
+        left.unwrap_or(Err(Stuck::Lost))
+    }
+}
+
+fn cfi_of(image: ImageId, source: &mut dyn CfiSource) -> Option<Arc<Cfi>> {
+    match image {
+        VDSO => source.vdso(),
+        image => source.image(image),
+    }
+}
+
+/// A frame pointer may be any number: what it leads to must be code.
+fn leave_by_frame_pointer(
+    frame: &mut Frame<'_>,
+    maps: &MapTable,
+    last: &mut Option<Mapping>,
+) -> Result<Caller, Stuck> {
+    let machine = frame.machine;
+    let caller = frame.leave_by_frame_pointer()?;
+    let addr = without_signature(caller.return_address, machine, maps);
+    match find(maps, last, addr.saturating_sub(1)) {
+        Some(_) => Ok(caller),
+        None => Err(Stuck::Lost),
+    }
+}
+
+/// The mapping at an address: mostly that of the address before.
+fn find(maps: &MapTable, last: &mut Option<Mapping>, addr: u64) -> Option<(Mapping, u64)> {
+    if let Some(mapping) = last
+        && (mapping.start..mapping.end).contains(&addr)
+    {
+        return Some((*mapping, mapping.offset_of(addr)));
+    }
+    let found = maps.find(addr)?;
+    *last = Some(found.0);
+    Some(found)
+}
+
+fn place_of((mapping, offset): (Mapping, u64)) -> Option<(ImageId, u64)> {
+    match mapping.backing {
+        Backing::Image(image) => Some((image, offset)),
+        Backing::Vdso => Some((VDSO, offset)),
+        Backing::Generated => None,
+    }
+}
+
+/// A return address without the signature that aarch64 puts into its upper bits (pointer
+/// authentication): where it is not code with them, but is without.
+fn without_signature(addr: u64, machine: Machine, maps: &MapTable) -> u64 {
+    const ADDRESS_BITS: u64 = (1 << 48) - 1;
+    let plain = addr & ADDRESS_BITS;
+    let is_signed = machine == Machine::Aarch64 && plain != addr;
+    match is_signed && maps.find(plain.saturating_sub(1)).is_some() {
+        true => plain,
+        false => addr,
+    }
+}
