@@ -7,6 +7,7 @@ mod cpus;
 mod error;
 mod events;
 pub mod gate;
+mod kernel_maps;
 mod open_files;
 mod opened;
 mod procfs;
@@ -19,6 +20,8 @@ mod watch;
 pub use crate::record::EventSink;
 pub use config::{Config, KernelSamples, RingSize, SampledEvent, Stop, Target};
 pub use error::LiveError;
+pub use kernel_maps::{KernelMap, KernelMaps};
+pub(crate) use procfs::namespace_links;
 pub use procfs::{
     Identity, ScanTotals, identity, kallsyms, kernel_release, max_stack, proc_cgroups, scan,
     started_by,
