@@ -11,7 +11,7 @@ use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
 use profiler::perfdata::{self, About, ImageBuildId, Outcome, ReadOptions};
 use std::sync::Arc;
-use symbolizer::{Counts, Origin, Problem, ResolveOptions, Selector, Tally};
+use symbolizer::{Counting, Counts, Origin, Problem, ResolveOptions, Selector, Tally};
 
 /// What is drawn and what is said of it.
 pub(crate) struct Named {
@@ -67,7 +67,7 @@ pub(crate) fn record(
 ) -> Result<Recording, Failure> {
     let (hierarchy, names) = host.map(|host| (host.hierarchy, host.names)).unzip();
     let (name_thread, selector) = selecting(names, target.wanted.clone())?;
-    let mut tally = Tally::new(Origin::LiveHost, selector);
+    let mut tally = Tally::new(Counting::of(Origin::LiveHost), selector);
     know_cgroups(&mut tally, hierarchy.as_ref());
     let recorded = live::record(config, signals, &mut tally)?;
     sampling_ended();
@@ -95,7 +95,7 @@ pub(crate) fn convert(
 ) -> Result<Converted, Failure> {
     let names = host.map(|host| host.names);
     let (name_thread, selector) = selecting(names, Wanted::All)?;
-    let mut tally = Tally::new(Origin::File, selector);
+    let mut tally = Tally::new(Counting::of(Origin::File), selector);
     let outcome = recording.read(options, &mut tally)?;
     let read = CpuTime::now();
     let source = Source {
@@ -162,11 +162,12 @@ fn name(tally: Tally, source: Source<'_>, name_thread: Option<NameThread>) -> Na
         build_ids: source.build_ids,
         max_stack: live::max_stack(),
     });
+    let tree = FrameTree::of(&resolved);
     Named {
         counts,
-        totals: Totals::from_stacks(&resolved.stacks, counts.idle, lost),
+        totals: Totals::of(&tree, counts.idle, lost),
         problems: resolved.problems,
-        tree: FrameTree::from_stacks(&resolved.stacks),
+        tree,
     }
 }
 

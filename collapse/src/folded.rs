@@ -9,7 +9,7 @@
 //! | `;` | `\x3b` | it would begin the next frame |
 //! | a space at either end | `\x20` | readers trim lines |
 //! | the space before digits at the end | `\x20` | readers take them for the count, or for a second one |
-//! | `#` that begins a container | `\x23` | readers skip such lines |
+//! | `#` that begins a line | `\x23` | readers skip such lines |
 //! | `[` that begins a function | `\x5b` | `[…]` is a frame without a name |
 //! | `[` of `_[k]` at the end, and the like | `\x5b` | readers take it for the kind |
 //!
@@ -59,11 +59,13 @@ fn escaped<'a>(node: &Node<'a>) -> Cow<'a, str> {
     if name.is_empty() {
         return Cow::Borrowed(NO_NAME);
     }
-    let first = match node.kind {
-        NodeKind::Container => name.starts_with('#'),
-        NodeKind::Native | NodeKind::Kernel | NodeKind::Jit => name.starts_with('['),
-        NodeKind::Root | NodeKind::Process | NodeKind::Unresolved => false,
-    } || name.starts_with(' ');
+    let is_function = matches!(
+        node.kind,
+        NodeKind::Native | NodeKind::Kernel | NodeKind::Jit
+    );
+    let first = (node.depth == 1 && name.starts_with('#'))
+        || (is_function && name.starts_with('['))
+        || name.starts_with(' ');
     let late = late_escape(name);
     if !first && late.is_none() && !name.contains(';') {
         return Cow::Borrowed(name);
@@ -98,16 +100,20 @@ fn late_escape(name: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use symbolizer::{Frame, FrameKind, ResolvedStack, Unresolved};
+    use symbolizer::{Frame, FrameKind, NamedStack, Unresolved};
 
     use super::*;
 
-    fn one(container: &str, comm: &str, frames: &[(&str, FrameKind)]) -> ResolvedStack {
+    fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
+        FrameTree::of(&stacks.into_iter().collect())
+    }
+
+    fn one(container: &str, comm: &str, frames: &[(&str, FrameKind)]) -> NamedStack {
         let frames = frames.iter().map(|(name, kind)| Frame {
             name: Ok((*name).into()),
             kind: *kind,
         });
-        ResolvedStack {
+        NamedStack {
             container: container.into(),
             comm: comm.into(),
             frames: frames.collect(),
@@ -115,9 +121,9 @@ mod tests {
         }
     }
 
-    fn folded(stacks: &[ResolvedStack]) -> String {
+    fn folded(stacks: &[NamedStack]) -> String {
         let mut out = Vec::new();
-        write_folded(&FrameTree::from_stacks(stacks), &mut out).unwrap();
+        write_folded(&tree_of(stacks), &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -257,7 +263,7 @@ mod tests {
     #[test]
     fn no_hostile_name_changes_the_count_the_depth_or_another_name() {
         let kinds = [FrameKind::Native, FrameKind::Kernel, FrameKind::Jit];
-        let stacks: Vec<ResolvedStack> = HOSTILE
+        let stacks: Vec<NamedStack> = HOSTILE
             .iter()
             .flat_map(|name| kinds.map(|kind| one(name, name, &[(name, kind), (name, kind)])))
             .collect();
@@ -297,11 +303,11 @@ mod tests {
 
     #[test]
     fn the_order_of_the_stacks_does_not_reach_the_text() {
-        let stacks: Vec<ResolvedStack> = HOSTILE
+        let stacks: Vec<NamedStack> = HOSTILE
             .iter()
             .map(|name| one(name, "p", &[(name, FrameKind::Native)]))
             .collect();
-        let backwards: Vec<ResolvedStack> = stacks.iter().rev().cloned().collect();
+        let backwards: Vec<NamedStack> = stacks.iter().rev().cloned().collect();
         assert_eq!(folded(&stacks), folded(&backwards));
     }
 

@@ -3,12 +3,18 @@
 
 mod clean;
 mod folded;
+mod labels;
+mod paths;
 mod totals;
 mod tree;
 
 pub use clean::{NAME_CHARS_MAX, clean_line, clean_name};
 pub use folded::{NO_NAME, write_folded};
+pub use labels::{LabelId, Labels};
+pub use paths::Paths;
 /// What trees are made of, for those who draw them.
-pub use symbolizer::{Frame, FrameKind, ResolvedStack, Unresolved};
+pub use symbolizer::{
+    Frame, FrameId, FrameKind, Layer, LayerKind, NamedStack, Resolved, StackPart, Unresolved,
+};
 pub use totals::{Totals, is_host};
 pub use tree::{FrameTree, Node, NodeKind};

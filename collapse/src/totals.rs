@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use symbolizer::{ResolvedStack, Unresolved};
+use crate::tree::{FrameTree, NodeKind};
+use symbolizer::Unresolved;
 
 /// Sums over all stacks. All counts but `lost` and `containers` are weighted by samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,19 +33,33 @@ pub fn is_host(tag: &str) -> bool {
 }
 
 impl Totals {
-    /// Counts the stacks; `idle` and `lost` come from whoever took the samples.
-    pub fn from_stacks<'a>(
-        stacks: impl IntoIterator<Item = &'a ResolvedStack>,
-        idle: u64,
-        lost: u64,
-    ) -> Self {
+    /// Counts a tree; `idle` and `lost` come from whoever took the samples.
+    pub fn of(tree: &FrameTree, idle: u64, lost: u64) -> Self {
         let mut totals = Self {
+            samples: tree.samples(),
             idle,
             lost,
             ..Self::default()
         };
-        for stack in stacks.into_iter().filter(|stack| stack.samples > 0) {
-            totals.add(stack);
+        let cut = Unresolved::Truncated.kind();
+        for node in tree.preorder() {
+            let weight = node.total_samples;
+            match node.kind {
+                NodeKind::Root | NodeKind::Process | NodeKind::Group => {}
+                NodeKind::Container => {
+                    if !is_host(node.name) && !totals.containers.contains(node.name) {
+                        totals.containers.insert(node.name.into());
+                    }
+                }
+                NodeKind::Native | NodeKind::Kernel | NodeKind::Jit => {
+                    add(&mut totals.frames, weight);
+                }
+                NodeKind::Unresolved if node.reason == cut => add(&mut totals.truncated, weight),
+                NodeKind::Unresolved => {
+                    add(&mut totals.frames, weight);
+                    add(totals.unnamed.entry(node.reason).or_default(), weight);
+                }
+            }
         }
         totals
     }
@@ -59,28 +74,6 @@ impl Totals {
         self.unnamed
             .values()
             .fold(0, |sum, frames| sum.saturating_add(*frames))
-    }
-
-    fn add(&mut self, stack: &ResolvedStack) {
-        let weight = stack.samples;
-        add(&mut self.samples, weight);
-        let mut cut = false;
-        for frame in &stack.frames {
-            match &frame.name {
-                Err(Unresolved::Truncated) => cut = true,
-                Err(reason) => {
-                    add(&mut self.frames, weight);
-                    add(self.unnamed.entry(reason.kind()).or_default(), weight);
-                }
-                Ok(_) => add(&mut self.frames, weight),
-            }
-        }
-        if cut {
-            add(&mut self.truncated, weight);
-        }
-        if !is_host(&stack.container) && !self.containers.contains(&stack.container) {
-            self.containers.insert(Arc::clone(&stack.container));
-        }
     }
 }
 
@@ -187,11 +180,15 @@ fn grouped(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use symbolizer::{Frame, FrameKind};
+    use symbolizer::{Frame, FrameKind, NamedStack};
 
     use super::*;
 
-    fn stack(container: &str, names: Vec<Result<&str, Unresolved>>, samples: u64) -> ResolvedStack {
+    fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
+        FrameTree::of(&stacks.into_iter().collect())
+    }
+
+    fn stack(container: &str, names: Vec<Result<&str, Unresolved>>, samples: u64) -> NamedStack {
         let frames = names
             .into_iter()
             .map(|name| Frame {
@@ -199,7 +196,7 @@ mod tests {
                 kind: FrameKind::Native,
             })
             .collect();
-        ResolvedStack {
+        NamedStack {
             container: container.into(),
             comm: "p".into(),
             frames,
@@ -213,8 +210,8 @@ mod tests {
 
     #[test]
     fn everything_is_counted_by_its_weight() {
-        let totals = Totals::from_stacks(
-            &[
+        let totals = Totals::of(
+            &tree_of(&[
                 stack("docker:web", vec![Ok("main"), stripped()], 10),
                 stack(
                     "docker:db",
@@ -224,7 +221,7 @@ mod tests {
                 stack("docker:web", vec![Err(Unresolved::JitWithoutMap)], 3),
                 stack("host", vec![], 2),
                 stack("docker:unseen", vec![stripped()], 0),
-            ],
+            ]),
             7,
             1,
         );
@@ -355,7 +352,7 @@ mod tests {
             stack("c", vec![stripped(), Ok("f")], u64::MAX),
             stack("c", vec![Err(Unresolved::Unmapped)], u64::MAX),
         ];
-        let totals = Totals::from_stacks(&stacks, u64::MAX, u64::MAX);
+        let totals = Totals::of(&tree_of(&stacks), u64::MAX, u64::MAX);
         assert_eq!(totals.taken(), u64::MAX);
         assert!(
             totals

@@ -3,13 +3,11 @@
 //! The nodes lie in one array, parents before their children and every subtree in one piece, so a
 //! walk is a loop over a slice and no depth of a stack can exhaust ours.
 
-use std::collections::HashMap;
-use std::fmt::Display;
-use std::hash::{BuildHasherDefault, Hasher};
+use rayon::prelude::*;
+use symbolizer::{Resolved, StackPart};
 
-use symbolizer::{Frame, FrameKind, ResolvedStack, Unresolved};
-
-use crate::clean::clean_name;
+use crate::labels::{Label, LabelId, Labels};
+use crate::paths::{PathNode, Paths, ROOT};
 
 /// What a node of the tree stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,6 +18,8 @@ pub enum NodeKind {
     Container,
     /// A thread name.
     Process,
+    /// A process, a thread or a CPU by its number.
+    Group,
     /// A function of an ELF image.
     Native,
     /// A function of the kernel.
@@ -30,24 +30,21 @@ pub enum NodeKind {
     Unresolved,
 }
 
-/// The merged stacks: root `all`, then containers, thread names, and frames root first.
+/// The merged stacks: root `all`, then the layers that were asked for, and frames root first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameTree {
     /// Pre-order; never empty, the first is the root.
     nodes: Vec<Stored>,
-    /// Distinct cleaned names, sorted.
-    names: Vec<String>,
+    /// Distinct labels, ascending; the root's is the last.
+    labels: Vec<Label>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stored {
-    name: usize,
-    kind: NodeKind,
-    depth: usize,
-    /// One past the last node below this one.
-    end: usize,
-    self_samples: u64,
-    total_samples: u64,
+    label: u32,
+    depth: u32,
+    self_weight: u64,
+    total_weight: u64,
 }
 
 /// One node, as a renderer sees it.
@@ -57,45 +54,95 @@ pub struct Node<'a> {
     pub name: &'a str,
     /// What it stands for.
     pub kind: NodeKind,
-    /// 0 for the root, 1 for containers, 2 for thread names, 3 for the outermost functions.
+    /// Why a frame has no name, in a word: `stripped`. Empty for all others.
+    pub reason: &'static str,
+    /// 0 for the root, 1 for what is right above it.
     pub depth: usize,
-    /// Samples taken right here, with nothing deeper.
+    /// Samples taken right here, with nothing deeper; or the sum of their periods.
     pub self_samples: u64,
     /// Samples taken here and below.
     pub total_samples: u64,
 }
 
 impl FrameTree {
-    /// Merges stacks. The order they come in makes no difference; stacks of no samples add nothing.
-    pub fn from_stacks<'a>(stacks: impl IntoIterator<Item = &'a ResolvedStack>) -> Self {
+    /// Merges the stacks of a recording. The order they come in makes no difference; stacks of no
+    /// weight add nothing.
+    pub fn of(resolved: &Resolved) -> Self {
         let mut labels = Labels::default();
-        let mut steps: Vec<u32> = Vec::new();
-        let mut paths = Vec::new();
-        for stack in stacks.into_iter().filter(|stack| stack.samples > 0) {
-            let start = steps.len();
-            steps.push(labels.of_name(&stack.container, NodeKind::Container));
-            steps.push(labels.of_name(&stack.comm, NodeKind::Process));
-            steps.extend(stack.frames.iter().map(|frame| labels.of_frame(frame)));
-            paths.push((start..steps.len(), stack.samples));
-        }
-        let (names, labels, rank_of) = labels.ranked();
-        for step in &mut steps {
-            *step = rank_of[*step as usize];
-        }
-        let mut paths: Vec<(&[u32], u64)> = paths
-            .into_iter()
-            .map(|(range, samples)| (&steps[range], samples))
+        let frames: Vec<LabelId> = resolved
+            .frames
+            .iter()
+            .map(|frame| labels.of_frame(frame))
             .collect();
-        paths.sort_unstable();
+        let layers: Vec<Vec<LabelId>> = resolved
+            .contexts
+            .iter()
+            .map(|layers| layers.iter().map(|layer| labels.of_layer(layer)).collect())
+            .collect();
+        let paths_of = |part: &StackPart| {
+            let mut paths = Paths::default();
+            for stack in part.stacks() {
+                let layers = layers.get(stack.context).map_or(&[][..], Vec::as_slice);
+                let frames = stack
+                    .frames
+                    .iter()
+                    .filter_map(|id| frames.get(id.0 as usize));
+                paths.add(layers.iter().chain(frames).copied(), stack.weight);
+            }
+            paths
+        };
+        let paths = resolved
+            .parts
+            .par_iter()
+            .map(paths_of)
+            .reduce_with(|mut paths, other| {
+                paths.merge(&other);
+                paths
+            });
+        Self::new(labels, paths.unwrap_or_default())
+    }
+
+    /// The tree of paths that were counted already.
+    pub fn new(labels: Labels, paths: Paths) -> Self {
+        let (mut labels, rank_of) = labels.ranked();
+        let nodes = paths.nodes();
+        let rank = |node: &PathNode| rank_of.get(node.label.0 as usize).copied().unwrap_or(0);
+        let children = Children::of(nodes, rank);
+        let totals = totals(nodes);
+        let root_label = labels.len() as u32;
+        labels.push(Label {
+            name: "all".into(),
+            kind: NodeKind::Root,
+            reason: "",
+        });
+        let mut stored = Vec::with_capacity(nodes.len());
+        let mut waiting = vec![(ROOT, 0)];
+        while let Some((number, depth)) = waiting.pop() {
+            let Some(node) = nodes.get(number as usize) else {
+                continue;
+            };
+            stored.push(Stored {
+                label: if number == ROOT {
+                    root_label
+                } else {
+                    rank(node)
+                },
+                depth,
+                self_weight: node.self_weight,
+                total_weight: totals.get(number as usize).copied().unwrap_or(0),
+            });
+            let below = children.of_node(number).iter().rev();
+            waiting.extend(below.map(|child| (*child, depth + 1)));
+        }
         Self {
-            nodes: merge_sorted(&paths, &labels, names.len() - 1),
-            names,
+            nodes: stored,
+            labels,
         }
     }
 
     /// Samples of the whole tree.
     pub fn samples(&self) -> u64 {
-        self.nodes.first().map_or(0, |root| root.total_samples)
+        self.nodes.first().map_or(0, |root| root.total_weight)
     }
 
     /// All nodes, the root first, each before its children, children by name and then kind.
@@ -103,176 +150,94 @@ impl FrameTree {
         self.nodes.iter().map(|stored| self.view(stored))
     }
 
-    /// The containers, by name.
-    pub fn containers(&self) -> impl Iterator<Item = Node<'_>> {
-        let mut at = 1;
-        std::iter::from_fn(move || {
-            let stored = self.nodes.get(at)?;
-            at = stored.end;
-            Some(self.view(stored))
-        })
+    /// The containers and their samples, by name.
+    pub fn containers(&self) -> Vec<(&str, u64)> {
+        let mut containers: Vec<(&str, u64)> = Vec::new();
+        let mut found: Vec<Node<'_>> = self
+            .preorder()
+            .filter(|node| node.kind == NodeKind::Container)
+            .collect();
+        found.sort_by_key(|node| node.name);
+        for node in found {
+            match containers.last_mut() {
+                Some((name, samples)) if *name == node.name => {
+                    *samples = samples.saturating_add(node.total_samples);
+                }
+                _ => containers.push((node.name, node.total_samples)),
+            }
+        }
+        containers
     }
 
     fn view(&self, stored: &Stored) -> Node<'_> {
+        let label = &self.labels[stored.label as usize];
         Node {
-            name: &self.names[stored.name],
-            kind: stored.kind,
-            depth: stored.depth,
-            self_samples: stored.self_samples,
-            total_samples: stored.total_samples,
+            name: &label.name,
+            kind: label.kind,
+            reason: label.reason,
+            depth: stored.depth as usize,
+            self_samples: stored.self_weight,
+            total_samples: stored.total_weight,
         }
     }
 }
 
-/// Builds the nodes from paths of label ranks in ascending order: equal beginnings are neighbours.
-fn merge_sorted(paths: &[(&[u32], u64)], labels: &[Label], root_name: usize) -> Vec<Stored> {
-    let node = |name, kind, depth| Stored {
-        name,
-        kind,
-        depth,
-        end: 0,
-        self_samples: 0,
-        total_samples: 0,
-    };
-    let mut nodes = vec![node(root_name, NodeKind::Root, 0)];
-    // The nodes from the root to the latest leaf; node `open[d + 1]` came from step d.
-    let mut open = vec![0];
-    let mut previous: &[u32] = &[];
-    for (path, samples) in paths {
-        let shared = previous
-            .iter()
-            .zip(*path)
-            .take_while(|(a, b)| a == b)
-            .count();
-        for closed in open.drain(shared + 1..) {
-            nodes[closed].end = nodes.len();
+/// The weight of each node with all below it.
+fn totals(nodes: &[PathNode]) -> Vec<u64> {
+    let mut totals: Vec<u64> = nodes.iter().map(|node| node.self_weight).collect();
+    // Children have higher numbers than their parents.
+    for (number, node) in nodes.iter().enumerate().skip(1).rev() {
+        let total = totals.get(number).copied().unwrap_or(0);
+        if let Some(parent) = totals.get_mut(node.parent as usize) {
+            *parent = parent.saturating_add(total);
         }
-        for step in &path[shared..] {
-            let Label { name, kind } = labels[*step as usize];
-            open.push(nodes.len());
-            nodes.push(node(name, kind, open.len() - 1));
-        }
-        for at in &open {
-            let total = &mut nodes[*at].total_samples;
-            *total = total.saturating_add(*samples);
-        }
-        if let Some(leaf) = open.last() {
-            let own = &mut nodes[*leaf].self_samples;
-            *own = own.saturating_add(*samples);
-        }
-        previous = path;
     }
-    for closed in open {
-        nodes[closed].end = nodes.len();
-    }
-    nodes
+    totals
 }
 
-/// A name's place in the sorted names, and a kind.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Label {
-    name: usize,
-    kind: NodeKind,
+/// The children of every node, in the order of their labels.
+struct Children {
+    /// Where a node's children begin in `numbers`; one more entry than there are nodes.
+    starts: Vec<u32>,
+    numbers: Vec<u32>,
 }
 
-/// Numbers labels in the order they are met.
-///
-/// Frames share their names' allocations, so nearly every lookup is one of a pointer. Pointers
-/// decide how fast a number is found, never which.
-#[derive(Default)]
-struct Labels<'a> {
-    by_address: HashMap<(usize, usize, NodeKind), u32, BuildHasherDefault<AddressHasher>>,
-    by_reason: HashMap<&'a Unresolved, u32>,
-    by_text: HashMap<(String, NodeKind), u32>,
-}
-
-impl<'a> Labels<'a> {
-    fn of_frame(&mut self, frame: &'a Frame) -> u32 {
-        match (&frame.name, frame.kind) {
-            (Ok(name), FrameKind::Native) => self.of_name(name, NodeKind::Native),
-            (Ok(name), FrameKind::Kernel) => self.of_name(name, NodeKind::Kernel),
-            (Ok(name), FrameKind::Jit) => self.of_name(name, NodeKind::Jit),
-            (Err(reason), _) => self.of_reason(reason),
+impl Children {
+    fn of(nodes: &[PathNode], rank: impl Fn(&PathNode) -> u32) -> Self {
+        let mut starts = vec![0_u32; nodes.len() + 1];
+        for node in nodes.iter().skip(1) {
+            starts[node.parent as usize + 1] += 1;
         }
-    }
-
-    fn of_name(&mut self, name: &'a str, kind: NodeKind) -> u32 {
-        let key = (name.as_ptr().addr(), name.len(), kind);
-        if let Some(found) = self.by_address.get(&key) {
-            return *found;
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
         }
-        let number = self.of_text(name, kind);
-        self.by_address.insert(key, number);
-        number
-    }
-
-    fn of_reason(&mut self, reason: &'a Unresolved) -> u32 {
-        if let Some(found) = self.by_reason.get(reason) {
-            return *found;
+        let mut free = starts.clone();
+        let mut numbers = vec![0; nodes.len().saturating_sub(1)];
+        for (number, node) in (0..).zip(nodes).skip(1) {
+            let slot = &mut free[node.parent as usize];
+            numbers[*slot as usize] = number;
+            *slot += 1;
         }
-        let number = self.of_text(&reason as &dyn Display, NodeKind::Unresolved);
-        self.by_reason.insert(reason, number);
-        number
-    }
-
-    fn of_text(&mut self, text: impl Display, kind: NodeKind) -> u32 {
-        let next = u32::try_from(self.by_text.len()).expect("2^32 labels do not fit in memory");
-        let text = clean_name(&text.to_string()).into_owned();
-        *self.by_text.entry((text, kind)).or_insert(next)
-    }
-
-    /// The sorted names with the root's appended, the labels in ascending order, and each number's
-    /// place among them.
-    fn ranked(self) -> (Vec<String>, Vec<Label>, Vec<u32>) {
-        let mut sorted: Vec<((String, NodeKind), u32)> = self.by_text.into_iter().collect();
-        sorted.sort_unstable();
-        let mut rank_of = vec![0; sorted.len()];
-        let mut names: Vec<String> = Vec::new();
-        let mut labels = Vec::with_capacity(sorted.len());
-        for (rank, ((name, kind), number)) in (0..).zip(sorted) {
-            if names.last() != Some(&name) {
-                names.push(name);
+        for (start, end) in starts.iter().zip(starts.iter().skip(1)) {
+            let siblings = &mut numbers[*start as usize..*end as usize];
+            if siblings.len() > 1 {
+                siblings.sort_unstable_by_key(|number| rank(&nodes[*number as usize]));
             }
-            labels.push(Label {
-                name: names.len() - 1,
-                kind,
-            });
-            rank_of[number as usize] = rank;
         }
-        names.push("all".to_owned());
-        (names, labels, rank_of)
-    }
-}
-
-/// Mixes addresses, lengths and kinds: none of them is of anybody's choosing.
-#[derive(Default)]
-struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    fn finish(&self) -> u64 {
-        self.0
+        Self { starts, numbers }
     }
 
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
+    fn of_node(&self, number: u32) -> &[u32] {
+        let at = number as usize;
+        match (self.starts.get(at), self.starts.get(at + 1)) {
+            (Some(start), Some(end)) => self
+                .numbers
+                .get(*start as usize..*end as usize)
+                .unwrap_or_default(),
+            _ => &[],
         }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        // Odd, close to 2^64 divided by the golden ratio; the rotation brings the well mixed high
-        // bits down, where the table takes its index from.
-        self.0 = (self.0 ^ value)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(26);
-    }
-
-    fn write_usize(&mut self, value: usize) {
-        self.write_u64(value as u64);
-    }
-
-    fn write_isize(&mut self, value: isize) {
-        self.write_u64(value as u64);
     }
 }
 
@@ -280,7 +245,13 @@ impl Hasher for AddressHasher {
 mod tests {
     use std::sync::Arc;
 
+    use symbolizer::{Frame, FrameKind, NamedStack, Unresolved};
+
     use super::*;
+
+    fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
+        FrameTree::of(&stacks.into_iter().collect())
+    }
 
     fn frame(name: &str, kind: FrameKind) -> Frame {
         Frame {
@@ -289,8 +260,8 @@ mod tests {
         }
     }
 
-    fn stack(container: &str, comm: &str, frames: Vec<Frame>, samples: u64) -> ResolvedStack {
-        ResolvedStack {
+    fn stack(container: &str, comm: &str, frames: Vec<Frame>, samples: u64) -> NamedStack {
+        NamedStack {
             container: container.into(),
             comm: comm.into(),
             frames,
@@ -317,7 +288,7 @@ mod tests {
             .collect()
     }
 
-    fn three_stacks() -> Vec<ResolvedStack> {
+    fn three_stacks() -> Vec<NamedStack> {
         let mut in_kernel = native(&["main", "read"]);
         in_kernel.push(frame("read", FrameKind::Kernel));
         vec![
@@ -347,23 +318,23 @@ mod tests {
     fn equal_stacks_are_one_path_and_every_sample_is_in_it() {
         let mut expected: Vec<&str> = THREE_STACKS.to_vec();
         expected.push("     read Kernel 5/5");
-        assert_eq!(lines(&FrameTree::from_stacks(&three_stacks())), expected);
+        assert_eq!(lines(&tree_of(&three_stacks())), expected);
     }
 
     #[test]
     fn the_order_of_the_stacks_makes_no_difference() {
         let stacks = three_stacks();
-        let tree = FrameTree::from_stacks(&stacks);
-        assert_eq!(FrameTree::from_stacks(stacks.iter().rev()), tree);
+        let tree = tree_of(&stacks);
+        assert_eq!(tree_of(stacks.iter().rev()), tree);
         for turn in 0..stacks.len() {
             let (a, b) = stacks.split_at(turn);
-            assert_eq!(FrameTree::from_stacks(b.iter().chain(a)), tree);
+            assert_eq!(tree_of(b.iter().chain(a)), tree);
         }
     }
 
     #[test]
     fn one_name_of_two_kinds_is_two_nodes_and_one_name_in_two_allocations_is_one() {
-        let tree = FrameTree::from_stacks(&[
+        let tree = tree_of(&[
             stack("c", "p", vec![frame("f", FrameKind::Kernel)], 1),
             stack("c", "p", vec![frame("f", FrameKind::Jit)], 2),
             stack("c", "p", vec![frame("f", FrameKind::Native)], 4),
@@ -382,7 +353,7 @@ mod tests {
             name: Err(reason.clone()),
             kind,
         };
-        let tree = FrameTree::from_stacks(&[
+        let tree = tree_of(&[
             stack("c", "p", vec![unnamed(FrameKind::Native)], 1),
             stack("c", "p", vec![unnamed(FrameKind::Kernel)], 1),
             stack("c", "p", native(&[r"[stripped lib\x0afoo.so]"]), 1),
@@ -399,20 +370,27 @@ mod tests {
 
     #[test]
     fn containers_are_listed_with_their_samples() {
-        let stacks = three_stacks();
-        let tree = FrameTree::from_stacks(&stacks);
-        let containers: Vec<_> = tree
-            .containers()
-            .map(|c| (c.name, c.total_samples))
-            .collect();
-        assert_eq!(containers, [("db", 2), ("web", 26)]);
+        let tree = tree_of(&three_stacks());
+        assert_eq!(tree.containers(), [("db", 2), ("web", 26)]);
+    }
+
+    #[test]
+    fn a_container_below_other_layers_is_listed_once() {
+        let mut labels = Labels::default();
+        let comm = |labels: &mut Labels, name| labels.intern(NodeKind::Process, name);
+        let (sh, cron) = (comm(&mut labels, "sh"), comm(&mut labels, "cron"));
+        let web = labels.intern(NodeKind::Container, "web");
+        let mut paths = Paths::default();
+        paths.add([sh, web], 2);
+        paths.add([cron, web], 3);
+        assert_eq!(FrameTree::new(labels, paths).containers(), [("web", 5)]);
     }
 
     #[test]
     fn no_stacks_are_a_root_of_no_samples() {
-        let tree = FrameTree::from_stacks(&[]);
+        let tree = tree_of(&[]);
         assert_eq!(lines(&tree), ["all Root 0/0"]);
-        assert_eq!((tree.samples(), tree.containers().count()), (0, 0));
+        assert_eq!((tree.samples(), tree.containers().len()), (0, 0));
     }
 
     #[test]
@@ -425,7 +403,7 @@ mod tests {
             };
             200_000
         ];
-        let tree = FrameTree::from_stacks(&[
+        let tree = tree_of(&[
             stack("c", "p", deep, u64::MAX),
             stack("c", "p", native(&["g"]), 5),
         ]);

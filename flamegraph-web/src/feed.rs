@@ -9,7 +9,7 @@
 use collapse::{FrameTree, NO_NAME, Node, NodeKind};
 use inferno::flamegraph::color::PaletteMap;
 
-use crate::palette::{ALL, Hue, Hues, Style};
+use crate::palette::{ALL, Hues, Style};
 
 /// A style's number is added to this.
 const STYLE_MARK: u32 = 0xf_0000;
@@ -88,11 +88,16 @@ impl Feed {
             deep_left_out: 0,
         };
         let mut lines = Lines::new(tree.samples(), bytes_max);
-        let mut hues = Hues::default();
-        let mut hue = Hue::Host;
+        let hues = Hues::of(tree);
+        let mut hue = hues.outside();
+        // Of the container that the node is in.
+        let mut container_depth = usize::MAX;
         for node in tree.preorder().filter(|node| node.kind != NodeKind::Root) {
             if node.kind == NodeKind::Container {
-                hue = hues.next(node.name);
+                hue = hues.of_container(node.name);
+                container_depth = node.depth;
+            } else if node.depth <= container_depth {
+                hue = hues.outside();
             }
             if node.total_samples < samples_min {
                 drawn.narrow_left_out += 1;
@@ -243,11 +248,15 @@ fn next_mark(text: &str) -> Option<(&str, u32, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use collapse::{Frame, FrameKind, ResolvedStack};
+    use collapse::{Frame, FrameKind, NamedStack};
 
     use super::*;
 
-    fn stack(container: &str, names: &[&str], samples: u64) -> ResolvedStack {
+    fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
+        FrameTree::of(&stacks.into_iter().collect())
+    }
+
+    fn stack(container: &str, names: &[&str], samples: u64) -> NamedStack {
         let frames = names
             .iter()
             .map(|name| Frame {
@@ -255,7 +264,7 @@ mod tests {
                 kind: FrameKind::Native,
             })
             .collect();
-        ResolvedStack {
+        NamedStack {
             container: container.into(),
             comm: "p".into(),
             frames,
@@ -269,7 +278,7 @@ mod tests {
 
     #[test]
     fn every_sample_is_in_one_line() {
-        let tree = FrameTree::from_stacks(&[
+        let tree = tree_of(&[
             stack("c", &["main", "f"], 3),
             stack("c", &["main"], 4),
             stack("c", &[], 5),
@@ -295,18 +304,18 @@ mod tests {
             stack("c", &["main", "narrow", "above"], 1),
             stack("c", &["main", "other"], 1),
         ];
-        let feed = Feed::of(&FrameTree::from_stacks(&stacks));
+        let feed = Feed::of(&tree_of(&stacks));
         assert_eq!(lines(&feed), ["c;p;main;wide 19999", "c;p;main 2"]);
         assert_eq!((feed.drawn.samples_min, feed.drawn.narrow_left_out), (3, 3));
     }
 
     #[test]
     fn of_too_many_frames_the_widest_are_drawn() {
-        let mut stacks: Vec<ResolvedStack> = (2..=9)
+        let mut stacks: Vec<NamedStack> = (2..=9)
             .map(|i| stack("c", &[&format!("f{i}")], i))
             .collect();
         stacks.push(stack("c", &["wide"], 19_000));
-        let tree = FrameTree::from_stacks(&stacks);
+        let tree = tree_of(&stacks);
         // The root, the container, the process, `wide` and two more.
         let feed = Feed::within(&tree, 6, usize::MAX);
         assert_eq!(
@@ -318,10 +327,10 @@ mod tests {
 
     #[test]
     fn frames_that_are_wide_are_drawn_be_they_ever_so_many() {
-        let stacks: Vec<ResolvedStack> = (0..500)
+        let stacks: Vec<NamedStack> = (0..500)
             .map(|i| stack("c", &[&format!("f{i}")], 1))
             .collect();
-        let feed = Feed::within(&FrameTree::from_stacks(&stacks), 6, usize::MAX);
+        let feed = Feed::within(&tree_of(&stacks), 6, usize::MAX);
         assert_eq!(lines(&feed).len(), 500);
         assert_eq!((feed.drawn.samples_min, feed.drawn.narrow_left_out), (1, 0));
     }
@@ -329,9 +338,9 @@ mod tests {
     #[test]
     fn a_tree_made_to_fill_our_memory_is_drawn_less_deep() {
         let name: std::sync::Arc<str> = "n".repeat(1000).into();
-        let stacks: Vec<ResolvedStack> = (1..2000)
+        let stacks: Vec<NamedStack> = (1..2000)
             .step_by(7)
-            .map(|depth| ResolvedStack {
+            .map(|depth| NamedStack {
                 frames: vec![
                     Frame {
                         name: Ok(name.clone()),
@@ -342,7 +351,7 @@ mod tests {
                 ..stack("c", &[], 1)
             })
             .collect();
-        let tree = FrameTree::from_stacks(&stacks);
+        let tree = tree_of(&stacks);
         let feed = Feed::within(&tree, FRAMES_MAX, 1 << 20);
         assert!(feed.lines.len() <= 1 << 20);
         // The deepest frame is at depth 1998.
@@ -361,7 +370,7 @@ mod tests {
     #[test]
     fn saturated_counts_do_not_add_up_past_the_limit() {
         let stacks = [stack("c", &["f"], u64::MAX), stack("c", &["g"], u64::MAX)];
-        let feed = Feed::of(&FrameTree::from_stacks(&stacks));
+        let feed = Feed::of(&tree_of(&stacks));
         assert_eq!(lines(&feed), [format!("c;p;f {}", u64::MAX)]);
     }
 

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use collapse::{FrameTree, NO_NAME, Node, NodeKind};
+use collapse::{FrameTree, NO_NAME, NodeKind};
 
 use crate::feed::Drawn;
-use crate::palette::{Hue, Hues, Style};
+use crate::palette::{Hues, Style};
 use crate::svg::escaped;
 
 const ROW_HEIGHT: usize = 18;
@@ -24,16 +24,10 @@ pub(crate) struct Legend {
 impl Legend {
     /// Begins at `top`, counted from the picture's upper edge.
     pub(crate) fn of(tree: &FrameTree, drawn: &Drawn, top: usize) -> Self {
-        let mut hues = Hues::default();
-        let mut containers: Vec<(Hue, Node<'_>)> = tree
-            .containers()
-            .map(|node| (hues.next(node.name), node))
-            .collect();
-        containers.sort_by(|(_, a), (_, b)| {
-            b.total_samples
-                .cmp(&a.total_samples)
-                .then_with(|| a.name.cmp(b.name))
-        });
+        let hues = Hues::of(tree);
+        let mut containers = tree.containers();
+        // Stable: those of equal size stay in the order of their names.
+        containers.sort_by_key(|(_, samples)| std::cmp::Reverse(*samples));
         let mut grid = Grid {
             elements: String::new(),
             top,
@@ -45,20 +39,17 @@ impl Legend {
         } else {
             CONTAINERS_MAX - 1
         };
-        for (hue, node) in containers.iter().take(own) {
-            let name = if node.name.is_empty() {
-                NO_NAME
-            } else {
-                node.name
-            };
-            let label = format!("{} {name}", share(node.total_samples, tree.samples()));
-            grid.add(Some(Style::new(*hue, NodeKind::Container)), &label);
+        for (name, samples) in containers.iter().take(own) {
+            let hue = hues.of_container(name);
+            let name = if name.is_empty() { NO_NAME } else { name };
+            let label = format!("{} {name}", share(*samples, tree.samples()));
+            grid.add(Some(Style::new(hue, NodeKind::Container)), &label);
         }
         let others = containers.get(own..).unwrap_or_default();
         if !others.is_empty() {
             let samples = others
                 .iter()
-                .fold(0u64, |sum, (_, n)| sum.saturating_add(n.total_samples));
+                .fold(0u64, |sum, (_, samples)| sum.saturating_add(*samples));
             let label = format!(
                 "{} in {} others",
                 share(samples, tree.samples()),
@@ -67,7 +58,10 @@ impl Legend {
             grid.add(None, &label);
         }
         grid.next_row();
-        let hue = containers.first().map_or(Hue::Host, |(hue, _)| *hue);
+        let hue = match containers.first() {
+            Some((name, _)) => hues.of_container(name),
+            None => hues.outside(),
+        };
         for (kind, label) in [
             (NodeKind::Native, "function"),
             (NodeKind::Jit, "function of generated code"),
@@ -167,7 +161,7 @@ fn share(part: u64, whole: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use collapse::{Frame, FrameKind, ResolvedStack, Unresolved};
+    use collapse::{Frame, FrameKind, NamedStack, Unresolved};
 
     use super::*;
 
@@ -178,12 +172,16 @@ mod tests {
         deep_left_out: 0,
     };
 
-    fn stack(container: &str, kind: FrameKind, samples: u64) -> ResolvedStack {
+    fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
+        FrameTree::of(&stacks.into_iter().collect())
+    }
+
+    fn stack(container: &str, kind: FrameKind, samples: u64) -> NamedStack {
         let frames = vec![Frame {
             name: Ok("f".into()),
             kind,
         }];
-        ResolvedStack {
+        NamedStack {
             container: container.into(),
             comm: "p".into(),
             frames,
@@ -206,7 +204,7 @@ mod tests {
             name: Err(Unresolved::Unmapped),
             kind: FrameKind::Native,
         }];
-        let tree = FrameTree::from_stacks(&[
+        let tree = tree_of(&[
             stack("docker:a<b", FrameKind::Kernel, 300),
             stack("docker:web", FrameKind::Native, 600),
             unnamed,
@@ -230,10 +228,10 @@ mod tests {
 
     #[test]
     fn many_containers_share_the_last_entry_and_long_names_are_cut() {
-        let stacks: Vec<ResolvedStack> = (10..40)
+        let stacks: Vec<NamedStack> = (10..40)
             .map(|i| stack(&format!("{i}{}", "x".repeat(60)), FrameKind::Native, 1))
             .collect();
-        let legend = Legend::of(&FrameTree::from_stacks(&stacks), &ALL, 0);
+        let legend = Legend::of(&tree_of(&stacks), &ALL, 0);
         let labels = labels(&legend);
         assert_eq!(labels.len(), CONTAINERS_MAX + 1);
         assert_eq!(labels[0], format!("3.3 % 10{}…", "x".repeat(35)));
@@ -247,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_is_not_drawn_is_said() {
-        let tree = FrameTree::from_stacks(&[stack("c", FrameKind::Native, 100_000)]);
+        let tree = tree_of(&[stack("c", FrameKind::Native, 100_000)]);
         let drawn = Drawn {
             samples_min: 12,
             depth_max: 500,

@@ -1,6 +1,8 @@
 //! Which colour a frame has: the hue says the container, the shade the kind of code.
 
-use collapse::{Node, NodeKind, is_host};
+use std::collections::BTreeMap;
+
+use collapse::{FrameTree, Node, NodeKind, is_host};
 use inferno::flamegraph::color::Color;
 
 /// Degrees on the colour wheel, in an order that keeps the first few far apart. None is near the
@@ -32,21 +34,42 @@ pub(crate) enum Hue {
     Container(u8),
 }
 
-/// Gives each container the next hue, in the order of their names; the thirteenth has the first
-/// one's again.
-#[derive(Default)]
-pub(crate) struct Hues {
-    given: usize,
+/// The hue of each container.
+pub(crate) struct Hues<'a> {
+    by_name: BTreeMap<&'a str, Hue>,
 }
 
-impl Hues {
-    pub(crate) fn next(&mut self, container: &str) -> Hue {
-        if is_host(container) {
-            return Hue::Host;
+impl<'a> Hues<'a> {
+    /// The next hue for each, in the order of their names; the thirteenth has the first one's again.
+    pub(crate) fn of(tree: &'a FrameTree) -> Self {
+        let mut given = 0;
+        let mut hue_of = |name| {
+            if is_host(name) {
+                return Hue::Host;
+            }
+            let index = given % HUES.len();
+            given += 1;
+            Hue::Container(index as u8)
+        };
+        let names = tree.containers().into_iter().map(|(name, _)| name);
+        Self {
+            by_name: names.map(|name| (name, hue_of(name))).collect(),
         }
-        let index = self.given % HUES.len();
-        self.given += 1;
-        Hue::Container(index as u8)
+    }
+
+    /// Of a container, by its name.
+    pub(crate) fn of_container(&self, name: &str) -> Hue {
+        self.by_name.get(name).copied().unwrap_or(Hue::Host)
+    }
+
+    /// Of what is in no container: where containers are not told apart, nothing is grey for not
+    /// being in one.
+    pub(crate) fn outside(&self) -> Hue {
+        if self.by_name.is_empty() {
+            Hue::Container(0)
+        } else {
+            Hue::Host
+        }
     }
 }
 
@@ -73,7 +96,9 @@ impl Style {
     pub(crate) fn colour_of(self, node: &Node<'_>) -> Color {
         let hash = fnv1a(node.name);
         match self.kind {
-            NodeKind::Root | NodeKind::Container | NodeKind::Process => self.colour(),
+            NodeKind::Root | NodeKind::Container | NodeKind::Process | NodeKind::Group => {
+                self.colour()
+            }
             _ => self.shade((hash % 13) as i32 - 6, (hash / 13 % 11) as i32 - 5),
         }
     }
@@ -82,7 +107,7 @@ impl Style {
         let (saturation, lightness) = match self.kind {
             NodeKind::Root => (0, 83),
             NodeKind::Container => (72, 60),
-            NodeKind::Process => (58, 80),
+            NodeKind::Process | NodeKind::Group => (58, 80),
             NodeKind::Native => (80, 70),
             NodeKind::Jit => (90, 60),
             NodeKind::Kernel => (34, 58),
@@ -124,6 +149,8 @@ fn hsl(hue: i32, saturation: i32, lightness: i32) -> Color {
 
 #[cfg(test)]
 mod tests {
+    use collapse::{Labels, Paths};
+
     use super::*;
 
     const KINDS: [NodeKind; 6] = [
@@ -162,11 +189,22 @@ mod tests {
 
     #[test]
     fn the_host_and_twelve_containers_differ_in_every_kind_of_frame() {
-        let mut hues = Hues::default();
+        let names = ('a'..='m').map(String::from).collect::<Vec<_>>();
+        let tags: Vec<&str> = ["host", "host:a.service"]
+            .into_iter()
+            .chain(names.iter().map(String::as_str))
+            .collect();
+        let mut labels = Labels::default();
+        let mut paths = Paths::default();
+        for tag in &tags {
+            paths.add([labels.intern(NodeKind::Container, tag)], 1);
+        }
+        let tree = FrameTree::new(labels, paths);
+        let hues = Hues::of(&tree);
         let all: Vec<Hue> = ["host"]
             .into_iter()
-            .chain(["c"; 12])
-            .map(|name| hues.next(name))
+            .chain(names.iter().take(12).map(String::as_str))
+            .map(|tag| hues.of_container(tag))
             .collect();
         for kind in KINDS {
             for (i, a) in all.iter().enumerate() {
@@ -179,8 +217,9 @@ mod tests {
                 }
             }
         }
-        assert_eq!(hues.next("thirteenth"), all[1]);
-        assert_eq!(hues.next("host:a.service"), Hue::Host);
+        assert_eq!(hues.of_container("m"), all[1]);
+        assert_eq!(hues.of_container("host:a.service"), Hue::Host);
+        assert_eq!(hues.outside(), Hue::Host);
     }
 
     #[test]

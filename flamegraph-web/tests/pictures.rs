@@ -1,6 +1,6 @@
 //! Whole pictures: well-formed whatever a container wrote, and the same for the same stacks.
 
-use collapse::{Frame, FrameKind, FrameTree, ResolvedStack, Totals, Unresolved};
+use collapse::{Frame, FrameKind, FrameTree, NamedStack, Totals, Unresolved};
 use flamegraph_web::{Picture, SvgError, write_svg};
 use quick_xml::events::Event;
 
@@ -11,8 +11,12 @@ fn frame(name: &str, kind: FrameKind) -> Frame {
     }
 }
 
-fn stack(container: &str, comm: &str, frames: Vec<Frame>, samples: u64) -> ResolvedStack {
-    ResolvedStack {
+fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
+    FrameTree::of(&stacks.into_iter().collect())
+}
+
+fn stack(container: &str, comm: &str, frames: Vec<Frame>, samples: u64) -> NamedStack {
+    NamedStack {
         container: container.into(),
         comm: comm.into(),
         frames,
@@ -20,9 +24,9 @@ fn stack(container: &str, comm: &str, frames: Vec<Frame>, samples: u64) -> Resol
     }
 }
 
-fn svg(stacks: &[ResolvedStack], picture: &Picture) -> String {
+fn svg(stacks: &[NamedStack], picture: &Picture) -> String {
     let mut out = Vec::new();
-    write_svg(&FrameTree::from_stacks(stacks), picture, &mut out).unwrap();
+    write_svg(&tree_of(stacks), picture, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -137,7 +141,7 @@ const HOSTILE: &[&str] = &[
     "\\x1b",
 ];
 
-fn hostile_stacks() -> Vec<ResolvedStack> {
+fn hostile_stacks() -> Vec<NamedStack> {
     let kinds = [FrameKind::Native, FrameKind::Kernel, FrameKind::Jit];
     let named = HOSTILE.iter().flat_map(|name| {
         kinds.map(|kind| stack(name, name, vec![frame(name, kind), frame("f", kind)], 2))
@@ -246,7 +250,7 @@ fn hovering_shows_the_name_its_samples_and_its_share() {
 fn every_hostile_name_is_drawn_as_its_cleaned_self() {
     let stacks = hostile_stacks();
     let seen = parsed(&svg(&stacks, &tame_picture()));
-    let tree = FrameTree::from_stacks(&stacks);
+    let tree = tree_of(&stacks);
     let mut expected: Vec<String> = tree
         .preorder()
         .map(|node| {
@@ -422,7 +426,7 @@ fn an_output_that_is_full_is_an_error_that_says_so() {
             Ok(())
         }
     }
-    let tree = FrameTree::from_stacks(&hostile_stacks());
+    let tree = tree_of(&hostile_stacks());
     let error = write_svg(&tree, &tame_picture(), Full).unwrap_err();
     assert!(matches!(error, SvgError::Write(_)));
     assert_eq!(error.to_string(), "cannot write the picture");
@@ -432,7 +436,7 @@ fn an_output_that_is_full_is_an_error_that_says_so() {
 #[test]
 fn folded_text_of_hostile_names_is_read_by_inferno_with_every_sample_and_frame() {
     let stacks = hostile_stacks();
-    let tree = FrameTree::from_stacks(&stacks);
+    let tree = tree_of(&stacks);
     let mut folded = Vec::new();
     collapse::write_folded(&tree, &mut folded).unwrap();
     let folded = String::from_utf8(folded).unwrap();

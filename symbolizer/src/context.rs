@@ -2,9 +2,11 @@
 
 use crate::hash::FastMap;
 use crate::pins::Pins;
+use crate::stack::LayerKind;
 use crate::tasks::{CommId, SpaceId, Tasks};
 use profiler::files::TargetRoot;
-use profiler::{CgroupId, CodeAddr};
+use profiler::record::Stamp;
+use profiler::{CgroupId, CodeAddr, HostPid, HostTid};
 use std::sync::Arc;
 
 /// Where a task runs, as far as it is known: what a container's tag is made from.
@@ -33,6 +35,26 @@ pub(crate) struct Context {
     pub(crate) space: Option<SpaceId>,
     pub(crate) cgroup: Option<CgroupId>,
     pub(crate) comm: CommId,
+    pub(crate) split: Split,
+}
+
+/// What else tells contexts apart, where a layer was asked for by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Split {
+    pub(crate) pid: Option<HostPid>,
+    pub(crate) tid: Option<HostTid>,
+    pub(crate) cpu: Option<u32>,
+}
+
+impl Split {
+    pub(crate) fn by(layers: &[LayerKind], stamp: &Stamp) -> Self {
+        let has = |layer| layers.contains(&layer);
+        Self {
+            pid: has(LayerKind::Pid).then_some(stamp.pid),
+            tid: has(LayerKind::Tid).then_some(stamp.tid),
+            cpu: has(LayerKind::Cpu).then_some(stamp.cpu),
+        }
+    }
 }
 
 /// Samples by what became of them.
@@ -42,8 +64,10 @@ pub struct Counts {
     pub samples: u64,
     /// Of these, the idle task's: not drawn.
     pub idle: u64,
-    /// Of these, outside of the target: not drawn.
+    /// Of these, outside of the target or of what was chosen: not drawn.
     pub outside: u64,
+    /// Of these, drawn.
+    pub drawn: u64,
     /// Lost ones, as far as LOST records told.
     pub lost: u64,
     /// Sampled processes whose view of files could not be pinned: they were gone already.

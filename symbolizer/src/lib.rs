@@ -4,6 +4,7 @@
 //! each frame named or with the reason why not. What it is not for: drawing, printing.
 
 mod chain;
+mod choice;
 mod code;
 mod context;
 mod demangle;
@@ -25,8 +26,12 @@ mod tally;
 mod tasks;
 mod vdso;
 
+pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
 pub use problem::Problem;
-pub use resolve::{ResolveOptions, Resolved};
-pub use stack::{Frame, FrameKind, ResolvedStack, Unresolved};
+pub use resolve::ResolveOptions;
+pub use stack::{
+    Frame, FrameId, FrameKind, Layer, LayerKind, NamedStack, Resolved, ResolvedStack, StackPart,
+    Unresolved,
+};
 pub use tally::{Counted, Tally};

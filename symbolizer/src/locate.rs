@@ -1,11 +1,17 @@
 //! Raw addresses become places: a byte of an image, of the kernel, of generated code. Each place is
 //! kept once, however many stacks go through it.
+//!
+//! Stacks of one address space lie side by side here, so that what was looked up last is still in
+//! the cache; and a stack mostly begins, at its root, like the one before it.
 
 use crate::chain::{Part, entries};
 use crate::hash::FastMap;
 use crate::image::ImageId;
 use crate::maps::{Backing, MapTable};
+use crate::stack::{FrameId, StackPart};
+use crate::stacks::{RawStack, StackTable};
 use crate::tasks::SpaceId;
+use rayon::prelude::*;
 
 /// Where an address leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,89 +32,229 @@ pub(crate) enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PlaceId(pub(crate) u32);
 
-/// All places of a recording, each once.
-#[derive(Default)]
-pub(crate) struct Places {
+/// A context's address space and its mappings, where it has one.
+type SpaceOf<'a> = Option<(SpaceId, &'a MapTable)>;
+
+/// All stacks as places.
+pub(crate) struct Locations {
+    /// Each place once.
+    pub(crate) places: Vec<Place>,
+    /// The stacks; a frame's id is its place's.
+    pub(crate) parts: Vec<StackPart>,
+}
+
+impl Locations {
+    /// The frame at the root of stacks that were cut there: one after the places.
+    pub(crate) fn cut(&self) -> FrameId {
+        cut_after(&self.places)
+    }
+}
+
+fn cut_after(places: &[Place]) -> FrameId {
+    FrameId(places.len() as u32)
+}
+
+/// Parts for each thread: they are not of equal work.
+const PARTS_PER_THREAD: usize = 2;
+
+/// The places of all stacks. `contexts` tells of each context in the order of their ids.
+///
+/// `max_stack`: the kernel stops there, on the root's side (`get_perf_callchain()`,
+/// kernel/events/callchain.c; markers are not counted).
+pub(crate) fn locate(stacks: &StackTable, contexts: &[SpaceOf<'_>], max_stack: usize) -> Locations {
+    let grouped = by_space(stacks, contexts);
+    let part_len = grouped
+        .len()
+        .div_ceil(PARTS_PER_THREAD * rayon::current_num_threads())
+        .max(1);
+    let located: Vec<LocatedPart> = grouped
+        .par_chunks(part_len)
+        .map(|chunk| {
+            let mut part = PartLocator::default();
+            for stack in chunk {
+                let (stack, words) = stacks.at(*stack);
+                let space = contexts.get(stack.context.0 as usize).copied().flatten();
+                part.push(stack, words, space, max_stack);
+            }
+            part.finish()
+        })
+        .collect();
+    merge(located)
+}
+
+/// Where the stacks are in the table, those of one space in a row, in the order they were first seen.
+fn by_space(stacks: &StackTable, contexts: &[SpaceOf<'_>]) -> Vec<usize> {
+    let space_of = |stack: &RawStack| {
+        let space = contexts.get(stack.context.0 as usize).copied().flatten();
+        space.map_or(0, |(id, _)| id.0 as usize + 1)
+    };
+    let mut starts: Vec<usize> = Vec::new();
+    let mut len = 0;
+    for (_, stack) in stacks.all() {
+        let space = space_of(&stack);
+        if starts.len() < space + 2 {
+            starts.resize(space + 2, 0);
+        }
+        if let Some(count) = starts.get_mut(space + 1) {
+            *count += 1;
+        }
+        len += 1;
+    }
+    let mut sum = 0;
+    for start in &mut starts {
+        sum += *start;
+        *start = sum;
+    }
+    let mut grouped = vec![0; len];
+    for (at, stack) in stacks.all() {
+        if let Some(next) = starts.get_mut(space_of(&stack)) {
+            if let Some(slot) = grouped.get_mut(*next) {
+                *slot = at;
+            }
+            *next += 1;
+        }
+    }
+    grouped
+}
+
+/// A part's stacks by its own numbers of places.
+struct LocatedPart {
     places: Vec<Place>,
-    ids: FastMap<Place, PlaceId>,
-    /// What is known of an address in a space already; `None` for the kernel, which all share.
-    by_addr: FastMap<(Option<SpaceId>, u64), PlaceId>,
+    stacks: StackPart,
 }
 
-/// A chain's places.
-pub(crate) struct Located {
-    /// Leaf first.
-    pub(crate) places: Vec<PlaceId>,
-    /// The kernel stopped at its limit: the root is missing.
-    pub(crate) is_cut: bool,
+/// Stands in a part for the frame that marks a cut.
+const CUT: FrameId = FrameId(u32::MAX);
+/// What no mapping covers: every part's first place.
+const UNMAPPED: PlaceId = PlaceId(0);
+
+/// Locates one stack after the other.
+struct PartLocator {
+    places: Vec<Place>,
+    stacks: StackPart,
+    kernel: FastMap<u64, PlaceId>,
+    /// Of `space`.
+    user: FastMap<u64, PlaceId>,
+    space: Option<SpaceId>,
+    /// The stack before: its entries, leaf first, with their places.
+    last: Vec<(Part, u64)>,
+    last_ids: Vec<PlaceId>,
+    entries: Vec<(Part, u64)>,
+    ids: Vec<PlaceId>,
 }
 
-impl Places {
-    /// The places of a chain, leaf first.
-    ///
+impl Default for PartLocator {
+    fn default() -> Self {
+        Self {
+            places: vec![Place::Unmapped],
+            stacks: StackPart::default(),
+            kernel: FastMap::default(),
+            user: FastMap::default(),
+            space: None,
+            last: Vec::new(),
+            last_ids: Vec::new(),
+            entries: Vec::new(),
+            ids: Vec::new(),
+        }
+    }
+}
+
+impl PartLocator {
     /// Entries in a row that no mapping covers become one: code without frame pointers sends the
     /// kernel's walk through data, and how many words of it were read says nothing.
-    ///
-    /// `max_stack`: the kernel stops there, on the root's side (`get_perf_callchain()`,
-    /// kernel/events/callchain.c; markers are not counted).
-    pub(crate) fn locate_chain(
-        &mut self,
-        words: &[u64],
-        space: Option<(SpaceId, &MapTable)>,
-        max_stack: usize,
-    ) -> Located {
-        let mut into = Vec::with_capacity(words.len());
-        let mut len = 0;
-        for (part, addr) in entries(words.iter().copied()) {
-            len += 1;
-            let id = match (part, space) {
-                (Part::Kernel, _) => self.cached(None, addr, |_| Place::Kernel(addr)),
-                (Part::User, Some((id, maps))) => {
-                    self.cached(Some(id), addr, |_| place_in(id, maps, addr))
-                }
-                _ => self.intern(Place::Unmapped),
-            };
-            if !(into.last() == Some(&id) && self.is_unmapped(id)) {
-                into.push(id);
+    fn push(&mut self, stack: RawStack, words: &[u64], space: SpaceOf<'_>, max_stack: usize) {
+        let id = space.map(|(id, _)| id);
+        if id != self.space {
+            self.space = id;
+            self.user.clear();
+            self.last.clear();
+            self.last_ids.clear();
+        }
+        self.entries.clear();
+        self.entries.extend(entries(words.iter().copied()));
+        let (ours, lasts) = (self.entries.iter().rev(), self.last.iter().rev());
+        let shared = ours.zip(lasts).take_while(|(a, b)| a == b).count();
+        let new = self.entries.len() - shared;
+        self.ids.clear();
+        for at in 0..new {
+            if let Some((part, addr)) = self.entries.get(at).copied() {
+                let id = self.place(part, addr, space);
+                self.ids.push(id);
             }
         }
+        let known = self.last_ids.len() - shared;
+        self.ids
+            .extend_from_slice(self.last_ids.get(known..).unwrap_or_default());
         // A walk that ended in data did not miss the root by the limit.
-        let root_is_code = into.last().is_some_and(|id| !self.is_unmapped(*id));
-        Located {
-            places: into,
-            is_cut: len >= max_stack && root_is_code,
-        }
+        let root_is_code = self.ids.last().is_some_and(|id| *id != UNMAPPED);
+        let cut = (self.entries.len() >= max_stack && root_is_code).then_some(CUT);
+        let mut before = None;
+        let root_first = self.ids.iter().rev().filter(|id| {
+            let again = **id == UNMAPPED && before == Some(UNMAPPED);
+            before = Some(**id);
+            !again
+        });
+        let frames = cut.into_iter().chain(root_first.map(|id| FrameId(id.0)));
+        self.stacks.push(stack.context.0, frames, stack.weight);
+        std::mem::swap(&mut self.last, &mut self.entries);
+        std::mem::swap(&mut self.last_ids, &mut self.ids);
     }
 
-    fn is_unmapped(&self, id: PlaceId) -> bool {
-        self.places.get(id.0 as usize) == Some(&Place::Unmapped)
-    }
-
-    fn cached(
-        &mut self,
-        space: Option<SpaceId>,
-        addr: u64,
-        find: impl FnOnce(u64) -> Place,
-    ) -> PlaceId {
-        if let Some(id) = self.by_addr.get(&(space, addr)) {
-            return *id;
-        }
-        let id = self.intern(find(addr));
-        self.by_addr.insert((space, addr), id);
-        id
-    }
-
-    fn intern(&mut self, place: Place) -> PlaceId {
-        *self.ids.entry(place).or_insert_with(|| {
-            self.places.push(place);
-            PlaceId(self.places.len() as u32 - 1)
+    fn place(&mut self, part: Part, addr: u64, space: SpaceOf<'_>) -> PlaceId {
+        let Self {
+            places,
+            kernel,
+            user,
+            ..
+        } = self;
+        let (known, find): (_, &dyn Fn() -> Place) = match (part, space) {
+            (Part::Kernel, _) => (kernel, &|| Place::Kernel(addr)),
+            (Part::User, Some((id, maps))) => (user, &move || place_in(id, maps, addr)),
+            _ => return UNMAPPED,
+        };
+        *known.entry(addr).or_insert_with(|| match find() {
+            Place::Unmapped => UNMAPPED,
+            place => {
+                places.push(place);
+                PlaceId(places.len() as u32 - 1)
+            }
         })
     }
 
-    /// All places, by their index.
-    pub(crate) fn all(&self) -> &[Place] {
-        &self.places
+    fn finish(self) -> LocatedPart {
+        LocatedPart {
+            places: self.places,
+            stacks: self.stacks,
+        }
     }
+}
+
+/// One numbering for all parts, in their order.
+fn merge(located: Vec<LocatedPart>) -> Locations {
+    let mut places = Vec::new();
+    let mut ids: FastMap<Place, FrameId> = FastMap::default();
+    let mut intern = |place: Place| {
+        *ids.entry(place).or_insert_with(|| {
+            places.push(place);
+            FrameId(places.len() as u32 - 1)
+        })
+    };
+    let renumbered: Vec<(StackPart, Vec<FrameId>)> = located
+        .into_iter()
+        .map(|part| {
+            let ids = part.places.into_iter().map(&mut intern).collect();
+            (part.stacks, ids)
+        })
+        .collect();
+    let cut = cut_after(&places);
+    let parts = renumbered
+        .into_par_iter()
+        .map(|(mut stacks, ids)| {
+            stacks.renumber(|id| ids.get(id.0 as usize).copied().unwrap_or(cut));
+            stacks
+        })
+        .collect();
+    Locations { places, parts }
 }
 
 fn place_in(space: SpaceId, maps: &MapTable, addr: u64) -> Place {
@@ -127,14 +273,38 @@ mod tests {
     use super::*;
     use crate::chain::{KERNEL_MARKER, USER_MARKER};
     use crate::maps::Mapping;
+    use crate::stacks::ContextId;
+    use profiler::record::Chain;
 
-    fn places_of(words: &[u64], maps: &MapTable) -> Vec<Place> {
-        let mut places = Places::default();
-        let located = places.locate_chain(words, Some((SpaceId(3), maps)), 127);
-        located
-            .places
-            .iter()
-            .map(|id| places.all()[id.0 as usize])
+    /// Root first; `None` for the mark of a cut.
+    fn located(words: &[u64], space: SpaceOf<'_>, max_stack: usize) -> Vec<Option<Place>> {
+        let all = locate_stacks(&[(0, words)], &[space], max_stack);
+        let [stack] = &all[..] else {
+            panic!("one stack became {}", all.len())
+        };
+        stack.clone()
+    }
+
+    fn locate_stacks(
+        stacks: &[(u32, &[u64])],
+        contexts: &[SpaceOf<'_>],
+        max_stack: usize,
+    ) -> Vec<Vec<Option<Place>>> {
+        let mut table = StackTable::default();
+        for (context, words) in stacks {
+            let words: Vec<_> = words.iter().map(|word| word.to_ne_bytes()).collect();
+            let _ = table.push(ContextId(*context), Chain { words: &words }, 1);
+            table.count_batch(|_, _| {});
+        }
+        let locations = locate(&table, contexts, max_stack);
+        let stacks = locations.parts.iter().flat_map(StackPart::stacks);
+        stacks
+            .map(|stack| {
+                let frames = stack.frames.iter();
+                frames
+                    .map(|id| locations.places.get(id.0 as usize).copied())
+                    .collect()
+            })
             .collect()
     }
 
@@ -176,23 +346,30 @@ mod tests {
             0x9000,
         ];
         let expected = [
-            Place::Kernel(0xffff_0000),
-            Place::Kernel(0xffff_0fff),
-            Place::Image(ImageId(1), 0x500),
-            Place::Image(ImageId(1), 0x13ff),
-            Place::Generated(SpaceId(3), 0x5000),
-            Place::Vdso(0x10),
             Place::Unmapped,
+            Place::Vdso(0x10),
+            Place::Generated(SpaceId(3), 0x5000),
+            Place::Image(ImageId(1), 0x13ff),
+            Place::Image(ImageId(1), 0x500),
+            Place::Kernel(0xffff_0fff),
+            Place::Kernel(0xffff_0000),
         ];
-        assert_eq!(places_of(&chain, &table()), expected);
+        let maps = table();
+        let found = located(&chain, Some((SpaceId(3), &maps)), 127);
+        assert_eq!(found, expected.map(Some));
     }
 
     #[test]
     fn a_guests_part_is_not_looked_up_in_our_tables() {
         let guest = -2048_i64 as u64;
+        let maps = table();
         assert_eq!(
-            places_of(&[guest, 0x1100, USER_MARKER, 0x1100], &table()),
-            [Place::Unmapped, Place::Image(ImageId(1), 0x500)]
+            located(
+                &[guest, 0x1100, USER_MARKER, 0x1100],
+                Some((SpaceId(3), &maps)),
+                127
+            ),
+            [Some(Place::Image(ImageId(1), 0x500)), Some(Place::Unmapped)]
         );
     }
 
@@ -200,11 +377,8 @@ mod tests {
     fn a_stack_without_a_space_keeps_its_frames() {
         let chain = [KERNEL_MARKER, 0xffff_0000, USER_MARKER, 0x1000];
         assert_eq!(
-            Places::default()
-                .locate_chain(&chain, None, 127)
-                .places
-                .len(),
-            2
+            located(&chain, None, 127),
+            [Some(Place::Unmapped), Some(Place::Kernel(0xffff_0000))]
         );
     }
 
@@ -212,12 +386,69 @@ mod tests {
     fn a_walk_through_data_is_one_frame_and_no_cut_stack() {
         let maps = table();
         let space = Some((SpaceId(3), &maps));
-        let mut places = Places::default();
-        let in_data = places.locate_chain(&[USER_MARKER, 0x1100, 0x11, 0x12, 0x13], space, 4);
-        assert_eq!((in_data.places.len(), in_data.is_cut), (2, false));
-        let in_code = places.locate_chain(&[USER_MARKER, 0x1100, 0x11, 0x1200, 0x1300], space, 4);
-        assert_eq!((in_code.places.len(), in_code.is_cut), (4, true));
-        let whole = places.locate_chain(&[USER_MARKER, 0x1100, 0x1200, 0x1300], space, 4);
-        assert_eq!((whole.places.len(), whole.is_cut), (3, false));
+        let len_and_cut = |words: &[u64]| {
+            let found = located(words, space, 4);
+            (found.len(), found.contains(&None))
+        };
+        assert_eq!(
+            len_and_cut(&[USER_MARKER, 0x1100, 0x11, 0x12, 0x13]),
+            (2, false)
+        );
+        assert_eq!(
+            len_and_cut(&[USER_MARKER, 0x1100, 0x11, 0x1200, 0x1300]),
+            (5, true)
+        );
+        assert_eq!(
+            len_and_cut(&[USER_MARKER, 0x1100, 0x1200, 0x1300]),
+            (3, false)
+        );
+    }
+
+    #[test]
+    fn what_is_taken_over_from_the_stack_before_is_what_would_have_been_found() {
+        let (here, mut there) = (table(), table());
+        there.insert(Mapping {
+            start: 0x1000,
+            end: 0x2000,
+            file_offset: 0x8000,
+            backing: Backing::Image(ImageId(2)),
+        });
+        let contexts = [
+            Some((SpaceId(1), &here)),
+            Some((SpaceId(2), &there)),
+            None,
+            Some((SpaceId(1), &here)),
+        ];
+        // Equal ends in equal and other spaces; a leaf that is a return address in the next stack.
+        let chains: [&[u64]; 6] = [
+            &[USER_MARKER, 0x1100, 0x1200, 0x1300],
+            &[USER_MARKER, 0x1200, 0x1300],
+            &[
+                KERNEL_MARKER,
+                0x77,
+                USER_MARKER,
+                0x9000,
+                0x9000,
+                0x1200,
+                0x1300,
+            ],
+            &[USER_MARKER, 0x1150, 0x1200, 0x1300],
+            &[0x1300],
+            &[],
+        ];
+        let mut expected = Vec::new();
+        let mut stacks = Vec::new();
+        for chain in chains {
+            for context in 0..4 {
+                stacks.push((context, chain));
+            }
+        }
+        for (context, chain) in &stacks {
+            expected.push(located(chain, contexts[*context as usize], 127));
+        }
+        let mut found = locate_stacks(&stacks, &contexts, 127);
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
     }
 }

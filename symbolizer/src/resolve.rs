@@ -1,14 +1,12 @@
 //! The end of a recording: every place gets its name once, then stacks are handed on root first.
 
-use crate::context::Place as TaskPlace;
+use crate::context::{Context, Place as TaskPlace};
 use crate::hash::FastMap;
 use crate::image::{ImageId, ImageKey};
-use crate::locate::{Located, Place, PlaceId, Places};
+use crate::locate::{Locations, Place, PlaceId, locate};
 use crate::name::{self, Generated, ImageOffsets, KernelIs, native_frame, numbered};
 use crate::pins::RootRef;
-use crate::problem::Problem;
-use crate::stack::{Frame, ResolvedStack, Unresolved};
-use crate::stacks::RawStack;
+use crate::stack::{Layer, LayerKind, Resolved, Unresolved};
 use crate::tally::Counted;
 use crate::tasks::SpaceId;
 use profiler::BuildId;
@@ -16,15 +14,6 @@ use profiler::perfdata::ImageBuildId;
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-
-/// Everything that a recording has to show.
-#[derive(Debug, Default)]
-pub struct Resolved {
-    /// Named stacks; equal ones of different processes are separate.
-    pub stacks: Vec<ResolvedStack>,
-    /// What kept names away although they may be had.
-    pub problems: Vec<Problem>,
-}
 
 /// How the recording is to be read.
 pub struct ResolveOptions<'a> {
@@ -42,7 +31,9 @@ pub struct ResolveOptions<'a> {
 impl Counted {
     /// Names everything that was counted.
     pub fn resolve(mut self, options: ResolveOptions<'_>) -> Resolved {
-        let (places, located) = self.locate_all(options.max_stack);
+        let located = self.locate_all(options.max_stack);
+        let cut = located.cut();
+        let Locations { places, parts } = located;
         let tags = self.tags(options.tag);
         let kernel_changes = std::mem::take(&mut self.kernel_changes);
         let generated = self.generated(&places, &tags);
@@ -51,7 +42,7 @@ impl Counted {
             Ok(_) => KernelIs::Running,
             Err(_) => KernelIs::Another,
         };
-        let kernel_addrs: Vec<(PlaceId, u64)> = numbered(places.all())
+        let kernel_addrs: Vec<(PlaceId, u64)> = numbered(&places)
             .filter_map(|(id, place)| {
                 if let Place::Kernel(addr) = place {
                     Some((id, addr))
@@ -66,43 +57,40 @@ impl Counted {
             || rayon::join(|| name::images(images), || name::generated(generated)),
         );
         problems.extend(hidden);
-        let mut frames: Vec<Option<Frame>> = vec![None; places.all().len()];
+        let unmapped = native_frame(Err(Unresolved::Unmapped));
+        let mut frames = vec![unmapped.clone(); places.len() + 1];
+        let cut = (PlaceId(cut.0), native_frame(Err(Unresolved::Truncated)));
         for (id, frame) in kernel
             .into_iter()
             .chain(native)
             .chain(jitted)
-            .chain(name::vdso(places.all(), kernel_is))
+            .chain(name::vdso(&places, kernel_is))
+            .chain([cut])
         {
             if let Some(slot) = frames.get_mut(id.0 as usize) {
-                *slot = Some(frame);
+                *slot = frame;
             }
         }
-        let frames: Vec<Frame> = frames
-            .into_iter()
-            .map(|frame| frame.unwrap_or_else(|| native_frame(Err(Unresolved::Unmapped))))
-            .collect();
         Resolved {
-            stacks: self.build_stacks(&located, &frames, &tags),
+            frames,
+            contexts: self.layers_of_contexts(&tags),
+            parts,
             problems,
         }
     }
 
-    /// Places of every stack, leaf first, in the order of the stack table.
-    fn locate_all(&self, max_stack: usize) -> (Places, Vec<(RawStack, Located)>) {
-        let mut places = Places::default();
-        let stacks = self.stacks.in_order().into_iter();
-        let located = stacks
-            .map(|(stack, words)| {
-                let context = self
-                    .contexts
-                    .get(stack.context.0 as usize)
-                    .map(|(context, _)| *context);
-                let space = context.and_then(|context| context.space);
-                let space = space.and_then(|id| Some((id, &self.tasks.space(id)?.maps)));
-                (stack, places.locate_chain(words, space, max_stack))
+    /// All stacks as places; the raw stacks are given up for them.
+    fn locate_all(&mut self, max_stack: usize) -> Locations {
+        let stacks = std::mem::take(&mut self.stacks);
+        let contexts: Vec<_> = self
+            .contexts
+            .iter()
+            .map(|(context, _)| {
+                let space = context.space;
+                space.and_then(|id| Some((id, &self.tasks.space(id)?.maps)))
             })
             .collect();
-        (places, located)
+        locate(&stacks, &contexts, max_stack)
     }
 
     /// The container tag of each context.
@@ -113,9 +101,9 @@ impl Counted {
             .collect()
     }
 
-    fn generated(&self, places: &Places, tags: &[Arc<str>]) -> Vec<Generated> {
+    fn generated(&self, places: &[Place], tags: &[Arc<str>]) -> Vec<Generated> {
         let mut by_space: BTreeMap<SpaceId, Vec<(PlaceId, u64)>> = BTreeMap::new();
-        for (id, place) in numbered(places.all()) {
+        for (id, place) in numbered(places) {
             if let Place::Generated(space, addr) = place {
                 by_space.entry(space).or_default().push((id, addr));
             }
@@ -148,7 +136,7 @@ impl Counted {
     /// Every image that an address leads to, with the view of files its path is in.
     fn images_with_offsets(
         &mut self,
-        places: &Places,
+        places: &[Place],
         build_ids: &[ImageBuildId],
     ) -> Vec<ImageOffsets> {
         // A path with two ids was replaced during the recording: it does not tell which.
@@ -160,7 +148,7 @@ impl Counted {
             }
         }
         let mut by_image: BTreeMap<ImageId, Vec<(PlaceId, u64)>> = BTreeMap::new();
-        for (id, place) in numbered(places.all()) {
+        for (id, place) in numbered(places) {
             if let Place::Image(image, offset) = place {
                 by_image.entry(image).or_default().push((id, offset));
             }
@@ -186,32 +174,38 @@ impl Counted {
             .collect()
     }
 
-    fn build_stacks(
-        &self,
-        located: &[(RawStack, Located)],
-        frames: &[Frame],
-        tags: &[Arc<str>],
-    ) -> Vec<ResolvedStack> {
-        let unknown: Arc<str> = "[unknown]".into();
-        let truncated = native_frame(Err(Unresolved::Truncated));
-        located
+    /// What stands above the stacks of each context.
+    fn layers_of_contexts(&self, tags: &[Arc<str>]) -> Vec<Vec<Layer>> {
+        self.contexts
             .iter()
-            .map(|(stack, located)| {
-                let at = stack.context.0 as usize;
-                let context = self.contexts.get(at).map(|(context, _)| context);
-                let comm = context.and_then(|context| self.tasks.comm_name(context.comm));
-                let cut = located.is_cut.then(|| truncated.clone());
-                let leaf_first = located
-                    .places
-                    .iter()
-                    .filter_map(|id| frames.get(id.0 as usize));
-                ResolvedStack {
-                    container: tags.get(at).unwrap_or(&unknown).clone(),
-                    comm: comm.unwrap_or(&unknown).clone(),
-                    frames: cut.into_iter().chain(leaf_first.rev().cloned()).collect(),
-                    samples: stack.samples,
-                }
+            .zip(tags)
+            .map(|((context, _), tag)| {
+                let layers = self.layers.iter();
+                layers
+                    .map(|kind| Layer {
+                        kind: *kind,
+                        label: self.label(*kind, context, tag),
+                    })
+                    .collect()
             })
             .collect()
+    }
+
+    fn label(&self, kind: LayerKind, context: &Context, tag: &Arc<str>) -> Arc<str> {
+        let numbered = |what, number: Option<u32>| match number {
+            Some(number) if number != u32::MAX => format!("{what} {number}").into(),
+            _ => format!("{what} unknown").into(),
+        };
+        let split = context.split;
+        match kind {
+            LayerKind::Container => Arc::clone(tag),
+            LayerKind::Comm => match self.tasks.comm_name(context.comm) {
+                Some(comm) => Arc::clone(comm),
+                None => "[unknown]".into(),
+            },
+            LayerKind::Pid => numbered("pid", split.pid.map(|pid| pid.0)),
+            LayerKind::Tid => numbered("tid", split.tid.map(|tid| tid.0)),
+            LayerKind::Cpu => numbered("cpu", split.cpu),
+        }
     }
 }

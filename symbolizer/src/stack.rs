@@ -1,19 +1,150 @@
 //! What the symbolizer hands on: stacks of named frames, root first, with their weight.
 
+use crate::problem::Problem;
 use std::fmt;
 use std::sync::Arc;
 
-/// Equal stacks of one thread name in one container, counted.
+/// Everything that a recording has to show.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// Distinct frames.
+    pub frames: Vec<Frame>,
+    /// What the stacks belong to: the layers above their frames, outermost first.
+    pub contexts: Vec<Vec<Layer>>,
+    /// The stacks, in parts of like size, for as many threads.
+    pub parts: Vec<StackPart>,
+    /// What kept names away although they may be had.
+    pub problems: Vec<Problem>,
+}
+
+/// Index into [`Resolved::frames`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FrameId(pub u32);
+
+/// What a stack stands below in a picture.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Layer {
+    /// What it tells apart.
+    pub kind: LayerKind,
+    /// The container's tag, such as `docker:web (3f2a12345678)` or `host`; the thread's name at that
+    /// time; `pid 17`, `cpu 3`.
+    pub label: Arc<str>,
+}
+
+/// What samples can be told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LayerKind {
+    /// The container, or the host.
+    Container,
+    /// The thread's name.
+    Comm,
+    /// The process.
+    Pid,
+    /// The thread.
+    Tid,
+    /// The CPU.
+    Cpu,
+}
+
+/// A part of the stacks of a recording.
+#[derive(Debug, Default)]
+pub struct StackPart {
+    stacks: Vec<Entry>,
+    frames: Vec<FrameId>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    context: u32,
+    weight: u64,
+    /// One past its last frame; its first is where the one before ends.
+    end: usize,
+}
+
+/// Equal stacks, counted; those of different addresses may still have equal names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResolvedStack<'a> {
+    /// Index into [`Resolved::contexts`].
+    pub context: usize,
+    /// Root first.
+    pub frames: &'a [FrameId],
+    /// Samples, or the sum of their periods.
+    pub weight: u64,
+}
+
+impl StackPart {
+    /// All stacks of this part.
+    pub fn stacks(&self) -> impl Iterator<Item = ResolvedStack<'_>> {
+        let mut start = 0;
+        self.stacks.iter().map(move |entry| {
+            let frames = self.frames.get(start..entry.end).unwrap_or_default();
+            start = entry.end;
+            ResolvedStack {
+                context: entry.context as usize,
+                frames,
+                weight: entry.weight,
+            }
+        })
+    }
+
+    /// Gives every frame the id that `new` says.
+    pub(crate) fn renumber(&mut self, new: impl Fn(FrameId) -> FrameId) {
+        for frame in &mut self.frames {
+            *frame = new(*frame);
+        }
+    }
+
+    /// Adds a stack, its frames root first.
+    pub fn push(
+        &mut self,
+        context: u32,
+        root_first: impl IntoIterator<Item = FrameId>,
+        weight: u64,
+    ) {
+        self.frames.extend(root_first);
+        self.stacks.push(Entry {
+            context,
+            weight,
+            end: self.frames.len(),
+        });
+    }
+}
+
+/// A stack with all its names: what a [`Resolved`] can be made of where there are no addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResolvedStack {
-    /// The container's tag, such as `docker:web (3f2a12345678)`, or `host`.
+pub struct NamedStack {
+    /// The container's tag.
     pub container: Arc<str>,
-    /// The thread's name at that time.
+    /// The thread's name.
     pub comm: Arc<str>,
     /// Root first.
     pub frames: Vec<Frame>,
     /// How many samples.
     pub samples: u64,
+}
+
+impl<'a> FromIterator<&'a NamedStack> for Resolved {
+    fn from_iter<I: IntoIterator<Item = &'a NamedStack>>(stacks: I) -> Self {
+        let mut resolved = Self::default();
+        let mut part = StackPart::default();
+        for stack in stacks {
+            let layer = |kind, label: &Arc<str>| Layer {
+                kind,
+                label: Arc::clone(label),
+            };
+            let first = resolved.frames.len() as u32;
+            resolved.frames.extend(stack.frames.iter().cloned());
+            let context = resolved.contexts.len() as u32;
+            resolved.contexts.push(vec![
+                layer(LayerKind::Container, &stack.container),
+                layer(LayerKind::Comm, &stack.comm),
+            ]);
+            let ids = (first..resolved.frames.len() as u32).map(FrameId);
+            part.push(context, ids, stack.samples);
+        }
+        resolved.parts.push(part);
+        resolved
+    }
 }
 
 /// One function of a stack.

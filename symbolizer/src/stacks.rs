@@ -14,13 +14,11 @@ use std::hint::black_box;
 pub(crate) struct ContextId(pub(crate) u32);
 
 /// One distinct stack of one context.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RawStack {
     pub(crate) context: ContextId,
-    pub(crate) samples: u64,
-    len_words: u32,
-    start: usize,
-    hash: u64,
+    /// Samples, or the sum of their periods.
+    pub(crate) weight: u64,
 }
 
 /// A sample that waits for its batch.
@@ -29,17 +27,36 @@ struct Pending {
     context: ContextId,
     len_words: u32,
     start: usize,
+    weight: u64,
     hash: u64,
 }
+
+impl Pending {
+    /// Tells stacks of different contexts and lengths apart by one word.
+    fn header(&self) -> u64 {
+        u64::from(self.context.0) << 32 | u64::from(self.len_words)
+    }
+}
+
+/// Where a stack is, by its hash.
+#[derive(Clone, Copy)]
+struct Slot {
+    hash: u64,
+    at: usize,
+}
+
+/// Words before a stack's own: its header and its weight.
+const HEAD: usize = 2;
 
 /// Samples of a batch: their table lines and words fit into a first-level cache.
 const BATCH: usize = 64;
 
-/// All distinct stacks. Their words, leaf first and with markers, lie in one arena.
+/// All distinct stacks, one behind the other in the order they were first seen: a header, the
+/// weight, then the words, leaf first and with markers.
 #[derive(Default)]
 pub(crate) struct StackTable {
-    words: Vec<u64>,
-    stacks: HashTable<RawStack>,
+    arena: Vec<u64>,
+    slots: HashTable<Slot>,
     pending: Vec<Pending>,
     pending_words: Vec<u64>,
     hash: FastState,
@@ -55,7 +72,7 @@ pub(crate) enum Batch {
 
 impl StackTable {
     /// Takes one sample of `chain` in `context`; it is counted with its batch.
-    pub(crate) fn push(&mut self, context: ContextId, chain: Chain<'_>) -> Batch {
+    pub(crate) fn push(&mut self, context: ContextId, chain: Chain<'_>, weight: u64) -> Batch {
         let start = self.pending_words.len();
         self.pending_words.extend(chain.iter());
         let hash = self.hash.hash_words(
@@ -66,6 +83,7 @@ impl StackTable {
             context,
             len_words: chain.len() as u32,
             start,
+            weight,
             hash,
         });
         if self.pending.len() < BATCH {
@@ -80,28 +98,26 @@ impl StackTable {
         let mut touched = 0;
         for pending in &self.pending {
             // Never equal: this only fetches control bytes and candidates.
-            self.stacks.find(pending.hash, |stack| {
-                touched ^= stack.start;
+            self.slots.find(pending.hash, |slot| {
+                touched ^= slot.at;
                 false
             });
         }
         for pending in &self.pending {
-            if let Some(stack) = self
-                .stacks
-                .find(pending.hash, |stack| stack.hash == pending.hash)
+            if let Some(slot) = self
+                .slots
+                .find(pending.hash, |slot| slot.hash == pending.hash)
             {
-                let ends = (
-                    self.words.get(stack.start),
-                    self.words.get(stack.end().saturating_sub(1)),
-                );
+                let last = slot.at + HEAD + pending.len_words as usize;
+                let ends = (self.arena.get(slot.at), self.arena.get(last - 1));
                 touched ^=
                     ends.0.copied().unwrap_or(0) as usize ^ ends.1.copied().unwrap_or(0) as usize;
             }
         }
         black_box(touched);
         let Self {
-            words,
-            stacks,
+            arena,
+            slots,
             pending,
             pending_words,
             ..
@@ -109,51 +125,68 @@ impl StackTable {
         for pending in pending.drain(..) {
             let end = pending.start + pending.len_words as usize;
             let chain = pending_words.get(pending.start..end).unwrap_or(&[]);
-            let known = stacks.find_mut(pending.hash, |stack| {
-                stack.hash == pending.hash
-                    && stack.context == pending.context
-                    && words_of(words, stack) == chain
+            let header = pending.header();
+            let known = slots.find(pending.hash, |slot| {
+                slot.hash == pending.hash && is_at(arena, slot.at, header, chain)
             });
-            if let Some(stack) = known {
-                stack.samples += 1;
+            if let Some(slot) = known {
+                if let Some(weight) = arena.get_mut(slot.at + 1) {
+                    *weight = weight.saturating_add(pending.weight);
+                }
                 continue;
             }
-            let stack = RawStack {
-                context: pending.context,
-                samples: 1,
-                len_words: pending.len_words,
-                start: words.len(),
+            let slot = Slot {
                 hash: pending.hash,
+                at: arena.len(),
             };
-            words.extend_from_slice(chain);
-            stacks.insert_unique(stack.hash, stack, |moved| moved.hash);
-            is_new(stack.context, chain);
+            arena.extend_from_slice(&[header, pending.weight]);
+            arena.extend_from_slice(chain);
+            slots.insert_unique(slot.hash, slot, |moved| moved.hash);
+            is_new(pending.context, chain);
         }
         pending_words.clear();
     }
 
-    /// Every distinct stack with its words, leaf first, in the order they were first seen. The
+    /// Every distinct stack with its place in the table, in the order they were first seen. The
     /// batches must have been counted.
-    pub(crate) fn in_order(&self) -> Vec<(RawStack, &[u64])> {
-        let mut all: Vec<_> = self
-            .stacks
-            .iter()
-            .map(|stack| (*stack, words_of(&self.words, stack)))
-            .collect();
-        // Empty chains start where the next one does; their contexts differ.
-        all.sort_unstable_by_key(|(stack, _)| (stack.start, stack.len_words, stack.context));
-        all
+    pub(crate) fn all(&self) -> impl Iterator<Item = (usize, RawStack)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let found = at;
+            let (stack, len) = self.head(found)?;
+            at += HEAD + len;
+            Some((found, stack))
+        })
+    }
+
+    /// The stack at a place that [`Self::all`] gave, and its words, leaf first.
+    pub(crate) fn at(&self, at: usize) -> (RawStack, &[u64]) {
+        match self.head(at) {
+            Some((stack, len)) => {
+                let words = self.arena.get(at + HEAD..at + HEAD + len);
+                (stack, words.unwrap_or(&[]))
+            }
+            None => (NO_STACK, &[]),
+        }
+    }
+
+    fn head(&self, at: usize) -> Option<(RawStack, usize)> {
+        let [header, weight] = self.arena.get(at..)?.first_chunk::<HEAD>()?;
+        let stack = RawStack {
+            context: ContextId((header >> 32) as u32),
+            weight: *weight,
+        };
+        Some((stack, *header as u32 as usize))
     }
 }
 
-impl RawStack {
-    fn end(&self) -> usize {
-        self.start + self.len_words as usize
-    }
-}
+const NO_STACK: RawStack = RawStack {
+    context: ContextId(u32::MAX),
+    weight: 0,
+};
 
-fn words_of<'a>(words: &'a [u64], stack: &RawStack) -> &'a [u64] {
-    words.get(stack.start..stack.end()).unwrap_or(&[])
+fn is_at(arena: &[u64], at: usize, header: u64, chain: &[u64]) -> bool {
+    arena.get(at) == Some(&header) && arena.get(at + HEAD..at + HEAD + chain.len()) == Some(chain)
 }
 
 #[cfg(test)]
@@ -180,6 +213,7 @@ mod tests {
                 Chain {
                     words: &chain(words),
                 },
+                1,
             );
         }
         let mut new = Vec::new();
@@ -196,18 +230,18 @@ mod tests {
             Chain {
                 words: &chain(&[1, 2]),
             },
+            10,
         );
         table.count_batch(|_, words| panic!("{words:?} was seen before"));
         let counts: Vec<_> = table
-            .in_order()
-            .iter()
-            .map(|(stack, words)| (stack.context.0, words.to_vec(), stack.samples))
+            .all()
+            .map(|(at, stack)| (stack.context.0, table.at(at).1.to_vec(), stack.weight))
             .collect();
         assert_eq!(
             counts,
             [
                 (1, vec![1, 2, 3], 3),
-                (1, vec![1, 2], 2),
+                (1, vec![1, 2], 11),
                 (2, vec![1, 2, 3], 1),
                 (1, vec![], 1)
             ]
@@ -221,17 +255,17 @@ mod tests {
         for _ in 0..100 {
             for stack in 0..10_000_u64 {
                 let words = chain(&[stack, stack ^ 7, 42]);
-                if table.push(ContextId((stack % 3) as u32), Chain { words: &words }) == Batch::Full
-                {
+                let context = ContextId((stack % 3) as u32);
+                if table.push(context, Chain { words: &words }, 1) == Batch::Full {
                     table.count_batch(|_, _| seen_first += 1);
                 }
             }
         }
         table.count_batch(|_, _| seen_first += 1);
         assert_eq!(seen_first, 10_000);
-        let all = table.in_order();
+        let all: Vec<_> = table.all().map(|(at, _)| table.at(at)).collect();
         assert_eq!(all.len(), 10_000);
-        assert!(all.iter().all(|(stack, _)| stack.samples == 100));
+        assert!(all.iter().all(|(stack, _)| stack.weight == 100));
         assert!(
             all.iter()
                 .zip(0..)

@@ -2,12 +2,16 @@
 //! and names nothing; holds what naming will need, while it can be had.
 
 use crate::chain::{Part, entries};
+use crate::choice::{Counting, Idle, Weight};
 use crate::code::{Code, classify};
-use crate::context::{Context, Counts, KernelChange, Origin, Place, Selected, Selector, place_of};
+use crate::context::{
+    Context, Counts, KernelChange, Origin, Place, Selected, Selector, Split, place_of,
+};
 use crate::hash::FastMap;
 use crate::image::Images;
 use crate::maps::{Backing, MapTable, Mapping};
 use crate::pins::{Pins, RootRef};
+use crate::stack::LayerKind;
 use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::live::{self, EventSink};
@@ -15,9 +19,14 @@ use profiler::record::{Comm, Event, Mapped, Sample};
 use profiler::{CgroupId, HostPid};
 use std::sync::Arc;
 
+/// The idle task of every CPU.
+const IDLE_PID: HostPid = HostPid(0);
+
 /// A recording in the making.
 pub struct Tally {
-    origin: Origin,
+    counting: Counting,
+    /// Time of the first sample.
+    first_ns: Option<u64>,
     kernel_text: Option<(String, u64)>,
     tasks: Tasks,
     images: Images,
@@ -41,6 +50,7 @@ pub struct Counted {
     pub(crate) contexts: Vec<(Context, Selected)>,
     cgroup_paths: FastMap<CgroupId, Arc<str>>,
     pub(crate) kernel_changes: Vec<KernelChange>,
+    pub(crate) layers: Vec<LayerKind>,
 }
 
 impl Counted {
@@ -52,9 +62,10 @@ impl Counted {
 
 impl Tally {
     /// An empty recording of the tasks that `selector` wants.
-    pub fn new(origin: Origin, selector: Selector) -> Self {
+    pub fn new(counting: Counting, selector: Selector) -> Self {
         Self {
-            origin,
+            counting,
+            first_ns: None,
             kernel_text: None,
             tasks: Tasks::new(),
             images: Images::default(),
@@ -91,7 +102,12 @@ impl Tally {
 
     fn sample(&mut self, sample: &Sample<'_>) {
         self.counts.samples += 1;
-        if sample.stamp.pid.0 == 0 {
+        let first_ns = *self.first_ns.get_or_insert(sample.stamp.time_ns);
+        if !self.counting.choice.wants(&sample.stamp, first_ns) {
+            self.counts.outside += 1;
+            return;
+        }
+        if sample.stamp.pid == IDLE_PID && self.counting.idle == Idle::CountedOnly {
             self.counts.idle += 1;
             return;
         }
@@ -103,7 +119,12 @@ impl Tally {
             self.counts.outside += 1;
             return;
         }
-        if self.stacks.push(id, sample.chain) == Batch::Full {
+        self.counts.drawn += 1;
+        let weight = match self.counting.weight {
+            Weight::Samples => 1,
+            Weight::Period => sample.period,
+        };
+        if self.stacks.push(id, sample.chain, weight) == Batch::Full {
             self.count_batch();
         }
     }
@@ -112,7 +133,7 @@ impl Tally {
     /// seen before makes its mappings be kept and their images be held from now on.
     fn count_batch(&mut self) {
         let Self {
-            origin,
+            counting,
             stacks,
             contexts,
             tasks,
@@ -122,29 +143,37 @@ impl Tally {
         stacks.count_batch(|context, words| {
             let context = contexts.get(context.0 as usize);
             if let Some(space) = context.and_then(|(context, _)| context.space) {
-                keep_mappings(*origin, images, tasks, space, words);
+                keep_mappings(counting.origin, images, tasks, space, words);
             }
         });
     }
 
     fn context_of(&mut self, sample: &Sample<'_>) -> ContextId {
         let (pid, tid) = (sample.stamp.pid, sample.stamp.tid);
+        let split = Split::by(&self.counting.layers, &sample.stamp);
+        let key = (sample.cgroup, split.cpu);
         // u32::MAX: the task is past its exit, the kernel has no pid for it any more.
-        if pid.0 == u32::MAX {
-            let comm = self.tasks.intern_comm(b"[exited]");
+        let taskless: Option<&[u8]> = match pid {
+            IDLE_PID => Some(b"swapper"),
+            HostPid(u32::MAX) => Some(b"[exited]"),
+            _ => None,
+        };
+        if let Some(comm) = taskless {
+            let comm = self.tasks.intern_comm(comm);
             return self.intern_context(Context {
                 space: None,
                 cgroup: sample.cgroup,
                 comm,
+                split,
             });
         }
         if let Some(thread) = self.tasks.thread(pid, tid) {
-            if let Some((cgroup, id)) = thread.context
-                && cgroup == sample.cgroup
+            if let Some((known, id)) = thread.context
+                && known == key
             {
                 return id;
             }
-        } else if self.origin == Origin::LiveHost {
+        } else if self.counting.origin == Origin::LiveHost {
             // Never told of: begun while `/proc` was read, or its FORK was lost.
             live::scan(pid, &mut |event| self.event(event));
         }
@@ -170,9 +199,10 @@ impl Tally {
             space: Some(space),
             cgroup: sample.cgroup,
             comm,
+            split,
         });
         if let Some(thread) = self.tasks.thread(pid, tid) {
-            thread.context = Some((sample.cgroup, id));
+            thread.context = Some((key, id));
         }
         id
     }
@@ -180,7 +210,7 @@ impl Tally {
     /// The first sample of a process since its exec: what must be asked while it lives is asked now.
     fn begin_space(&mut self, sample: &Sample<'_>) -> SpaceId {
         let pid = sample.stamp.pid;
-        if self.origin == Origin::File {
+        if self.counting.origin == Origin::File {
             return self.tasks.begin_space(Space {
                 pid,
                 identity: None,
@@ -219,7 +249,12 @@ impl Tally {
         }
         let id = ContextId(self.contexts.len() as u32);
         let place = place_of(&context, &self.tasks, &self.pins, &self.cgroup_paths);
-        let selected = (self.selector)(&place);
+        let comm = self.tasks.comm_name(context.comm);
+        let selected = if comm.is_some_and(|comm| self.counting.choice.wants_comm(comm)) {
+            (self.selector)(&place)
+        } else {
+            Selected::No
+        };
         self.contexts.push((context, selected));
         self.context_ids.insert(context, id);
         id
@@ -236,11 +271,12 @@ impl Tally {
             contexts,
             cgroup_paths,
             kernel_changes,
-            origin,
+            counting,
             ..
         } = self;
         Counted {
-            origin,
+            origin: counting.origin,
+            layers: counting.layers,
             tasks,
             images,
             pins,
@@ -293,7 +329,7 @@ impl Tally {
     /// At an exec in a mount namespace that is not pinned yet, it is: the process may be gone before
     /// its first sample is read.
     fn execed(&mut self, pid: HostPid, time_ns: u64) {
-        if self.origin == Origin::File {
+        if self.counting.origin == Origin::File {
             return;
         }
         let Some(mnt) = self.tasks.process(pid).and_then(|process| process.mnt) else {

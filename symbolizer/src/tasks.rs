@@ -50,6 +50,9 @@ pub(crate) struct Process {
     tids: Vec<HostTid>,
 }
 
+/// What the samples of one thread may differ in: the CPU only where it is told apart.
+pub(crate) type CgroupAndCpu = (Option<CgroupId>, Option<u32>);
+
 /// A thread.
 pub(crate) struct Thread {
     pub(crate) pid: HostPid,
@@ -57,7 +60,7 @@ pub(crate) struct Thread {
     /// without end.
     pub(crate) comm: Arc<[u8]>,
     /// What its last sample belonged to, while nothing of it changed.
-    pub(crate) context: Option<(Option<CgroupId>, ContextId)>,
+    pub(crate) context: Option<(CgroupAndCpu, ContextId)>,
     has_exited: bool,
 }
 
