@@ -14,6 +14,7 @@ use std::process::ExitCode;
 /// Reads a recording and draws it.
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let outputs = output::all(&args.outputs)?;
+    output::no_recordings(&outputs)?;
     let recording = if args.input == Path::new("-") {
         Recording::from_stream(Box::new(std::io::stdin()))?
     } else {

@@ -7,6 +7,7 @@ mod naming;
 mod output;
 mod pipeline;
 mod record;
+mod recording_files;
 mod report;
 mod target;
 

@@ -2,16 +2,20 @@
 
 use crate::cost::CpuTime;
 use crate::naming::{NameThread, Tagger};
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, OutputError};
+use crate::recording_files::{self, RecordingFiles};
 use crate::report::Failure;
 use crate::target::{Host, Target, Wanted};
 use collapse::{FrameTree, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
 use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
+use profiler::perfdata::sidecar::Sidecar;
 use profiler::perfdata::{self, About, ImageBuildId, Outcome, ReadOptions};
 use std::sync::Arc;
-use symbolizer::{Counting, Counts, Origin, Problem, ResolveOptions, Selector, Tally};
+use symbolizer::{
+    Counting, Counts, KeepNames, Kept, Origin, Problem, ResolveOptions, Selector, Tally,
+};
 
 /// What is drawn and what is said of it.
 pub(crate) struct Named {
@@ -57,17 +61,21 @@ fn selecting(
     Ok((name_thread, selector))
 }
 
-/// Records until the end of the recording, then names what was counted.
+/// Records until the end of the recording, then names what was counted. `files`: where the
+/// recording itself goes, and what became of them.
 pub(crate) fn record(
     config: &Config,
     target: &Target,
     host: Option<Host>,
-    signals: &Signals,
-    sampling_ended: impl FnOnce(),
-) -> Result<Recording, Failure> {
+    files: Option<RecordingFiles>,
+    (signals, sampling_ended): (&Signals, impl FnOnce()),
+) -> Result<(Recording, Result<(), OutputError>), Failure> {
     let (hierarchy, names) = host.map(|host| (host.hierarchy, host.names)).unzip();
     let (name_thread, selector) = selecting(names, target.wanted.clone())?;
     let mut tally = Tally::new(Counting::of(Origin::LiveHost), selector);
+    if let Some(files) = &files {
+        tally.tap(files.tap());
+    }
     know_cgroups(&mut tally, hierarchy.as_ref());
     let recorded = live::record(config, signals, &mut tally)?;
     sampling_ended();
@@ -78,13 +86,24 @@ pub(crate) fn record(
         lost: recorded.lost,
         kallsyms: live::kallsyms().map_err(|error| format!("cannot read /proc/kallsyms: {error}")),
         build_ids: &[],
+        max_stack: live::max_stack(),
+        known: None,
+        keep_names: match files {
+            Some(_) => KeepNames::Yes,
+            None => KeepNames::No,
+        },
     };
-    let named = name(tally, source, name_thread);
-    Ok(Recording {
+    let (named, kept) = name(tally, source, name_thread);
+    let files_written = match (files, kept) {
+        (Some(files), Some(kept)) => files.finish(config, &recorded, kept),
+        _ => Ok(()),
+    };
+    let recording = Recording {
         recorded,
         sampled,
         named,
-    })
+    };
+    Ok((recording, files_written))
 }
 
 /// Reads a recording to its end, then names what was counted by what this host has.
@@ -98,12 +117,16 @@ pub(crate) fn convert(
     let mut tally = Tally::new(Counting::of(Origin::File), selector);
     let outcome = recording.read(options, &mut tally)?;
     let read = CpuTime::now();
+    let known = outcome.about.sidecar.as_deref();
     let source = Source {
         lost: 0,
         kallsyms: kallsyms_of(&outcome.about, tally.kernel_text()),
         build_ids: &outcome.about.build_ids,
+        max_stack: max_stack_of(&outcome),
+        known,
+        keep_names: KeepNames::No,
     };
-    let named = name(tally, source, name_thread);
+    let (named, _) = name(tally, source, name_thread);
     Ok(Converted {
         outcome,
         read,
@@ -138,20 +161,47 @@ fn kallsyms_of(about: &About, text: Option<(&str, u64)>) -> Result<Vec<u8>, Stri
     }
 }
 
+/// Entries at which perf has the kernel cut a chain when nobody says (`PERF_MAX_STACK_DEPTH`,
+/// include/uapi/linux/perf_event.h).
+const DEFAULT_MAX_STACK: usize = 127;
+
+/// Entries at which the kernel that was recorded cut a chain: as the recording says, never as this
+/// host does.
+fn max_stack_of(outcome: &Outcome) -> usize {
+    let sidecar = outcome.about.sidecar.as_ref();
+    let event = outcome.events.get(outcome.chosen);
+    let told = [
+        sidecar.map_or(0, |sidecar| sidecar.max_stack as usize),
+        event.map_or(0, |event| usize::from(event.max_stack)),
+    ];
+    let told = told.into_iter().find(|told| *told > 0);
+    told.unwrap_or(DEFAULT_MAX_STACK)
+}
+
 /// What a recording has besides its events.
 struct Source<'a> {
     /// Lost samples, where their number is known better than by LOST records.
     lost: u64,
     kallsyms: Result<Vec<u8>, String>,
     build_ids: &'a [ImageBuildId],
+    /// Entries at which its kernel cut a chain.
+    max_stack: usize,
+    /// What it says itself that its places are called.
+    known: Option<&'a Sidecar>,
+    keep_names: KeepNames,
 }
 
-fn name(tally: Tally, source: Source<'_>, name_thread: Option<NameThread>) -> Named {
+/// Names what was counted; with it what a recording is to carry, where it is asked for.
+fn name(
+    tally: Tally,
+    source: Source<'_>,
+    name_thread: Option<NameThread>,
+) -> (Named, Option<Kept>) {
     let counts = tally.counts();
     let lost = source.lost.max(counts.lost);
     let counted = tally.close();
     let mut tagger = name_thread.map(NameThread::finish);
-    let resolved = counted.resolve(ResolveOptions {
+    let mut resolved = counted.resolve(ResolveOptions {
         tag: &mut |place| {
             tagger.as_mut().map_or_else(
                 || Arc::from("host"),
@@ -160,15 +210,22 @@ fn name(tally: Tally, source: Source<'_>, name_thread: Option<NameThread>) -> Na
         },
         kallsyms: source.kallsyms,
         build_ids: source.build_ids,
-        max_stack: live::max_stack(),
+        max_stack: source.max_stack,
+        known: source.known,
+        keep_names: source.keep_names,
     });
+    let mut kept = resolved.kept.take();
+    if let (Some(kept), Some(tagger)) = (&mut kept, &tagger) {
+        recording_files::add_containers(&mut kept.sidecar, tagger);
+    }
     let tree = FrameTree::of(&resolved);
-    Named {
+    let named = Named {
         counts,
         totals: Totals::of(&tree, counts.idle, lost),
         problems: resolved.problems,
         tree,
-    }
+    };
+    (named, kept)
 }
 
 fn know_cgroups(tally: &mut Tally, hierarchy: Option<&Hierarchy>) {
@@ -186,6 +243,8 @@ pub(crate) fn write(named: &Named, picture: &Picture, outputs: &[Output]) -> Res
         match output.format {
             Format::Svg => write_svg(&named.tree, picture, &mut content)?,
             Format::Folded => write_folded(&named.tree, &mut content).map_err(Failure::Render)?,
+            // Written while it was recorded.
+            Format::PerfData => continue,
         }
         written = written.and(output.write(&content).map_err(Failure::from));
     }

@@ -18,6 +18,7 @@ mod maps;
 mod name;
 mod pins;
 mod problem;
+mod recorded;
 mod resolve;
 mod source;
 mod stack;
@@ -29,9 +30,10 @@ mod vdso;
 pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
 pub use problem::Problem;
+pub use recorded::{KeepNames, Kept};
 pub use resolve::ResolveOptions;
 pub use stack::{
     Frame, FrameId, FrameKind, Layer, LayerKind, NamedStack, Resolved, ResolvedStack, StackPart,
     Unresolved,
 };
-pub use tally::{Counted, Tally};
+pub use tally::{Counted, Tally, Tap};

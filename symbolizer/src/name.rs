@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// How long one image or map of a target may take to be read: a FUSE server in a container may
 /// never answer.
-const READ_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Code that one process generated.
 pub(crate) struct Generated {

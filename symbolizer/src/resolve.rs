@@ -6,11 +6,13 @@ use crate::image::{ImageId, ImageKey};
 use crate::locate::{Locations, Place, PlaceId, locate};
 use crate::name::{self, Generated, ImageOffsets, KernelIs, native_frame, numbered};
 use crate::pins::RootRef;
+use crate::recorded::{self, KeepNames};
 use crate::stack::{Layer, LayerKind, Resolved, Unresolved};
 use crate::tally::Counted;
 use crate::tasks::SpaceId;
 use profiler::BuildId;
 use profiler::perfdata::ImageBuildId;
+use profiler::perfdata::sidecar::Sidecar;
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -26,6 +28,10 @@ pub struct ResolveOptions<'a> {
     pub build_ids: &'a [ImageBuildId],
     /// Entries at which the kernel cuts a chain (`kernel.perf_event_max_stack`).
     pub max_stack: usize,
+    /// What the recording itself says that its places are called. Only the others are looked up.
+    pub known: Option<&'a Sidecar>,
+    /// Whether the names are to go into a recording.
+    pub keep_names: KeepNames,
 }
 
 impl Counted {
@@ -34,15 +40,19 @@ impl Counted {
         let located = self.locate_all(options.max_stack);
         let cut = located.cut();
         let Locations { places, parts } = located;
-        let tags = self.tags(options.tag);
+        let tags = self.tags(options.known, options.tag);
+        let keeping = (options.keep_names == KeepNames::Yes).then(|| self.begin_keeping(&places));
+        let known = options.known.map(|known| self.known_names(known, &places));
+        let known = known.unwrap_or_default();
+        let unnamed = recorded::without(&places, &known);
         let kernel_changes = std::mem::take(&mut self.kernel_changes);
-        let generated = self.generated(&places, &tags);
-        let images = self.images_with_offsets(&places, options.build_ids);
+        let generated = self.generated(&unnamed, &tags);
+        let images = self.images_with_offsets(&unnamed, options.build_ids);
         let kernel_is = match options.kallsyms {
             Ok(_) => KernelIs::Running,
             Err(_) => KernelIs::Another,
         };
-        let kernel_addrs: Vec<(PlaceId, u64)> = numbered(&places)
+        let kernel_addrs: Vec<(PlaceId, u64)> = numbered(&unnamed)
             .filter_map(|(id, place)| {
                 if let Place::Kernel(addr) = place {
                     Some((id, addr))
@@ -64,7 +74,8 @@ impl Counted {
             .into_iter()
             .chain(native)
             .chain(jitted)
-            .chain(name::vdso(&places, kernel_is))
+            .chain(name::vdso(&unnamed, kernel_is))
+            .chain(known)
             .chain([cut])
         {
             if let Some(slot) = frames.get_mut(id.0 as usize) {
@@ -72,6 +83,7 @@ impl Counted {
             }
         }
         Resolved {
+            kept: keeping.map(|keeping| self.keep(keeping, (&places, &frames), &tags)),
             frames,
             contexts: self.layers_of_contexts(&tags),
             parts,
@@ -94,10 +106,19 @@ impl Counted {
     }
 
     /// The container tag of each context.
-    fn tags(&self, tag: &mut dyn FnMut(&TaskPlace<'_>) -> Arc<str>) -> Vec<Arc<str>> {
+    fn tags(
+        &self,
+        known: Option<&Sidecar>,
+        tag: &mut dyn FnMut(&TaskPlace<'_>) -> Arc<str>,
+    ) -> Vec<Arc<str>> {
+        let known = known.map(|known| self.known_tags(known));
+        let mut known = known.into_iter().flatten();
         self.contexts
             .iter()
-            .map(|(context, _)| tag(&self.place_of(context)))
+            .map(|(context, _)| {
+                let known = known.next().flatten();
+                known.unwrap_or_else(|| tag(&self.place_of(context)))
+            })
             .collect()
     }
 

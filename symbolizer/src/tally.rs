@@ -15,7 +15,7 @@ use crate::stack::LayerKind;
 use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::live::{self, EventSink};
-use profiler::record::{Comm, Event, Mapped, Sample};
+use profiler::record::{CgroupSeen, Comm, Event, Mapped, Sample, Stamp};
 use profiler::{CgroupId, HostPid};
 use std::sync::Arc;
 
@@ -37,8 +37,12 @@ pub struct Tally {
     cgroup_paths: FastMap<CgroupId, Arc<str>>,
     kernel_changes: Vec<KernelChange>,
     selector: Selector,
+    tap: Option<Tap>,
     counts: Counts,
 }
+
+/// Receives events on their way.
+pub type Tap = Box<dyn FnMut(&Event<'_>)>;
 
 /// A recording that is over: what was counted, and what was held for naming it.
 pub struct Counted {
@@ -76,13 +80,41 @@ impl Tally {
             cgroup_paths: FastMap::default(),
             kernel_changes: Vec::new(),
             selector,
+            tap: None,
             counts: Counts::default(),
+        }
+    }
+
+    /// Gives every event to `tap` before it is counted: whoever counts them again in that order
+    /// counts the same. What is read of `/proc` and of the cgroups is among them, samples that are
+    /// outside are not.
+    pub fn tap(&mut self, tap: Tap) {
+        self.tap = Some(tap);
+    }
+
+    fn tell(&mut self, event: &Event<'_>) {
+        if let Some(tap) = &mut self.tap {
+            tap(event);
+        }
+    }
+
+    fn tell_sample(&mut self, sample: &Sample<'_>) {
+        if self.tap.is_some() {
+            self.tell(&Event::Sample(*sample));
         }
     }
 
     /// Makes a cgroup known: those that exist at the start, and at the end those that were missed.
     pub fn know_cgroup(&mut self, id: CgroupId, path: &str) {
-        self.cgroup_paths.entry(id).or_insert_with(|| path.into());
+        if self.cgroup_paths.contains_key(&id) {
+            return;
+        }
+        self.cgroup_paths.insert(id, path.into());
+        self.tell(&Event::Cgroup(CgroupSeen {
+            stamp: Stamp::UNKNOWN,
+            id,
+            path: path.as_bytes(),
+        }));
     }
 
     /// A symbol of the recorded kernel and its address at that time, where a file tells: `_text`.
@@ -109,6 +141,7 @@ impl Tally {
         }
         if sample.stamp.pid == IDLE_PID && self.counting.idle == Idle::CountedOnly {
             self.counts.idle += 1;
+            self.tell_sample(sample);
             return;
         }
         let id = self.context_of(sample);
@@ -120,6 +153,7 @@ impl Tally {
             return;
         }
         self.counts.drawn += 1;
+        self.tell_sample(sample);
         let weight = match self.counting.weight {
             Weight::Samples => 1,
             Weight::Period => sample.period,
@@ -213,6 +247,7 @@ impl Tally {
         if self.counting.origin == Origin::File {
             return self.tasks.begin_space(Space {
                 pid,
+                began_ns: sample.stamp.time_ns,
                 identity: None,
                 // Its images are looked for by their paths on this host, and checked.
                 root: RootRef::Host,
@@ -236,6 +271,7 @@ impl Tally {
         };
         self.tasks.begin_space(Space {
             pid,
+            began_ns: sample.stamp.time_ns,
             identity,
             root,
             maps: MapTable::default(),
@@ -382,6 +418,7 @@ impl EventSink for Tally {
             return self.sample(sample);
         }
         self.count_batch();
+        self.tell(event);
         match event {
             Event::Mapped(mapped) => self.mapped(mapped),
             Event::Comm(comm) => {

@@ -31,6 +31,8 @@ pub(crate) struct CommId(pub(crate) u32);
 /// An address space that was sampled.
 pub(crate) struct Space {
     pub(crate) pid: HostPid,
+    /// Time of its first sample.
+    pub(crate) began_ns: u64,
     /// Its pid inside its container and its uid, if it was seen alive.
     pub(crate) identity: Option<Identity>,
     pub(crate) root: RootRef,
@@ -124,6 +126,12 @@ impl Tasks {
 
     pub(crate) fn space(&self, id: SpaceId) -> Option<&Space> {
         self.spaces.get(id.0 as usize)
+    }
+
+    /// All address spaces.
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = (SpaceId, &Space)> {
+        let numbered = self.spaces.iter().enumerate();
+        numbered.map(|(at, space)| (SpaceId(at as u32), space))
     }
 
     /// Keeps the mapping that the process of `space` has at `addr` now; the process, its view of

@@ -48,6 +48,7 @@ fn space(tasks: &mut Tasks, pid: u32) -> SpaceId {
         identity: None,
         root: RootRef::Unknown,
         maps: MapTable::default(),
+        began_ns: 0,
         proc_cgroups: None,
     })
 }

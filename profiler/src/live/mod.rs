@@ -8,6 +8,7 @@ mod error;
 mod events;
 pub mod gate;
 mod kernel_maps;
+mod machine;
 mod open_files;
 mod opened;
 mod procfs;
@@ -21,6 +22,7 @@ pub use crate::record::EventSink;
 pub use config::{Config, KernelSamples, RingSize, SampledEvent, Stop, Target};
 pub use error::LiveError;
 pub use kernel_maps::{KernelMap, KernelMaps};
+pub use machine::origin;
 pub(crate) use procfs::namespace_links;
 pub use procfs::{
     Identity, ScanTotals, identity, kallsyms, kernel_release, max_stack, proc_cgroups, scan,

@@ -17,6 +17,16 @@ pub struct Stamp {
     pub cpu: u32,
 }
 
+impl Stamp {
+    /// Of what no record told.
+    pub const UNKNOWN: Self = Self {
+        time_ns: 0,
+        pid: HostPid(u32::MAX),
+        tid: HostTid(u32::MAX),
+        cpu: u32::MAX,
+    };
+}
+
 /// One record, decoded.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

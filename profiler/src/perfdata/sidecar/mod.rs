@@ -226,8 +226,10 @@ impl Sidecar {
         by_addr(&mut self.kernel);
         by_addr(&mut self.vdso);
         self.images.sort_unstable();
+        merge_alike(&mut self.images);
         self.images.iter_mut().for_each(|(_, names)| by_addr(names));
         self.generated.sort_unstable();
+        merge_alike(&mut self.generated);
         self.generated
             .iter_mut()
             .for_each(|(_, names)| by_addr(names));
@@ -241,6 +243,17 @@ impl Sidecar {
     }
 }
 
+/// Makes neighbours with one key one.
+fn merge_alike<K: PartialEq>(all: &mut Vec<(K, Names)>) {
+    all.dedup_by(|next, kept| {
+        let is_alike = next.0 == kept.0;
+        if is_alike {
+            kept.1.append(&mut next.1);
+        }
+        is_alike
+    });
+}
+
 /// Looks a place up in names that are ascending.
 pub fn name_at(names: &Names, at: u64) -> Option<FramesId> {
     let found = names.binary_search_by_key(&at, |(known, _)| *known).ok()?;
@@ -248,7 +261,7 @@ pub fn name_at(names: &Names, at: u64) -> Option<FramesId> {
 }
 
 /// Makes a [`Sidecar`]: equal strings, frames and lists of frames are kept once.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct SidecarBuilder {
     /// What is put in besides names.
     pub sidecar: Sidecar,
