@@ -2,6 +2,7 @@
 //! tell whether the symbols at hand are of that kernel, of that boot.
 
 use super::procfs::PROC;
+use crate::BuildId;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -17,6 +18,8 @@ pub struct KernelMap {
     pub offset: u64,
     /// `[kernel.kallsyms]_text`, `[module]`: as perf calls them.
     pub path: String,
+    /// Its build id, where the kernel tells.
+    pub build_id: Option<BuildId>,
 }
 
 /// All of them, the kernel itself first.
@@ -30,10 +33,57 @@ impl KernelMaps {
     pub fn of_running() -> Self {
         let proc_root = Path::new(PROC);
         let open = |name| File::open(proc_root.join(name)).map(BufReader::new);
-        let kernel = open("kallsyms").ok().and_then(text_of);
-        let modules = open("modules").map(modules_of).unwrap_or_default();
+        let mut kernel = open("kallsyms").ok().and_then(text_of);
+        let mut modules = open("modules").map(modules_of).unwrap_or_default();
+        let sys = Path::new("/sys");
+        if let Some(kernel) = &mut kernel {
+            kernel.build_id = build_id_in(&sys.join("kernel/notes"));
+        }
+        for module in &mut modules {
+            let name = module.path.trim_matches(['[', ']']);
+            let notes = sys.join("module").join(name).join("notes");
+            module.build_id = build_id_in(&notes.join(".note.gnu.build-id"));
+        }
         Self {
             maps: kernel.into_iter().chain(modules).collect(),
+        }
+    }
+}
+
+/// The kernel's own text, and the symbol at its start.
+const KERNEL_PATH: &str = "[kernel.kallsyms]_text";
+
+impl KernelMap {
+    /// The image's name, without the symbol behind it.
+    pub(crate) fn image(&self) -> &str {
+        match self.path.rsplit_once(']') {
+            Some((image, _)) => self.path.get(..=image.len()).unwrap_or(&self.path),
+            None => &self.path,
+        }
+    }
+}
+
+/// `NT_GNU_BUILD_ID` in a file of ELF notes.
+fn build_id_in(notes: &Path) -> Option<BuildId> {
+    build_id_of(&std::fs::read(notes).ok()?)
+}
+
+fn build_id_of(mut notes: &[u8]) -> Option<BuildId> {
+    const NT_GNU_BUILD_ID: u32 = 3;
+    let mut padded = |len: usize| {
+        let (taken, rest) = notes.split_at_checked(len.next_multiple_of(4))?;
+        notes = rest;
+        taken.get(..len)
+    };
+    loop {
+        let (words, _) = padded(12)?.as_chunks::<4>();
+        let word = |at: usize| words.get(at).map(|word| u32::from_ne_bytes(*word));
+        let (owner_len, id_len, kind) = (word(0)?, word(1)?, word(2)?);
+        // A file of the kernel's; but sums must not overflow.
+        let (owner_len, id_len) = (owner_len.min(1 << 20), id_len.min(1 << 20));
+        let (owner, id) = (padded(owner_len as usize)?, padded(id_len as usize)?);
+        if (kind, owner) == (NT_GNU_BUILD_ID, b"GNU\0") {
+            return BuildId::new(id);
         }
     }
 }
@@ -59,7 +109,8 @@ fn text_of(kallsyms: impl BufRead) -> Option<KernelMap> {
                     start,
                     len_bytes: end.checked_sub(start)?,
                     offset: start,
-                    path: "[kernel.kallsyms]_text".into(),
+                    path: KERNEL_PATH.into(),
+                    build_id: None,
                 });
             }
             _ => {}
@@ -81,6 +132,7 @@ fn modules_of(modules: impl BufRead) -> Vec<KernelMap> {
             len_bytes: fields.get(1)?.parse().ok()?,
             offset: 0,
             path: format!("[{}]", fields.first()?),
+            build_id: None,
         })
     };
     let lines = modules.lines().map_while(Result::ok);
@@ -101,6 +153,7 @@ mod tests {
             len_bytes: 0x100_0000,
             offset: 0xffff_ffff_8100_0000,
             path: "[kernel.kallsyms]_text".into(),
+            build_id: None,
         };
         assert_eq!(text_of(&kallsyms[..]), Some(expected));
         let hidden = b"0000000000000000 T _text\n0000000000000000 T _etext\n";
@@ -117,7 +170,35 @@ mod tests {
             len_bytes: 835_584,
             offset: 0,
             path: "[ext4]".into(),
+            build_id: None,
         };
         assert_eq!(found, [expected]);
+    }
+
+    #[test]
+    fn the_build_id_is_the_note_of_gnu_whatever_is_before_it() {
+        let note = |kind: u32, owner: &[u8], id: &[u8]| {
+            let mut bytes = Vec::new();
+            for word in [owner.len() as u32, id.len() as u32, kind] {
+                bytes.extend(word.to_ne_bytes());
+            }
+            for part in [owner, id] {
+                bytes.extend(part);
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+            }
+            bytes
+        };
+        let id = [7; 20];
+        let notes = [
+            note(1, b"Linux\0", &[1, 2, 3]),
+            note(3, b"Xen\0", &[9; 20]),
+            note(3, b"GNU\0", &id),
+        ]
+        .concat();
+        assert_eq!(build_id_of(&notes), BuildId::new(&id));
+        for len in 0..notes.len() {
+            assert_eq!(build_id_of(&notes[..len]), None, "{len} bytes");
+        }
+        assert_eq!(build_id_of(&[0xff; 64]), None);
     }
 }

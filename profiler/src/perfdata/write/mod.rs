@@ -18,7 +18,7 @@ use super::ImageBuildId;
 use super::header::{FILE_BYTES, MAGIC};
 use super::sidecar::{self, Sidecar};
 use crate::HostPid;
-use crate::live::KernelMaps;
+use crate::live::{KernelMap, KernelMaps};
 use crate::record::{Event, NsLinks, Stamp};
 use encode::{ATTR_BYTES, Encoder, SampleFields};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -61,6 +61,8 @@ pub struct Writer<F> {
     lost: u64,
     /// Tells of the namespaces of a process that was read from `/proc`.
     ask_links: fn(HostPid) -> NsLinks,
+    /// Build ids of the kernel and its modules.
+    kernel: Vec<ImageBuildId>,
     failed: Option<io::Error>,
 }
 
@@ -93,6 +95,7 @@ impl<F: Write + Seek> Writer<F> {
             round: Round::default(),
             lost: 0,
             ask_links,
+            kernel: kernel.maps.iter().filter_map(image_of).collect(),
             failed: None,
         };
         // The header comes at the end; until then the file is none.
@@ -185,11 +188,16 @@ impl<F: Write + Seek> Writer<F> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let Self { mut file, .. } = self;
+        let Self {
+            mut file,
+            kernel: mut images,
+            ..
+        } = self;
+        images.extend_from_slice(ending.build_ids);
         let attr = encode::attr(&ending.sampled, self.fields);
         let event = (ending.sampled.event.name(), attr.as_slice());
         let mut sections =
-            features::sections(ending.origin, event, self.sample_time_ns, ending.build_ids);
+            features::sections(ending.origin, event, self.sample_time_ns, &images);
         sections.push((sidecar::FEATURE, ending.sidecar.encode()));
         let mut offset = RECORDS_AT + self.written_bytes + 16 * sections.len() as u64;
         let mut table = Vec::new();
@@ -214,6 +222,15 @@ impl<F: Write + Seek> Writer<F> {
         file.write_all(&ids)?;
         Ok(file)
     }
+}
+
+fn image_of(map: &KernelMap) -> Option<ImageBuildId> {
+    Some(ImageBuildId {
+        pid: -1,
+        id: map.build_id?,
+        path: map.image().as_bytes().to_vec(),
+        is_kernel: true,
+    })
 }
 
 /// Gives a record that was read of `/proc` its own time back, which is none. It was written with the

@@ -155,6 +155,7 @@ fn kernel() -> KernelMaps {
             len_bytes: 0x100_0000,
             offset: 0xffff_ffff_8100_0000,
             path: "[kernel.kallsyms]_text".into(),
+            build_id: BuildId::new(&[9; 20]),
         }],
     }
 }
@@ -235,7 +236,11 @@ fn a_recording_says_where_and_how_it_was_made() {
     assert_eq!(about.sample_time_ns, Some((1000, 1800)));
     assert_eq!(about.clock_id, Some(1));
     assert_eq!(about.wall_clock_ns, Some((1_700_000_000_000_000_000, 1000)));
-    assert_eq!(about.build_ids.len(), 1);
+    let images = about.build_ids.iter();
+    let images: Vec<_> = images
+        .map(|image| (image.path.as_slice(), image.is_kernel))
+        .collect();
+    assert_eq!(images, [(&b"[kernel.kallsyms]"[..], true), (b"/bin/sh", false)]);
     assert_eq!(about.sidecar.as_deref(), Some(&sidecar()));
     let [event] = outcome.events.as_slice() else {
         panic!("one event: {:?}", outcome.events)
