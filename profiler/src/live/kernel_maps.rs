@@ -89,14 +89,22 @@ fn build_id_of(mut notes: &[u8]) -> Option<BuildId> {
 }
 
 /// The kernel's own text: from `_text` up to `_etext`. kallsyms is ascending but for what comes first.
-fn text_of(kallsyms: impl BufRead) -> Option<KernelMap> {
+fn text_of(mut kallsyms: impl BufRead) -> Option<KernelMap> {
     let mut start = None;
-    for line in kallsyms.split(b'\n').map_while(Result::ok) {
-        // Most lines are passed over by their end.
-        if !line.ends_with(b"text") {
-            continue;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if kallsyms.read_until(b'\n', &mut line).ok()? == 0 {
+            return None;
         }
-        let line = std::str::from_utf8(&line).unwrap_or("");
+        // Most lines are passed over by their end.
+        let Some(line) = line
+            .strip_suffix(b"\n")
+            .filter(|line| line.ends_with(b"text"))
+        else {
+            continue;
+        };
+        let line = std::str::from_utf8(line).unwrap_or("");
         let mut fields = line.split(' ');
         let addr = fields
             .next()
@@ -116,7 +124,6 @@ fn text_of(kallsyms: impl BufRead) -> Option<KernelMap> {
             _ => {}
         }
     }
-    None
 }
 
 /// `name size references users state address` (proc_modules(5)).

@@ -196,8 +196,7 @@ impl<F: Write + Seek> Writer<F> {
         images.extend_from_slice(ending.build_ids);
         let attr = encode::attr(&ending.sampled, self.fields);
         let event = (ending.sampled.event.name(), attr.as_slice());
-        let mut sections =
-            features::sections(ending.origin, event, self.sample_time_ns, &images);
+        let mut sections = features::sections(ending.origin, event, self.sample_time_ns, &images);
         sections.push((sidecar::FEATURE, ending.sidecar.encode()));
         let mut offset = RECORDS_AT + self.written_bytes + 16 * sections.len() as u64;
         let mut table = Vec::new();

@@ -240,7 +240,10 @@ fn a_recording_says_where_and_how_it_was_made() {
     let images: Vec<_> = images
         .map(|image| (image.path.as_slice(), image.is_kernel))
         .collect();
-    assert_eq!(images, [(&b"[kernel.kallsyms]"[..], true), (b"/bin/sh", false)]);
+    assert_eq!(
+        images,
+        [(&b"[kernel.kallsyms]"[..], true), (b"/bin/sh", false)]
+    );
     assert_eq!(about.sidecar.as_deref(), Some(&sidecar()));
     let [event] = outcome.events.as_slice() else {
         panic!("one event: {:?}", outcome.events)
