@@ -27,7 +27,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   ctrflame convert perf.data -o out.svg
-  perf record -o - -a -g -- sleep 10 | ctrflame convert - -o out.svg")]
+  perf record -o - -a -g -- sleep 10 | ctrflame convert - -o out.svg
+  ctrflame convert --time +10,+20 --by container,comm,tid    ten seconds, thread by thread")]
     Convert(ConvertArgs),
 }
 
@@ -102,6 +103,26 @@ pub(crate) struct ConvertArgs {
     #[arg(long)]
     pub(crate) allow_damaged: bool,
 
+    #[command(flatten)]
+    pub(crate) choice: ChoiceArgs,
+
+    /// What stands above the stacks, outermost first
+    #[arg(
+        long,
+        value_name = "LAYERS",
+        value_delimiter = ',',
+        default_value = "container,comm"
+    )]
+    pub(crate) by: Vec<LayerArg>,
+
+    /// What a sample counts: one, or the events since the sample before
+    #[arg(long, value_name = "WEIGHT", default_value = "samples")]
+    pub(crate) weight: WeightArg,
+
+    /// Draw idle CPUs too, as the thread swapper
+    #[arg(long)]
+    pub(crate) idle: bool,
+
     /// Write here: .svg or .folded by extension, - for an SVG on standard output; repeatable
     /// [default: ctrflame.svg]
     #[arg(short = 'o', long = "output", value_name = "FILE")]
@@ -110,6 +131,134 @@ pub(crate) struct ConvertArgs {
     /// Also say what the conversion itself cost
     #[arg(short = 'v', long)]
     pub(crate) verbose: bool,
+}
+
+/// Which samples of a recording are drawn: those that agree with all that is given.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Samples")]
+pub(crate) struct ChoiceArgs {
+    /// Of these processes, by the pid that the recording has
+    #[arg(long = "pid", value_name = "PID", value_delimiter = ',')]
+    pub(crate) pids: Vec<u32>,
+
+    /// Of these threads
+    #[arg(long = "tid", value_name = "TID", value_delimiter = ',')]
+    pub(crate) tids: Vec<u32>,
+
+    /// Of threads with these names
+    #[arg(long = "comm", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) comms: Vec<String>,
+
+    /// On these CPUs, such as 0,4-7
+    #[arg(long = "cpu", value_name = "CPUS", value_parser = parse_cpus)]
+    pub(crate) cpus: Option<Cpus>,
+
+    /// From A to B, in seconds as perf script prints them, or with + since the first sample; either
+    /// may be left out: +10,+20
+    #[arg(long, value_name = "A,B", value_parser = parse_time_span, allow_hyphen_values = true)]
+    pub(crate) time: Option<TimeSpan>,
+}
+
+/// CPUs, as they were typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cpus(pub(crate) Vec<u32>);
+
+/// Largest number of a CPU that is taken: `CONFIG_NR_CPUS` is at most 8192.
+const CPU_MAX: u32 = 1 << 16;
+
+fn parse_cpus(text: &str) -> Result<Cpus, String> {
+    let number = |text: &str| text.parse::<u32>().ok().filter(|cpu| *cpu < CPU_MAX);
+    let mut cpus = Vec::new();
+    for part in text.split(',') {
+        let range = match part.split_once('-') {
+            Some((first, last)) => number(first).zip(number(last)),
+            None => number(part).map(|cpu| (cpu, cpu)),
+        };
+        match range {
+            Some((first, last)) if first <= last => cpus.extend(first..=last),
+            _ => return Err("expected CPUs such as 0,4-7".to_owned()),
+        }
+    }
+    Ok(Cpus(cpus))
+}
+
+/// Where a time of a recording counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimeArg {
+    /// Nanoseconds of the recording's clock.
+    Clock(u64),
+    /// Nanoseconds since the first sample.
+    SinceFirst(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimeSpan {
+    pub(crate) from: Option<TimeArg>,
+    pub(crate) to: Option<TimeArg>,
+}
+
+fn parse_time_span(text: &str) -> Result<TimeSpan, String> {
+    let expected = || "expected two times in seconds, such as 4512.25,4513 or +10,+20".to_owned();
+    let (from, to) = text.split_once(',').ok_or_else(expected)?;
+    let time = |text: &str| match text.trim() {
+        "" => Ok(None),
+        text => match text.strip_prefix('+') {
+            Some(text) => nanoseconds(text).map(TimeArg::SinceFirst),
+            None => nanoseconds(text).map(TimeArg::Clock),
+        }
+        .map(Some)
+        .ok_or_else(expected),
+    };
+    let span = TimeSpan {
+        from: time(from)?,
+        to: time(to)?,
+    };
+    match span {
+        TimeSpan {
+            from: None,
+            to: None,
+        } => Err(expected()),
+        TimeSpan {
+            from: Some(TimeArg::Clock(from)),
+            to: Some(TimeArg::Clock(to)),
+        }
+        | TimeSpan {
+            from: Some(TimeArg::SinceFirst(from)),
+            to: Some(TimeArg::SinceFirst(to)),
+        } if from > to => Err("the first time is after the second".to_owned()),
+        span => Ok(span),
+    }
+}
+
+/// Seconds with at most nine decimals: more digits than a float has.
+fn nanoseconds(text: &str) -> Option<u64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(decimals) || decimals.len() > 9 || text == "." {
+        return None;
+    }
+    let seconds: u64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
+    let decimals: u64 = format!("{decimals:0<9}").parse().ok()?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(decimals)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayerArg {
+    Container,
+    Comm,
+    Pid,
+    Tid,
+    Cpu,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WeightArg {
+    Samples,
+    Period,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -183,6 +332,47 @@ mod tests {
         assert!(parse_duration("0").is_err());
         assert!(parse_duration("-1").is_err());
         assert!(parse_duration("soon").is_err());
+    }
+
+    #[test]
+    fn cpus_are_a_list_of_numbers_and_ranges() {
+        assert_eq!(parse_cpus("0,4-6"), Ok(Cpus(vec![0, 4, 5, 6])));
+        for wrong in ["", "1-", "3-1", "x", "1,,2", "0-4294967295"] {
+            assert!(parse_cpus(wrong).is_err(), "accepted {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_to_the_nanosecond_and_may_count_from_the_first_sample() {
+        let span = |from, to| Ok(TimeSpan { from, to });
+        assert_eq!(
+            parse_time_span("103.000000001,104.5"),
+            span(
+                Some(TimeArg::Clock(103_000_000_001)),
+                Some(TimeArg::Clock(104_500_000_000))
+            )
+        );
+        assert_eq!(
+            parse_time_span("+1.5,"),
+            span(Some(TimeArg::SinceFirst(1_500_000_000)), None)
+        );
+        assert_eq!(
+            parse_time_span(",+.25"),
+            span(None, Some(TimeArg::SinceFirst(250_000_000)))
+        );
+        for wrong in [
+            "",
+            ",",
+            "5",
+            "5,4",
+            "-1,2",
+            "1e3,",
+            "1.0000000001,",
+            "+2,+1",
+            ".,1",
+        ] {
+            assert!(parse_time_span(wrong).is_err(), "accepted {wrong:?}");
+        }
     }
 
     #[test]

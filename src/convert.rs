@@ -1,6 +1,6 @@
 //! `ctrflame convert`.
 
-use crate::cli::ConvertArgs;
+use crate::cli::{ConvertArgs, LayerArg, TimeArg, WeightArg};
 use crate::cost::Cost;
 use crate::pipeline::{self, Converted};
 use crate::report::{self, Failure};
@@ -8,8 +8,11 @@ use crate::{output, target::Host};
 use collapse::clean_line;
 use flamegraph_web::Picture;
 use profiler::perfdata::{Ending, EventChoice, OnDamage, ReadOptions, Recording};
+use profiler::{HostPid, HostTid};
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::ExitCode;
+use symbolizer::{Choice, Counting, Idle, LayerKind, Moment, Origin, Weight};
 
 /// Reads a recording and draws it.
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
@@ -32,21 +35,77 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         },
     };
     // Names of containers that this host still knows; without cgroups there are none.
-    let converted = pipeline::convert(recording, &options, Host::look().ok())?;
-    pipeline::write(
-        &converted.named,
-        &picture(&converted, &args.input),
-        &outputs,
-    )?;
+    let counting = counting(args);
+    let converted = pipeline::convert(recording, &options, counting, Host::look().ok())?;
+    pipeline::write(&converted.named, &picture(&converted, args), &outputs)?;
     report::converted(&converted, &args.input);
     report::closing(&converted.named, &outputs);
     if args.verbose {
-        report::cost(&Cost::since(converted.read));
+        report::cost(&Cost::since("read", converted.read));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn picture(converted: &Converted, input: &Path) -> Picture {
+/// What the flags say of samples.
+fn counting(args: &ConvertArgs) -> Counting {
+    let chosen = &args.choice;
+    let moment = |time: TimeArg| match time {
+        TimeArg::Clock(time_ns) => Moment::Clock(time_ns),
+        TimeArg::SinceFirst(after_ns) => Moment::SinceFirst(after_ns),
+    };
+    let time = chosen.time.as_ref();
+    let choice = Choice {
+        pids: chosen.pids.iter().copied().map(HostPid).collect(),
+        tids: chosen.tids.iter().copied().map(HostTid).collect(),
+        comms: chosen.comms.clone(),
+        cpus: chosen
+            .cpus
+            .iter()
+            .flat_map(|cpus| &cpus.0)
+            .copied()
+            .collect(),
+        from: time.and_then(|time| time.from).map(moment),
+        to: time.and_then(|time| time.to).map(moment),
+    };
+    let mut layers: Vec<LayerKind> = args.by.iter().copied().map(layer).collect();
+    let mut seen = HashSet::new();
+    layers.retain(|layer| seen.insert(*layer));
+    Counting {
+        origin: Origin::File,
+        layers,
+        choice,
+        weight: match args.weight {
+            WeightArg::Samples => Weight::Samples,
+            WeightArg::Period => Weight::Period,
+        },
+        idle: match args.idle {
+            true => Idle::Drawn,
+            false => Idle::CountedOnly,
+        },
+    }
+}
+
+fn layer(arg: LayerArg) -> LayerKind {
+    match arg {
+        LayerArg::Container => LayerKind::Container,
+        LayerArg::Comm => LayerKind::Comm,
+        LayerArg::Pid => LayerKind::Pid,
+        LayerArg::Tid => LayerKind::Tid,
+        LayerArg::Cpu => LayerKind::Cpu,
+    }
+}
+
+/// What the periods of an event count.
+fn period_unit(event: &str) -> &str {
+    // As perf prints it, with its modifiers: `cpu-clock:u`.
+    match event.split(':').next() {
+        Some("cpu-clock" | "task-clock") => "ns",
+        _ => event,
+    }
+}
+
+fn picture(converted: &Converted, args: &ConvertArgs) -> Picture {
+    let input = &args.input;
     let outcome = &converted.outcome;
     let event = outcome
         .events
@@ -70,5 +129,9 @@ fn picture(converted: &Converted, input: &Path) -> Picture {
         title: clean_line(&format!("{}: {event}{host}", input.display()), 200).into_owned(),
         subtitle: format!("{}{damage}", converted.named.totals),
         notes: format!("ctrflame {}", env!("CARGO_PKG_VERSION")),
+        unit: match args.weight {
+            WeightArg::Samples => "samples".into(),
+            WeightArg::Period => period_unit(event).into(),
+        },
     }
 }

@@ -24,15 +24,18 @@ impl CpuTime {
 
 /// The stages of one run.
 pub(crate) struct Cost {
+    /// What the first stage did: `record`.
+    first: &'static str,
     recording: Duration,
     drawing: Duration,
     peak_kib: u64,
 }
 
 impl Cost {
-    /// The cost so far of a run whose sampling ended at `sampled`.
-    pub(crate) fn since(sampled: CpuTime) -> Self {
+    /// The cost so far of a run that ended its first stage at `sampled`.
+    pub(crate) fn since(first: &'static str, sampled: CpuTime) -> Self {
         Self {
+            first,
             recording: sampled.0,
             drawing: CpuTime::now().0.saturating_sub(sampled.0),
             peak_kib: getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss() as u64),
@@ -44,8 +47,9 @@ impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.3} s of CPU to record, {:.3} s to name and draw, {} MiB at most",
+            "{:.3} s of CPU to {}, {:.3} s to name and draw, {} MiB at most",
             self.recording.as_secs_f64(),
+            self.first,
             self.drawing.as_secs_f64(),
             self.peak_kib.div_ceil(1024)
         )

@@ -6,7 +6,7 @@ use crate::output::{Format, Output, OutputError};
 use crate::recording_files::{self, RecordingFiles};
 use crate::report::Failure;
 use crate::target::{Host, Target, Wanted};
-use collapse::{FrameTree, Totals, write_folded};
+use collapse::{FrameTree, Taken, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
 use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
@@ -84,6 +84,8 @@ pub(crate) fn record(
     know_cgroups(&mut tally, hierarchy.as_ref());
     let source = Source {
         lost: recorded.lost,
+        // Outside of the target: not a part of this recording.
+        not_chosen: 0,
         kallsyms: live::kallsyms().map_err(|error| format!("cannot read /proc/kallsyms: {error}")),
         build_ids: &[],
         max_stack: live::max_stack(),
@@ -110,16 +112,18 @@ pub(crate) fn record(
 pub(crate) fn convert(
     recording: perfdata::Recording,
     options: &ReadOptions,
+    counting: Counting,
     host: Option<Host>,
 ) -> Result<Converted, Failure> {
     let names = host.map(|host| host.names);
     let (name_thread, selector) = selecting(names, Wanted::All)?;
-    let mut tally = Tally::new(Counting::of(Origin::File), selector);
+    let mut tally = Tally::new(counting, selector);
     let outcome = recording.read(options, &mut tally)?;
     let read = CpuTime::now();
     let known = outcome.about.sidecar.as_deref();
     let source = Source {
         lost: 0,
+        not_chosen: tally.counts().outside,
         kallsyms: kallsyms_of(&outcome.about, tally.kernel_text()),
         build_ids: &outcome.about.build_ids,
         max_stack: max_stack_of(&outcome),
@@ -182,6 +186,8 @@ fn max_stack_of(outcome: &Outcome) -> usize {
 struct Source<'a> {
     /// Lost samples, where their number is known better than by LOST records.
     lost: u64,
+    /// Samples of the recording that were not asked for.
+    not_chosen: u64,
     kallsyms: Result<Vec<u8>, String>,
     build_ids: &'a [ImageBuildId],
     /// Entries at which its kernel cut a chain.
@@ -221,7 +227,15 @@ fn name(
     let tree = FrameTree::of(&resolved);
     let named = Named {
         counts,
-        totals: Totals::of(&tree, counts.idle, lost),
+        totals: Totals::of(
+            &tree,
+            Taken {
+                samples: counts.drawn,
+                not_chosen: source.not_chosen,
+                idle: counts.idle,
+                lost,
+            },
+        ),
         problems: resolved.problems,
         tree,
     };

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     report::notes(&recording, args.event.is_some());
     report::closing(&recording.named, &outputs);
     if args.verbose {
-        report::cost(&Cost::since(recording.sampled));
+        report::cost(&Cost::since("record", recording.sampled));
     }
     Ok(report::status(recording.recorded.ended))
 }
@@ -96,5 +96,6 @@ fn picture(recording: &Recording, target: &Target, args: &RecordArgs) -> Picture
             recorded.event.name(),
         ),
         notes: format!("ctrflame {}", env!("CARGO_PKG_VERSION")),
+        ..Picture::default()
     }
 }

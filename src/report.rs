@@ -213,6 +213,13 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
             part.feature, part.reason
         ));
     }
+    let counts = converted.named.counts;
+    if counts.outside > 0 && counts.outside == counts.samples {
+        note(format!(
+            "none of the {} samples was chosen; --by comm,pid without the other flags shows what there is",
+            counts.samples
+        ));
+    }
     problems(&converted.named);
 }
 

@@ -16,5 +16,5 @@ pub use paths::Paths;
 pub use symbolizer::{
     Frame, FrameId, FrameKind, Layer, LayerKind, NamedStack, Resolved, StackPart, Unresolved,
 };
-pub use totals::{Totals, is_host};
+pub use totals::{Taken, Totals, is_host};
 pub use tree::{FrameTree, Node, NodeKind};

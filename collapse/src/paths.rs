@@ -10,7 +10,7 @@ use crate::labels::LabelId;
 #[derive(Debug)]
 pub struct Paths {
     nodes: Vec<PathNode>,
-    children: HashTable<u32>,
+    children: HashTable<Child>,
     seed: u64,
     /// The path that was added last, with its nodes: the next one mostly begins like it.
     last: Vec<(LabelId, u32)>,
@@ -25,6 +25,14 @@ pub(crate) struct PathNode {
 }
 
 pub(crate) const ROOT: u32 = 0;
+
+/// A node by its parent and label: all that a search compares, so that it waits for memory once.
+#[derive(Clone, Copy, Debug)]
+struct Child {
+    parent: u32,
+    label: LabelId,
+    number: u32,
+}
 
 impl Default for Paths {
     fn default() -> Self {
@@ -43,25 +51,32 @@ impl Default for Paths {
 }
 
 impl Paths {
-    /// Counts a path, root first, without the root `all`. One of no weight adds nothing.
+    /// Counts a path, root first, without the root `all`.
     pub fn add(&mut self, path: impl IntoIterator<Item = LabelId>, weight: u64) {
-        if weight == 0 {
-            return;
-        }
+        let mut path = path.into_iter();
         let mut shared = 0;
-        let mut at = ROOT;
-        for label in path {
-            match self.last.get(shared) {
-                Some((known, node)) if *known == label => at = *node,
-                _ => {
-                    self.last.truncate(shared);
-                    at = self.child(at, label);
-                    self.last.push((label, at));
-                }
-            }
-            shared += 1;
-        }
+        let differs = path.by_ref().find(|label| {
+            let is_new = self.last.get(shared).is_none_or(|(last, _)| last != label);
+            shared += usize::from(!is_new);
+            is_new
+        });
+        self.add_after(shared, differs.into_iter().chain(path), weight);
+    }
+
+    /// Counts the path that begins like the one added last for `shared` labels, and goes on with
+    /// these.
+    pub fn add_after(
+        &mut self,
+        shared: usize,
+        labels: impl IntoIterator<Item = LabelId>,
+        weight: u64,
+    ) {
         self.last.truncate(shared);
+        let mut at = self.last.last().map_or(ROOT, |(_, node)| *node);
+        for label in labels {
+            at = self.child(at, label);
+            self.last.push((label, at));
+        }
         self.weigh(at, weight);
     }
 
@@ -99,14 +114,10 @@ impl Paths {
             seed,
             ..
         } = self;
-        let is_it = |number: &u32| {
-            nodes
-                .get(*number as usize)
-                .is_some_and(|node| node.parent == parent && node.label == label)
-        };
         let hash = hash(*seed, parent, label);
-        if let Some(number) = children.find(hash, is_it) {
-            return *number;
+        let is_it = |child: &Child| child.parent == parent && child.label == label;
+        if let Some(child) = children.find(hash, is_it) {
+            return child.number;
         }
         let number = nodes.len() as u32;
         nodes.push(PathNode {
@@ -114,17 +125,16 @@ impl Paths {
             parent,
             self_weight: 0,
         });
-        children.insert_unique(hash, number, |number| {
-            nodes
-                .get(*number as usize)
-                .map_or(0, |node| hash_of(*seed, node))
+        let child = Child {
+            parent,
+            label,
+            number,
+        };
+        children.insert_unique(hash, child, |child| {
+            self::hash(*seed, child.parent, child.label)
         });
         number
     }
-}
-
-fn hash_of(seed: u64, node: &PathNode) -> u64 {
-    hash(seed, node.parent, node.label)
 }
 
 /// One 64 × 64 → 128 bit multiplication, its halves folded together.
@@ -132,4 +142,48 @@ fn hash(seed: u64, parent: u32, label: LabelId) -> u64 {
     let word = u64::from(parent) << 32 | u64::from(label.0);
     let product = u128::from(word ^ seed) * u128::from(0x9e37_79b9_7f4a_7c15_u64 ^ seed << 1 | 1);
     (product as u64) ^ ((product >> 64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::labels::Labels;
+    use crate::tree::{FrameTree, NodeKind};
+
+    #[test]
+    fn parts_that_are_merged_are_one_whole() {
+        let all: Vec<(Vec<u32>, u64)> = (0..500_u32)
+            .map(|n| {
+                (
+                    (0..n % 7).map(|depth| n / 3 % (depth + 2)).collect(),
+                    u64::from(n % 5),
+                )
+            })
+            .collect();
+        let tree_of = |parts: &[&[(Vec<u32>, u64)]]| {
+            let mut labels = Labels::default();
+            let ids: Vec<_> = (0..10)
+                .map(|n| labels.intern(NodeKind::Native, &n.to_string()))
+                .collect();
+            let mut whole = Paths::default();
+            for part in parts {
+                let mut paths = Paths::default();
+                for (path, weight) in *part {
+                    paths.add(path.iter().map(|n| ids[*n as usize]), *weight);
+                }
+                whole.merge(&paths);
+            }
+            FrameTree::new(labels, whole)
+        };
+        let whole = tree_of(&[&all]);
+        assert_eq!(
+            whole.samples(),
+            all.iter().map(|(_, weight)| weight).sum::<u64>()
+        );
+        assert_eq!(
+            tree_of(&[&all[..100], &all[100..101], &[], &all[101..]]),
+            whole
+        );
+        assert_eq!(tree_of(&[&all[250..], &all[..250]]), whole);
+    }
 }

@@ -7,21 +7,40 @@ use std::sync::Arc;
 use crate::tree::{FrameTree, NodeKind};
 use symbolizer::Unresolved;
 
-/// Sums over all stacks. All counts but `lost` and `containers` are weighted by samples.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Samples that are in the stacks: the width of the picture.
+/// Samples by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Samples that are in the tree.
     pub samples: u64,
+    /// Samples that were not asked for.
+    pub not_chosen: u64,
     /// Samples of idle CPUs, which are in no stack.
     pub idle: u64,
     /// Samples that the kernel dropped because its buffer was full; not among those taken.
     pub lost: u64,
-    /// Samples whose stack was cut at its root side.
+}
+
+/// What was taken, and sums over all stacks: those are weighted as the tree is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Samples that are in the stacks.
+    pub samples: u64,
+    /// Samples that were not asked for.
+    pub not_chosen: u64,
+    /// Samples of idle CPUs, which are in no stack.
+    pub idle: u64,
+    /// Samples that the kernel dropped because its buffer was full; not among those taken.
+    pub lost: u64,
+    /// The width of the picture: the samples, or the sum of their periods.
+    pub width: u64,
+    /// Of `width`, stacks that were cut at their root side.
     pub truncated: u64,
     /// Frames, without the one that marks a cut.
     pub frames: u64,
     /// Those of `frames` that have no name, by [`Unresolved::kind`].
     pub unnamed: BTreeMap<&'static str, u64>,
+    /// Whether the stacks are told apart by container.
+    pub has_containers: bool,
     /// The containers met, without the host.
     pub containers: BTreeSet<Arc<str>>,
 }
@@ -33,12 +52,14 @@ pub fn is_host(tag: &str) -> bool {
 }
 
 impl Totals {
-    /// Counts a tree; `idle` and `lost` come from whoever took the samples.
-    pub fn of(tree: &FrameTree, idle: u64, lost: u64) -> Self {
+    /// Counts a tree; what was taken is known to whoever took it.
+    pub fn of(tree: &FrameTree, taken: Taken) -> Self {
         let mut totals = Self {
-            samples: tree.samples(),
-            idle,
-            lost,
+            samples: taken.samples,
+            width: tree.samples(),
+            not_chosen: taken.not_chosen,
+            idle: taken.idle,
+            lost: taken.lost,
             ..Self::default()
         };
         let cut = Unresolved::Truncated.kind();
@@ -47,6 +68,7 @@ impl Totals {
             match node.kind {
                 NodeKind::Root | NodeKind::Process | NodeKind::Group => {}
                 NodeKind::Container => {
+                    totals.has_containers = true;
                     if !is_host(node.name) && !totals.containers.contains(node.name) {
                         totals.containers.insert(node.name.into());
                     }
@@ -64,9 +86,10 @@ impl Totals {
         totals
     }
 
-    /// All samples taken: those drawn and those of idle CPUs.
+    /// All samples taken: those drawn, those of idle CPUs, and those that were not asked for.
     pub fn taken(&self) -> u64 {
-        self.samples.saturating_add(self.idle)
+        let drawn_or_idle = self.samples.saturating_add(self.idle);
+        drawn_or_idle.saturating_add(self.not_chosen)
     }
 
     /// Frames without a name, for whatever reason.
@@ -90,15 +113,22 @@ impl fmt::Display for Totals {
         if self.idle > 0 {
             write!(f, " · {} idle", grouped(self.idle))?;
         }
+        if self.not_chosen > 0 {
+            write!(f, " · {} not chosen", grouped(self.not_chosen))?;
+        }
         write!(f, " · {} lost", grouped(self.lost))?;
         if self.truncated > 0 {
-            write!(f, " · {} truncated", grouped(self.truncated))?;
+            if self.width == self.samples {
+                write!(f, " · {} truncated", grouped(self.truncated))?;
+            } else {
+                let share = tenths(self.truncated, self.width);
+                write!(f, " · {} truncated", percent(share, self.truncated))?;
+            }
         }
-        write!(
-            f,
-            " · {}",
-            counted(self.containers.len() as u64, "container")
-        )?;
+        if self.has_containers {
+            let containers = self.containers.len() as u64;
+            write!(f, " · {}", counted(containers, "container"))?;
+        }
         if self.frames == 0 {
             return Ok(());
         }
@@ -222,12 +252,16 @@ mod tests {
                 stack("host", vec![], 2),
                 stack("docker:unseen", vec![stripped()], 0),
             ]),
-            7,
-            1,
+            Taken {
+                samples: 20,
+                not_chosen: 4,
+                idle: 7,
+                lost: 1,
+            },
         );
         assert_eq!(
             (totals.samples, totals.idle, totals.lost, totals.taken()),
-            (20, 7, 1, 27)
+            (20, 7, 1, 31)
         );
         assert_eq!((totals.truncated, totals.frames), (5, 33));
         assert_eq!(
@@ -247,6 +281,7 @@ mod tests {
             samples: 11_880,
             frames: 100_000,
             unnamed: BTreeMap::from([("stripped", 2_000), ("jit without map", 1_100)]),
+            has_containers: true,
             containers: ["a", "b", "c"].map(Arc::from).into(),
             ..Totals::default()
         };
@@ -261,21 +296,31 @@ mod tests {
     fn idle_and_truncated_samples_are_named_when_there_are_any() {
         let totals = Totals {
             samples: 1,
+            not_chosen: 3,
             idle: 4_120,
             lost: 2,
+            width: 1,
             truncated: 1,
             frames: 9,
+            has_containers: true,
             containers: ["a"].map(Arc::from).into(),
             ..Totals::default()
         };
         assert_eq!(
             totals.to_string(),
-            "1 sample · 4 120 idle · 2 lost · 1 truncated · 1 container · 0.0 % of frames unnamed"
+            "1 sample · 4 120 idle · 3 not chosen · 2 lost · 1 truncated · 1 container · 0.0 % of frames unnamed"
         );
+        let by_period = Totals {
+            samples: 20,
+            width: 1_000_000,
+            truncated: 50_000,
+            ..Totals::default()
+        };
         assert_eq!(
-            Totals::default().to_string(),
-            "0 samples · 0 lost · 0 containers"
+            by_period.to_string(),
+            "20 samples · 0 lost · 5.0 % truncated"
         );
+        assert_eq!(Totals::default().to_string(), "0 samples · 0 lost");
     }
 
     #[test]
@@ -288,7 +333,7 @@ mod tests {
                 ..Totals::default()
             }
             .to_string();
-            line.split_once("containers · ")
+            line.split_once("lost · ")
                 .map(|(_, shares)| shares.to_owned())
                 .unwrap()
         };
@@ -352,7 +397,15 @@ mod tests {
             stack("c", vec![stripped(), Ok("f")], u64::MAX),
             stack("c", vec![Err(Unresolved::Unmapped)], u64::MAX),
         ];
-        let totals = Totals::of(&tree_of(&stacks), u64::MAX, u64::MAX);
+        let totals = Totals::of(
+            &tree_of(&stacks),
+            Taken {
+                samples: u64::MAX,
+                not_chosen: u64::MAX,
+                idle: u64::MAX,
+                lost: u64::MAX,
+            },
+        );
         assert_eq!(totals.taken(), u64::MAX);
         assert!(
             totals

@@ -69,7 +69,7 @@ impl FrameTree {
     /// weight add nothing.
     pub fn of(resolved: &Resolved) -> Self {
         let mut labels = Labels::default();
-        let frames: Vec<LabelId> = resolved
+        let frame_labels: Vec<LabelId> = resolved
             .frames
             .iter()
             .map(|frame| labels.of_frame(frame))
@@ -81,13 +81,17 @@ impl FrameTree {
             .collect();
         let paths_of = |part: &StackPart| {
             let mut paths = Paths::default();
+            let mut context = usize::MAX;
             for stack in part.stacks() {
                 let layers = layers.get(stack.context).map_or(&[][..], Vec::as_slice);
-                let frames = stack
-                    .frames
-                    .iter()
-                    .filter_map(|id| frames.get(id.0 as usize));
-                paths.add(layers.iter().chain(frames).copied(), stack.weight);
+                let frames = stack.frames.iter();
+                let frames = frames.filter_map(|id| frame_labels.get(id.0 as usize).copied());
+                if stack.context == context {
+                    paths.add_after(layers.len() + stack.shared, frames, stack.weight);
+                } else {
+                    paths.add(layers.iter().copied().chain(frames), stack.weight);
+                    context = stack.context;
+                }
             }
             paths
         };
@@ -118,9 +122,13 @@ impl FrameTree {
         let mut stored = Vec::with_capacity(nodes.len());
         let mut waiting = vec![(ROOT, 0)];
         while let Some((number, depth)) = waiting.pop() {
+            let total_weight = totals.get(number as usize).copied().unwrap_or(0);
             let Some(node) = nodes.get(number as usize) else {
                 continue;
             };
+            if total_weight == 0 && number != ROOT {
+                continue;
+            }
             stored.push(Stored {
                 label: if number == ROOT {
                     root_label
@@ -129,7 +137,7 @@ impl FrameTree {
                 },
                 depth,
                 self_weight: node.self_weight,
-                total_weight: totals.get(number as usize).copied().unwrap_or(0),
+                total_weight,
             });
             let below = children.of_node(number).iter().rev();
             waiting.extend(below.map(|child| (*child, depth + 1)));

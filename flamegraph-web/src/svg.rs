@@ -12,7 +12,7 @@ use crate::feed::{Feed, unmarked};
 use crate::legend::Legend;
 
 /// The texts around the graph. Any text will do: it is cleaned, escaped and, if too long, cut.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     /// What was recorded.
     pub title: String,
@@ -20,6 +20,19 @@ pub struct Picture {
     pub subtitle: String,
     /// Not seen: a comment in the file, for whoever wonders where it came from. May be empty.
     pub notes: String,
+    /// What the widths count: `samples`, `ns`.
+    pub unit: String,
+}
+
+impl Default for Picture {
+    fn default() -> Self {
+        Self {
+            title: String::new(),
+            subtitle: String::new(),
+            notes: String::new(),
+            unit: "samples".into(),
+        }
+    }
 }
 
 /// Why there is no picture.
@@ -43,6 +56,8 @@ pub enum SvgError {
 /// What fits between the two buttons, and into the line below, at 1200 pixels.
 const TITLE_CHARS_MAX: usize = 90;
 const SUBTITLE_CHARS_MAX: usize = 165;
+/// In every frame's tooltip.
+const UNIT_CHARS_MAX: usize = 40;
 
 /// Writes the tree as one well-formed SVG that loads nothing and runs only the viewer's script.
 ///
@@ -64,6 +79,7 @@ fn draw(tree: &FrameTree, picture: &Picture) -> Result<String, SvgError> {
     options.title = clean_line(&picture.title, TITLE_CHARS_MAX).into_owned();
     options.subtitle = Some(clean_line(&picture.subtitle, SUBTITLE_CHARS_MAX).into_owned());
     options.notes = for_comment(&clean_line(&picture.notes, NAME_CHARS_MAX));
+    options.count_name = clean_line(&picture.unit, UNIT_CHARS_MAX).into_owned();
     options.palette_map = Some(&mut feed.palette);
     options.bgcolors = Some(BackgroundColor::Flat(Color {
         r: 253,

@@ -7,6 +7,11 @@ pub(crate) const USER_MARKER: u64 = -512_i64 as u64;
 /// `PERF_CONTEXT_KERNEL`.
 pub(crate) const KERNEL_MARKER: u64 = -128_i64 as u64;
 
+/// Whether a chain's word says what follows rather than where the code was.
+pub(crate) fn is_marker(word: u64) -> bool {
+    word >= FIRST_MARKER
+}
+
 /// What an entry of a chain is, besides its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -14,6 +19,22 @@ pub(crate) enum Part {
     User,
     /// A guest's or a hypervisor's: not ours to name.
     Other,
+}
+
+impl Part {
+    fn behind(marker: u64) -> Self {
+        match marker {
+            KERNEL_MARKER => Self::Kernel,
+            USER_MARKER => Self::User,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The part that a word behind these would be in.
+pub(crate) fn part_behind(words: &[u64]) -> Part {
+    let last = words.iter().rev().find(|word| is_marker(**word));
+    last.map_or(Part::User, |marker| Part::behind(*marker))
 }
 
 /// The entries of a chain without its markers, leaf first: each with the address to look it up by.
@@ -24,12 +45,8 @@ pub(crate) fn entries(words: impl Iterator<Item = u64>) -> impl Iterator<Item = 
     let mut part = Part::User;
     let mut is_return_address = false;
     words.filter_map(move |word| {
-        if word >= FIRST_MARKER {
-            part = match word {
-                KERNEL_MARKER => Part::Kernel,
-                USER_MARKER => Part::User,
-                _ => Part::Other,
-            };
+        if is_marker(word) {
+            part = Part::behind(word);
             is_return_address = false;
             return None;
         }

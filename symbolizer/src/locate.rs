@@ -1,15 +1,15 @@
 //! Raw addresses become places: a byte of an image, of the kernel, of generated code. Each place is
 //! kept once, however many stacks go through it.
 //!
-//! Stacks of one address space lie side by side here, so that what was looked up last is still in
-//! the cache; and a stack mostly begins, at its root, like the one before it.
+//! Stacks of one context are located in a row: what was looked up last is still in the cache, and a
+//! stack mostly begins, at its root, like the one before it.
 
-use crate::chain::{Part, entries};
+use crate::chain::{Part, entries, is_marker, part_behind};
 use crate::hash::FastMap;
 use crate::image::ImageId;
 use crate::maps::{Backing, MapTable};
 use crate::stack::{FrameId, StackPart};
-use crate::stacks::{RawStack, StackTable};
+use crate::stacks::{ContextId, RawStack, StackTable};
 use crate::tasks::SpaceId;
 use rayon::prelude::*;
 
@@ -54,6 +54,8 @@ fn cut_after(places: &[Place]) -> FrameId {
     FrameId(places.len() as u32)
 }
 
+/// Stacks that are fetched at once: they lie far apart, and the waits for memory overlap.
+const FETCHED: usize = 32;
 /// Parts for each thread: they are not of equal work.
 const PARTS_PER_THREAD: usize = 2;
 
@@ -62,7 +64,7 @@ const PARTS_PER_THREAD: usize = 2;
 /// `max_stack`: the kernel stops there, on the root's side (`get_perf_callchain()`,
 /// kernel/events/callchain.c; markers are not counted).
 pub(crate) fn locate(stacks: &StackTable, contexts: &[SpaceOf<'_>], max_stack: usize) -> Locations {
-    let grouped = by_space(stacks, contexts);
+    let grouped = by_context(stacks, contexts);
     let part_len = grouped
         .len()
         .div_ceil(PARTS_PER_THREAD * rayon::current_num_threads())
@@ -71,10 +73,13 @@ pub(crate) fn locate(stacks: &StackTable, contexts: &[SpaceOf<'_>], max_stack: u
         .par_chunks(part_len)
         .map(|chunk| {
             let mut part = PartLocator::default();
-            for stack in chunk {
-                let (stack, words) = stacks.at(*stack);
-                let space = contexts.get(stack.context.0 as usize).copied().flatten();
-                part.push(stack, words, space, max_stack);
+            for few in chunk.chunks(FETCHED) {
+                stacks.fetch(few);
+                for at in few {
+                    let (stack, words) = stacks.at(*at);
+                    let space = contexts.get(stack.context.0 as usize).copied().flatten();
+                    part.push(stack, words, space, max_stack);
+                }
             }
             part.finish()
         })
@@ -82,34 +87,34 @@ pub(crate) fn locate(stacks: &StackTable, contexts: &[SpaceOf<'_>], max_stack: u
     merge(located)
 }
 
-/// Where the stacks are in the table, those of one space in a row, in the order they were first seen.
-fn by_space(stacks: &StackTable, contexts: &[SpaceOf<'_>]) -> Vec<usize> {
-    let space_of = |stack: &RawStack| {
-        let space = contexts.get(stack.context.0 as usize).copied().flatten();
-        space.map_or(0, |(id, _)| id.0 as usize + 1)
-    };
-    let mut starts: Vec<usize> = Vec::new();
-    let mut len = 0;
-    for (_, stack) in stacks.all() {
-        let space = space_of(&stack);
-        if starts.len() < space + 2 {
-            starts.resize(space + 2, 0);
-        }
-        if let Some(count) = starts.get_mut(space + 1) {
+/// Where the stacks are in the table: those of one context in a row, in the order they were first
+/// seen, and the contexts of one space.
+fn by_context(stacks: &StackTable, contexts: &[SpaceOf<'_>]) -> Vec<usize> {
+    let mut in_order: Vec<usize> = (0..contexts.len()).collect();
+    in_order.sort_by_key(|context| {
+        let space = contexts.get(*context).copied().flatten();
+        space.map(|(id, _)| id)
+    });
+    let mut counts = vec![0; contexts.len()];
+    for (_, context) in stacks.order() {
+        if let Some(count) = counts.get_mut(context.0 as usize) {
             *count += 1;
         }
-        len += 1;
     }
+    // Where the next stack of each context goes.
+    let mut next = vec![0; contexts.len()];
     let mut sum = 0;
-    for start in &mut starts {
-        sum += *start;
-        *start = sum;
+    for context in in_order {
+        if let (Some(next), Some(count)) = (next.get_mut(context), counts.get(context)) {
+            *next = sum;
+            sum += count;
+        }
     }
-    let mut grouped = vec![0; len];
-    for (at, stack) in stacks.all() {
-        if let Some(next) = starts.get_mut(space_of(&stack)) {
+    let mut grouped = vec![0; stacks.order().len()];
+    for (at, context) in stacks.order() {
+        if let Some(next) = next.get_mut(context.0 as usize) {
             if let Some(slot) = grouped.get_mut(*next) {
-                *slot = at;
+                *slot = *at;
             }
             *next += 1;
         }
@@ -127,23 +132,28 @@ struct LocatedPart {
 const CUT: FrameId = FrameId(u32::MAX);
 /// What no mapping covers: every part's first place.
 const UNMAPPED: PlaceId = PlaceId(0);
+/// No place: what lies before a stack's root.
+const NOTHING: PlaceId = PlaceId(u32::MAX);
 
-/// Locates one stack after the other.
-struct PartLocator {
+/// Locates one stack after the other, each from where it differs from the one before.
+struct PartLocator<'a> {
     places: Vec<Place>,
     stacks: StackPart,
     kernel: FastMap<u64, PlaceId>,
     /// Of `space`.
     user: FastMap<u64, PlaceId>,
     space: Option<SpaceId>,
-    /// The stack before: its entries, leaf first, with their places.
-    last: Vec<(Part, u64)>,
-    last_ids: Vec<PlaceId>,
-    entries: Vec<(Part, u64)>,
-    ids: Vec<PlaceId>,
+    /// The stack before.
+    context: Option<ContextId>,
+    words: &'a [u64],
+    is_cut: bool,
+    /// Its entries, root first, each with the number of frames up to it.
+    ids: Vec<(PlaceId, u32)>,
+    /// Scratch: the new entries, leaf first.
+    new: Vec<PlaceId>,
 }
 
-impl Default for PartLocator {
+impl Default for PartLocator<'_> {
     fn default() -> Self {
         Self {
             places: vec![Place::Unmapped],
@@ -151,53 +161,67 @@ impl Default for PartLocator {
             kernel: FastMap::default(),
             user: FastMap::default(),
             space: None,
-            last: Vec::new(),
-            last_ids: Vec::new(),
-            entries: Vec::new(),
+            context: None,
+            words: &[],
+            is_cut: false,
             ids: Vec::new(),
+            new: Vec::new(),
         }
     }
 }
 
-impl PartLocator {
+impl<'a> PartLocator<'a> {
     /// Entries in a row that no mapping covers become one: code without frame pointers sends the
     /// kernel's walk through data, and how many words of it were read says nothing.
-    fn push(&mut self, stack: RawStack, words: &[u64], space: SpaceOf<'_>, max_stack: usize) {
+    fn push(&mut self, stack: RawStack, words: &'a [u64], space: SpaceOf<'_>, max_stack: usize) {
         let id = space.map(|(id, _)| id);
         if id != self.space {
             self.space = id;
             self.user.clear();
-            self.last.clear();
-            self.last_ids.clear();
         }
-        self.entries.clear();
-        self.entries.extend(entries(words.iter().copied()));
-        let (ours, lasts) = (self.entries.iter().rev(), self.last.iter().rev());
-        let shared = ours.zip(lasts).take_while(|(a, b)| a == b).count();
-        let new = self.entries.len() - shared;
-        self.ids.clear();
-        for at in 0..new {
-            if let Some((part, addr)) = self.entries.get(at).copied() {
-                let id = self.place(part, addr, space);
-                self.ids.push(id);
-            }
+        let known = if self.context == Some(stack.context) {
+            shared_entries(words, self.words)
+        } else {
+            0
+        };
+        let mut new = std::mem::take(&mut self.new);
+        new.clear();
+        let leaf_side = words.get(..words.len() - known).unwrap_or_default();
+        for (part, addr) in entries(leaf_side.iter().copied()) {
+            new.push(self.place(part, addr, space));
         }
-        let known = self.last_ids.len() - shared;
-        self.ids
-            .extend_from_slice(self.last_ids.get(known..).unwrap_or_default());
+        self.ids.truncate(known);
+        let (mut last, frames_known) = self.ids.last().copied().unwrap_or((NOTHING, 0));
+        let mut frames = frames_known;
+        for id in new.iter().rev() {
+            frames += u32::from(!(*id == UNMAPPED && last == UNMAPPED));
+            last = *id;
+            self.ids.push((last, frames));
+        }
+        self.new = new;
         // A walk that ended in data did not miss the root by the limit.
-        let root_is_code = self.ids.last().is_some_and(|id| *id != UNMAPPED);
-        let cut = (self.entries.len() >= max_stack && root_is_code).then_some(CUT);
-        let mut before = None;
-        let root_first = self.ids.iter().rev().filter(|id| {
-            let again = **id == UNMAPPED && before == Some(UNMAPPED);
-            before = Some(**id);
-            !again
+        let root_is_code = self.ids.first().is_some_and(|(id, _)| *id != UNMAPPED);
+        let is_cut = self.ids.len() >= max_stack && root_is_code;
+        let (shared, cut) = if self.is_cut == is_cut && known > 0 {
+            (frames_known + u32::from(is_cut), None)
+        } else {
+            (0, is_cut.then_some(CUT))
+        };
+        let from = if shared > 0 { known } else { 0 };
+        let mut before = if shared > 0 { frames_known } else { 0 };
+        let frames = self.ids.iter().skip(from).filter(|(_, frames)| {
+            let is_frame = *frames > before;
+            before = *frames;
+            is_frame
         });
-        let frames = cut.into_iter().chain(root_first.map(|id| FrameId(id.0)));
-        self.stacks.push(stack.context.0, frames, stack.weight);
-        std::mem::swap(&mut self.last, &mut self.entries);
-        std::mem::swap(&mut self.last_ids, &mut self.ids);
+        let frames = frames.map(|(id, _)| FrameId(id.0));
+        self.stacks.push(
+            stack.context.0,
+            shared as usize,
+            cut.into_iter().chain(frames),
+            stack.weight,
+        );
+        (self.context, self.words, self.is_cut) = (Some(stack.context), words, is_cut);
     }
 
     fn place(&mut self, part: Part, addr: u64, space: SpaceOf<'_>) -> PlaceId {
@@ -226,6 +250,30 @@ impl PartLocator {
             places: self.places,
             stacks: self.stacks,
         }
+    }
+}
+
+/// How many words at the root's side, none of them a marker, lead to the same entries in both.
+fn shared_entries(words: &[u64], before: &[u64]) -> usize {
+    let pairs = words.iter().rev().zip(before.iter().rev());
+    let equal = pairs.take_while(|(a, b)| a == b && !is_marker(**a)).count();
+    let at = |words: &[u64]| {
+        words
+            .len()
+            .checked_sub(equal + 1)
+            .and_then(|at| words.get(at).copied())
+    };
+    if equal == 0 || (at(words).is_some_and(is_marker) && at(words) == at(before)) {
+        return equal;
+    }
+    // Its first may be a leaf in the one and a return address in the other; and what comes before
+    // must put both into the same part.
+    let leaf_side =
+        |words: &[u64]| part_behind(words.get(..words.len() - equal).unwrap_or_default());
+    if leaf_side(words) == leaf_side(before) {
+        equal - 1
+    } else {
+        0
     }
 }
 
@@ -273,7 +321,6 @@ mod tests {
     use super::*;
     use crate::chain::{KERNEL_MARKER, USER_MARKER};
     use crate::maps::Mapping;
-    use crate::stacks::ContextId;
     use profiler::record::Chain;
 
     /// Root first; `None` for the mark of a cut.
@@ -298,10 +345,13 @@ mod tests {
         }
         let locations = locate(&table, contexts, max_stack);
         let stacks = locations.parts.iter().flat_map(StackPart::stacks);
+        let mut last = Vec::new();
         stacks
             .map(|stack| {
-                let frames = stack.frames.iter();
-                frames
+                last.truncate(stack.shared);
+                last.extend_from_slice(stack.frames);
+                let places = last.iter();
+                places
                     .map(|id| locations.places.get(id.0 as usize).copied())
                     .collect()
             })

@@ -214,8 +214,8 @@ impl Counted {
 
     fn label(&self, kind: LayerKind, context: &Context, tag: &Arc<str>) -> Arc<str> {
         let numbered = |what, number: Option<u32>| match number {
-            Some(number) if number != u32::MAX => format!("{what} {number}").into(),
-            _ => format!("{what} unknown").into(),
+            Some(number) if number != u32::MAX => format!("{what}:{number}").into(),
+            _ => format!("{what}:unknown").into(),
         };
         let split = context.split;
         match kind {

@@ -30,7 +30,7 @@ pub struct Layer {
     /// What it tells apart.
     pub kind: LayerKind,
     /// The container's tag, such as `docker:web (3f2a12345678)` or `host`; the thread's name at that
-    /// time; `pid 17`, `cpu 3`.
+    /// time; `pid:17`, `cpu:3`.
     pub label: Arc<str>,
 }
 
@@ -59,8 +59,9 @@ pub struct StackPart {
 #[derive(Debug)]
 struct Entry {
     context: u32,
+    shared: u32,
     weight: u64,
-    /// One past its last frame; its first is where the one before ends.
+    /// One past its last frame of its own; its first is where the one before ends.
     end: usize,
 }
 
@@ -69,7 +70,10 @@ struct Entry {
 pub struct ResolvedStack<'a> {
     /// Index into [`Resolved::contexts`].
     pub context: usize,
-    /// Root first.
+    /// As many frames, from the root on, are those of the stack before in its part; 0 where that is
+    /// of another context.
+    pub shared: usize,
+    /// The frames behind them, towards the leaf.
     pub frames: &'a [FrameId],
     /// Samples, or the sum of their periods.
     pub weight: u64,
@@ -84,6 +88,7 @@ impl StackPart {
             start = entry.end;
             ResolvedStack {
                 context: entry.context as usize,
+                shared: entry.shared as usize,
                 frames,
                 weight: entry.weight,
             }
@@ -97,16 +102,19 @@ impl StackPart {
         }
     }
 
-    /// Adds a stack, its frames root first.
-    pub fn push(
+    /// Adds a stack that begins like the one before, of the same context, for `shared` frames, and
+    /// goes on with others.
+    pub(crate) fn push(
         &mut self,
         context: u32,
-        root_first: impl IntoIterator<Item = FrameId>,
+        shared: usize,
+        frames: impl IntoIterator<Item = FrameId>,
         weight: u64,
     ) {
-        self.frames.extend(root_first);
+        self.frames.extend(frames);
         self.stacks.push(Entry {
             context,
+            shared: shared as u32,
             weight,
             end: self.frames.len(),
         });
@@ -143,7 +151,7 @@ impl<'a> FromIterator<&'a NamedStack> for Resolved {
                 layer(LayerKind::Comm, &stack.comm),
             ]);
             let ids = (first..resolved.frames.len() as u32).map(FrameId);
-            part.push(context, ids, stack.samples);
+            part.push(context, 0, ids, stack.samples);
         }
         resolved.parts.push(part);
         resolved

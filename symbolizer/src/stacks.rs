@@ -57,6 +57,8 @@ const BATCH: usize = 64;
 pub(crate) struct StackTable {
     arena: Vec<u64>,
     slots: HashTable<Slot>,
+    /// Where each stack is, and its context.
+    order: Vec<(usize, ContextId)>,
     pending: Vec<Pending>,
     pending_words: Vec<u64>,
     hash: FastState,
@@ -118,6 +120,7 @@ impl StackTable {
         let Self {
             arena,
             slots,
+            order,
             pending,
             pending_words,
             ..
@@ -141,25 +144,37 @@ impl StackTable {
             };
             arena.extend_from_slice(&[header, pending.weight]);
             arena.extend_from_slice(chain);
+            order.push((slot.at, pending.context));
             slots.insert_unique(slot.hash, slot, |moved| moved.hash);
             is_new(pending.context, chain);
         }
         pending_words.clear();
     }
 
-    /// Every distinct stack with its place in the table, in the order they were first seen. The
+    /// Where every distinct stack is, and its context, in the order they were first seen. The
     /// batches must have been counted.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (usize, RawStack)> {
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let found = at;
-            let (stack, len) = self.head(found)?;
-            at += HEAD + len;
-            Some((found, stack))
-        })
+    pub(crate) fn order(&self) -> &[(usize, ContextId)] {
+        &self.order
     }
 
-    /// The stack at a place that [`Self::all`] gave, and its words, leaf first.
+    /// Brings these stacks into the cache.
+    pub(crate) fn fetch(&self, few: &[usize]) {
+        const LINE_WORDS: usize = 8;
+        let mut touched = 0;
+        for at in few {
+            touched ^= self.arena.get(*at).copied().unwrap_or(0);
+        }
+        black_box(touched);
+        for at in few {
+            let (_, words) = self.at(*at);
+            for line in words.chunks(LINE_WORDS).skip(1) {
+                touched ^= line.first().copied().unwrap_or(0);
+            }
+        }
+        black_box(touched);
+    }
+
+    /// The stack at a place that [`Self::order`] gave, and its words, leaf first.
     pub(crate) fn at(&self, at: usize) -> (RawStack, &[u64]) {
         match self.head(at) {
             Some((stack, len)) => {
@@ -234,8 +249,9 @@ mod tests {
         );
         table.count_batch(|_, words| panic!("{words:?} was seen before"));
         let counts: Vec<_> = table
-            .all()
-            .map(|(at, stack)| (stack.context.0, table.at(at).1.to_vec(), stack.weight))
+            .order()
+            .iter()
+            .map(|(at, context)| (context.0, table.at(*at).1.to_vec(), table.at(*at).0.weight))
             .collect();
         assert_eq!(
             counts,
@@ -263,7 +279,7 @@ mod tests {
         }
         table.count_batch(|_, _| seen_first += 1);
         assert_eq!(seen_first, 10_000);
-        let all: Vec<_> = table.all().map(|(at, _)| table.at(at)).collect();
+        let all: Vec<_> = table.order().iter().map(|(at, _)| table.at(*at)).collect();
         assert_eq!(all.len(), 10_000);
         assert!(all.iter().all(|(stack, _)| stack.weight == 100));
         assert!(

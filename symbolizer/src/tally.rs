@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// The idle task of every CPU.
 const IDLE_PID: HostPid = HostPid(0);
+/// Its name; the kernel adds the CPU to it.
+const IDLE_COMM: &str = "swapper";
 
 /// A recording in the making.
 pub struct Tally {
@@ -135,11 +137,13 @@ impl Tally {
     fn sample(&mut self, sample: &Sample<'_>) {
         self.counts.samples += 1;
         let first_ns = *self.first_ns.get_or_insert(sample.stamp.time_ns);
-        if !self.counting.choice.wants(&sample.stamp, first_ns) {
+        let choice = &self.counting.choice;
+        let is_idle = sample.stamp.pid == IDLE_PID;
+        if !choice.wants(&sample.stamp, first_ns) || (is_idle && !choice.wants_comm(IDLE_COMM)) {
             self.counts.outside += 1;
             return;
         }
-        if sample.stamp.pid == IDLE_PID && self.counting.idle == Idle::CountedOnly {
+        if is_idle && self.counting.idle == Idle::CountedOnly {
             self.counts.idle += 1;
             self.tell_sample(sample);
             return;
@@ -188,7 +192,7 @@ impl Tally {
         let key = (sample.cgroup, split.cpu);
         // u32::MAX: the task is past its exit, the kernel has no pid for it any more.
         let taskless: Option<&[u8]> = match pid {
-            IDLE_PID => Some(b"swapper"),
+            IDLE_PID => Some(IDLE_COMM.as_bytes()),
             HostPid(u32::MAX) => Some(b"[exited]"),
             _ => None,
         };
