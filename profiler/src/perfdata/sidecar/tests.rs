@@ -1,3 +1,5 @@
+//! The sidecar's bytes: what is written is read again, what is damaged is refused.
+
 use super::super::PerfDataError;
 use super::super::bytes::{ByteOrder, Fields};
 use super::*;

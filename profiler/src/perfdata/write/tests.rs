@@ -1,3 +1,5 @@
+//! What is written is delivered again: the same events, in the same order.
+
 use super::super::about::ImageBuildId;
 use super::super::{Outcome, PerfDataError, ReadOptions, Recording};
 use super::*;
