@@ -224,7 +224,8 @@ fn name(
     if let (Some(kept), Some(tagger)) = (&mut kept, &tagger) {
         recording_files::add_containers(&mut kept.sidecar, tagger);
     }
-    let tree = FrameTree::of(&resolved);
+    let problems = std::mem::take(&mut resolved.problems);
+    let tree = FrameTree::of(resolved);
     let named = Named {
         counts,
         totals: Totals::of(
@@ -236,7 +237,7 @@ fn name(
                 lost,
             },
         ),
-        problems: resolved.problems,
+        problems,
         tree,
     };
     (named, kept)

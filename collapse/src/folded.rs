@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-        FrameTree::of(&stacks.into_iter().collect())
+        FrameTree::of(stacks.into_iter().collect())
     }
 
     fn one(container: &str, comm: &str, frames: &[(&str, FrameKind)]) -> NamedStack {

@@ -7,13 +7,40 @@ use hashbrown::HashTable;
 use crate::labels::LabelId;
 
 /// Counted paths, in the order they were met. The node of the empty path is the root.
+///
+/// A node is found by a hash of the whole path to it: a path that was met before is one lookup,
+/// however long it is.
 #[derive(Debug)]
 pub struct Paths {
     nodes: Vec<PathNode>,
-    children: HashTable<Child>,
+    by_path: HashTable<Slot>,
     seed: u64,
-    /// The path that was added last, with its nodes: the next one mostly begins like it.
-    last: Vec<(LabelId, u32)>,
+    /// The path that was added last: the next one mostly begins like it.
+    last: Vec<Step>,
+}
+
+/// A label of the path that was added last.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    label: LabelId,
+    hash: PathHash,
+}
+
+/// 96 bits, made independently and seeded: nobody can make two paths that agree in all of them, and of
+/// a million that just happen to be, two do with a probability of 10^-17.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PathHash {
+    /// Where a search begins.
+    place: u64,
+    /// The higher half counts.
+    check: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    place: u64,
+    check: u32,
+    node: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +53,6 @@ pub(crate) struct PathNode {
 
 pub(crate) const ROOT: u32 = 0;
 
-/// A node by its parent and label: all that a search compares, so that it waits for memory once.
-#[derive(Clone, Copy, Debug)]
-struct Child {
-    parent: u32,
-    label: LabelId,
-    number: u32,
-}
-
 impl Default for Paths {
     fn default() -> Self {
         Self {
@@ -42,7 +61,7 @@ impl Default for Paths {
                 parent: ROOT,
                 self_weight: 0,
             }],
-            children: HashTable::new(),
+            by_path: HashTable::new(),
             // Decides how fast a node is found, never which.
             seed: RandomState::new().hash_one(0) | 1,
             last: Vec::new(),
@@ -56,7 +75,10 @@ impl Paths {
         let mut path = path.into_iter();
         let mut shared = 0;
         let differs = path.by_ref().find(|label| {
-            let is_new = self.last.get(shared).is_none_or(|(last, _)| last != label);
+            let is_new = self
+                .last
+                .get(shared)
+                .is_none_or(|step| step.label != *label);
             shared += usize::from(!is_new);
             is_new
         });
@@ -72,28 +94,40 @@ impl Paths {
         weight: u64,
     ) {
         self.last.truncate(shared);
-        let mut at = self.last.last().map_or(ROOT, |(_, node)| *node);
+        let mut hash = self.last.last().map_or(self.root_hash(), |step| step.hash);
         for label in labels {
-            at = self.child(at, label);
-            self.last.push((label, at));
+            hash = hash.then(label, self.seed);
+            self.last.push(Step { label, hash });
         }
-        self.weigh(at, weight);
+        let node = self.node_of_last();
+        self.weigh(node, weight);
     }
 
-    /// Adds all paths of `other`.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        let mut ours = Vec::with_capacity(other.nodes.len());
-        for (number, node) in other.nodes.iter().enumerate() {
-            let at = if number == 0 {
-                ROOT
+    /// All paths of both.
+    pub(crate) fn merged(self, other: Self) -> Self {
+        let (mut large, small) = if self.nodes.len() >= other.nodes.len() {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        large.last.clear();
+        // For each node of the small one its number in the large one, and the hash of its path there.
+        let mut places = Vec::with_capacity(small.nodes.len());
+        for (number, node) in small.nodes.iter().enumerate() {
+            let root = (ROOT, large.root_hash());
+            let place = if number == 0 {
+                root
             } else {
-                let parent = ours.get(node.parent as usize).copied().unwrap_or(ROOT);
-                self.child(parent, node.label)
+                let (parent, hash) = places.get(node.parent as usize).copied().unwrap_or(root);
+                let hash = hash.then(node.label, large.seed);
+                let known = large.find(hash);
+                let place = known.unwrap_or_else(|| large.insert(parent, node.label, hash));
+                (place, hash)
             };
-            ours.push(at);
-            self.weigh(at, node.self_weight);
+            places.push(place);
+            large.weigh(place.0, node.self_weight);
         }
-        self.last.clear();
+        large
     }
 
     /// Parents before their children, the root first.
@@ -107,40 +141,77 @@ impl Paths {
         }
     }
 
-    fn child(&mut self, parent: u32, label: LabelId) -> u32 {
-        let Self {
-            nodes,
-            children,
-            seed,
-            ..
-        } = self;
-        let hash = hash(*seed, parent, label);
-        let is_it = |child: &Child| child.parent == parent && child.label == label;
-        if let Some(child) = children.find(hash, is_it) {
-            return child.number;
+    /// The node of the last path; those on the way that are not there yet are made.
+    fn node_of_last(&mut self) -> u32 {
+        let mut known = ROOT;
+        let mut missing = self.last.len();
+        while let Some(step) = missing.checked_sub(1).and_then(|at| self.last.get(at)) {
+            if let Some(node) = self.find(step.hash) {
+                known = node;
+                break;
+            }
+            missing -= 1;
         }
-        let number = nodes.len() as u32;
-        nodes.push(PathNode {
+        for at in missing..self.last.len() {
+            if let Some(Step { label, hash }) = self.last.get(at).copied() {
+                known = self.insert(known, label, hash);
+            }
+        }
+        known
+    }
+
+    fn root_hash(&self) -> PathHash {
+        PathHash {
+            place: self.seed,
+            check: self.seed.rotate_left(32),
+        }
+    }
+
+    fn find(&self, hash: PathHash) -> Option<u32> {
+        let is_it = |slot: &Slot| slot.place == hash.place && slot.check == hash.checked();
+        let slot = self.by_path.find(hash.place, is_it);
+        slot.map(|slot| slot.node)
+    }
+
+    fn insert(&mut self, parent: u32, label: LabelId, hash: PathHash) -> u32 {
+        let node = self.nodes.len() as u32;
+        self.nodes.push(PathNode {
             label,
             parent,
             self_weight: 0,
         });
-        let child = Child {
-            parent,
-            label,
-            number,
+        let slot = Slot {
+            place: hash.place,
+            check: hash.checked(),
+            node,
         };
-        children.insert_unique(hash, child, |child| {
-            self::hash(*seed, child.parent, child.label)
-        });
-        number
+        self.by_path
+            .insert_unique(hash.place, slot, |slot| slot.place);
+        node
+    }
+}
+
+impl PathHash {
+    fn checked(self) -> u32 {
+        (self.check >> 32) as u32
+    }
+
+    /// Of the path that goes on with `label`.
+    fn then(self, label: LabelId, seed: u64) -> Self {
+        let label = u64::from(label.0);
+        Self {
+            place: fold(self.place ^ label, seed ^ 0x9e37_79b9_7f4a_7c15),
+            check: fold(
+                self.check ^ label,
+                seed.rotate_left(29) ^ 0xd6e8_feb8_6659_fd93,
+            ),
+        }
     }
 }
 
 /// One 64 × 64 → 128 bit multiplication, its halves folded together.
-fn hash(seed: u64, parent: u32, label: LabelId) -> u64 {
-    let word = u64::from(parent) << 32 | u64::from(label.0);
-    let product = u128::from(word ^ seed) * u128::from(0x9e37_79b9_7f4a_7c15_u64 ^ seed << 1 | 1);
+fn fold(value: u64, factor: u64) -> u64 {
+    let product = u128::from(value) * u128::from(factor | 1);
     (product as u64) ^ ((product >> 64) as u64)
 }
 
@@ -165,15 +236,15 @@ mod tests {
             let ids: Vec<_> = (0..10)
                 .map(|n| labels.intern(NodeKind::Native, &n.to_string()))
                 .collect();
-            let mut whole = Paths::default();
-            for part in parts {
+            let paths_of = |part: &&[(Vec<u32>, u64)]| {
                 let mut paths = Paths::default();
                 for (path, weight) in *part {
                     paths.add(path.iter().map(|n| ids[*n as usize]), *weight);
                 }
-                whole.merge(&paths);
-            }
-            FrameTree::new(labels, whole)
+                paths
+            };
+            let whole = parts.iter().map(paths_of).reduce(Paths::merged);
+            FrameTree::new(labels, whole.expect("a part"))
         };
         let whole = tree_of(&[&all]);
         assert_eq!(

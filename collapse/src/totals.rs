@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-        FrameTree::of(&stacks.into_iter().collect())
+        FrameTree::of(stacks.into_iter().collect())
     }
 
     fn stack(container: &str, names: Vec<Result<&str, Unresolved>>, samples: u64) -> NamedStack {

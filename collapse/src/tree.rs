@@ -67,7 +67,7 @@ pub struct Node<'a> {
 impl FrameTree {
     /// Merges the stacks of a recording. The order they come in makes no difference; stacks of no
     /// weight add nothing.
-    pub fn of(resolved: &Resolved) -> Self {
+    pub fn of(resolved: Resolved) -> Self {
         let mut labels = Labels::default();
         let frame_labels: Vec<LabelId> = resolved
             .frames
@@ -79,7 +79,7 @@ impl FrameTree {
             .iter()
             .map(|layers| layers.iter().map(|layer| labels.of_layer(layer)).collect())
             .collect();
-        let paths_of = |part: &StackPart| {
+        let paths_of = |part: StackPart| {
             let mut paths = Paths::default();
             let mut context = usize::MAX;
             for stack in part.stacks() {
@@ -97,12 +97,9 @@ impl FrameTree {
         };
         let paths = resolved
             .parts
-            .par_iter()
+            .into_par_iter()
             .map(paths_of)
-            .reduce_with(|mut paths, other| {
-                paths.merge(&other);
-                paths
-            });
+            .reduce_with(Paths::merged);
         Self::new(labels, paths.unwrap_or_default())
     }
 
@@ -258,7 +255,7 @@ mod tests {
     use super::*;
 
     fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-        FrameTree::of(&stacks.into_iter().collect())
+        FrameTree::of(stacks.into_iter().collect())
     }
 
     fn frame(name: &str, kind: FrameKind) -> Frame {

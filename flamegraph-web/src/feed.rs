@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-        FrameTree::of(&stacks.into_iter().collect())
+        FrameTree::of(stacks.into_iter().collect())
     }
 
     fn stack(container: &str, names: &[&str], samples: u64) -> NamedStack {

@@ -173,7 +173,7 @@ mod tests {
     };
 
     fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-        FrameTree::of(&stacks.into_iter().collect())
+        FrameTree::of(stacks.into_iter().collect())
     }
 
     fn stack(container: &str, kind: FrameKind, samples: u64) -> NamedStack {

@@ -12,7 +12,7 @@ fn frame(name: &str, kind: FrameKind) -> Frame {
 }
 
 fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-    FrameTree::of(&stacks.into_iter().collect())
+    FrameTree::of(stacks.into_iter().collect())
 }
 
 fn stack(container: &str, comm: &str, frames: Vec<Frame>, samples: u64) -> NamedStack {

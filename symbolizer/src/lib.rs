@@ -12,6 +12,7 @@ mod elf;
 mod hash;
 mod image;
 mod jitmap;
+mod kept;
 mod kernel;
 mod locate;
 mod maps;

@@ -93,7 +93,8 @@ impl Counted {
 
     /// All stacks as places; the raw stacks are given up for them.
     fn locate_all(&mut self, max_stack: usize) -> Locations {
-        let stacks = std::mem::take(&mut self.stacks);
+        let mut stacks = std::mem::take(&mut self.stacks);
+        stacks.close();
         let contexts: Vec<_> = self
             .contexts
             .iter()

@@ -151,6 +151,11 @@ impl StackTable {
         pending_words.clear();
     }
 
+    /// Ends the counting: what finds a stack again is given back.
+    pub(crate) fn close(&mut self) {
+        self.slots = HashTable::new();
+    }
+
     /// Where every distinct stack is, and its context, in the order they were first seen. The
     /// batches must have been counted.
     pub(crate) fn order(&self) -> &[(usize, ContextId)] {

@@ -9,6 +9,7 @@ use crate::context::{
 };
 use crate::hash::FastMap;
 use crate::image::Images;
+use crate::kept::KeptPages;
 use crate::maps::{Backing, MapTable, Mapping};
 use crate::pins::{Pins, RootRef};
 use crate::stack::LayerKind;
@@ -38,6 +39,7 @@ pub struct Tally {
     context_ids: FastMap<Context, ContextId>,
     cgroup_paths: FastMap<CgroupId, Arc<str>>,
     kernel_changes: Vec<KernelChange>,
+    kept: KeptPages,
     selector: Selector,
     tap: Option<Tap>,
     counts: Counts,
@@ -81,6 +83,7 @@ impl Tally {
             context_ids: FastMap::default(),
             cgroup_paths: FastMap::default(),
             kernel_changes: Vec::new(),
+            kept: KeptPages::default(),
             selector,
             tap: None,
             counts: Counts::default(),
@@ -176,12 +179,13 @@ impl Tally {
             contexts,
             tasks,
             images,
+            kept,
             ..
         } = self;
         stacks.count_batch(|context, words| {
             let context = contexts.get(context.0 as usize);
             if let Some(space) = context.and_then(|(context, _)| context.space) {
-                keep_mappings(counting.origin, images, tasks, space, words);
+                keep_mappings(counting.origin, images, tasks, kept, space, words);
             }
         });
     }
@@ -388,13 +392,14 @@ fn keep_mappings(
     origin: Origin,
     images: &mut Images,
     tasks: &mut Tasks,
+    kept: &mut KeptPages,
     space: SpaceId,
     words: &[u64],
 ) {
     // Most entries lie in the mapping of the one before.
     let mut last = 0..0;
     for (part, addr) in entries(words.iter().copied()) {
-        if part != Part::User || last.contains(&addr) {
+        if part != Part::User || last.contains(&addr) || kept.has(space, addr) {
             continue;
         }
         let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr) else {
@@ -408,6 +413,9 @@ fn keep_mappings(
                 Origin::LiveHost => images.hold(image, pid, last.clone(), root),
                 Origin::File => images.look_below(image, root),
             }
+        }
+        if !matches!(mapping.backing, Backing::Image(image) if images.wants_holding(image)) {
+            kept.note(space, addr);
         }
     }
 }

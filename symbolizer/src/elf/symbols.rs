@@ -278,11 +278,14 @@ impl Sweep {
         self.kept.clear();
         let mut covered_to = start;
         for aliases in group.chunk_by(|a, b| (a.rank, a.size) == (b.rank, b.size)) {
-            let best = aliases
-                .iter()
-                .min_by_key(|it| alias_order(names, it.name))
-                .copied();
-            let Some(mut best) = best else { continue };
+            let best = match aliases {
+                // Nearly all: their names need not be looked at.
+                [one] => Some(one),
+                several => several.iter().min_by_key(|it| alias_order(names, it.name)),
+            };
+            let Some(mut best) = best.copied() else {
+                continue;
+            };
             if best.rank.is_unsized {
                 // Below `size`, which has 32 bits.
                 best.size = u64::from(best.size).min(unsized_end - start) as u32;
