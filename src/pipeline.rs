@@ -10,11 +10,11 @@ use collapse::{FrameTree, Taken, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
 use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
-use profiler::perfdata::sidecar::Sidecar;
 use profiler::perfdata::{self, About, ImageBuildId, Outcome, ReadOptions};
 use std::sync::Arc;
 use symbolizer::{
-    Counting, Counts, KeepNames, Kept, Origin, Problem, ResolveOptions, Selector, Tally,
+    Counting, Counts, KeepNames, Kept, Known, Origin, Problem, ResolveOptions, Selector, Tally,
+    Turn,
 };
 
 /// What is drawn and what is said of it.
@@ -120,14 +120,17 @@ pub(crate) fn convert(
     let mut tally = Tally::new(counting, selector);
     let outcome = recording.read(options, &mut tally)?;
     let read = CpuTime::now();
-    let known = outcome.about.sidecar.as_deref();
+    let sidecar = outcome.about.sidecar.as_deref();
     let source = Source {
         lost: 0,
         not_chosen: tally.counts().outside,
         kallsyms: kallsyms_of(&outcome.about, tally.kernel_text()),
         build_ids: &outcome.about.build_ids,
         max_stack: max_stack_of(&outcome),
-        known,
+        known: sidecar.map(|sidecar| Known {
+            sidecar,
+            turn: Turn::First,
+        }),
         keep_names: KeepNames::No,
     };
     let (named, _) = name(tally, source, name_thread);
@@ -193,7 +196,7 @@ struct Source<'a> {
     /// Entries at which its kernel cut a chain.
     max_stack: usize,
     /// What it says itself that its places are called.
-    known: Option<&'a Sidecar>,
+    known: Option<Known<'a>>,
     keep_names: KeepNames,
 }
 

@@ -31,7 +31,7 @@ mod vdso;
 pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
 pub use problem::Problem;
-pub use recorded::{KeepNames, Kept};
+pub use recorded::{KeepNames, Kept, Known, Turn};
 pub use resolve::ResolveOptions;
 pub use stack::{
     Frame, FrameId, FrameKind, Layer, LayerKind, NamedStack, Resolved, ResolvedStack, StackPart,

@@ -32,6 +32,25 @@ pub enum KeepNames {
     No,
 }
 
+/// What a recording says itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Its tags and names.
+    pub sidecar: &'a Sidecar,
+    /// When its names are taken; its tags always are.
+    pub turn: Turn,
+}
+
+/// When the names that came with a recording are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Before any file is looked for: what they name, and what they say has no name, is looked up no
+    /// more. So it is drawn as it was recorded.
+    First,
+    /// For what the files that were found do not name: somebody gave better ones.
+    Last,
+}
+
 /// What a recording is to carry so that it names itself.
 #[derive(Debug, Default)]
 pub struct Kept {
@@ -350,49 +369,5 @@ pub(crate) fn without(places: &[Place], named: &Named) -> Vec<Place> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_frame_is_the_same_when_it_comes_back() {
-        let image: Arc<str> = "libz.so".into();
-        let mut names = vec![Ok(Arc::from("main")), Ok(Arc::from(""))];
-        for code in 1..=u8::MAX {
-            names.extend(reason_of(code, Arc::clone(&image)).map(Err));
-        }
-        assert_eq!(names.len(), 2 + 10);
-        let frames: Vec<Frame> = names
-            .into_iter()
-            .flat_map(|name| {
-                KINDS.map(|(kind, _)| Frame {
-                    name: name.clone(),
-                    kind,
-                })
-            })
-            .collect();
-        let mut builder = SidecarBuilder::default();
-        let ids: Vec<FramesId> = frames
-            .iter()
-            .map(|frame| frames_id(&mut builder, frame))
-            .collect();
-        let sidecar = builder.finish();
-        for (frame, id) in frames.iter().zip(ids) {
-            assert_eq!(frame_of(&sidecar, id).as_ref(), Some(frame));
-        }
-    }
-
-    #[test]
-    fn what_a_later_version_wrote_is_looked_up() {
-        let mut builder = SidecarBuilder::default();
-        let text = builder.text("f");
-        let frame = |kind, reason| NamedFrame { kind, reason, text };
-        let known = frame(1, 0);
-        let lists = [&[frame(77, 0)][..], &[frame(1, 77)], &[], &[known, known]];
-        let ids = lists.map(|list| builder.frames(list));
-        let sidecar = builder.finish();
-        assert_eq!(
-            ids.map(|id| frame_of(&sidecar, id)),
-            [None, None, None, None]
-        );
-    }
-}
+#[path = "recorded_tests.rs"]
+mod tests;

@@ -4,9 +4,9 @@ use crate::context::{Context, Place as TaskPlace};
 use crate::hash::FastMap;
 use crate::image::{ImageId, ImageKey};
 use crate::locate::{Locations, Place, PlaceId, locate};
-use crate::name::{self, Generated, ImageOffsets, KernelIs, native_frame, numbered};
+use crate::name::{self, Generated, ImageOffsets, KernelIs, Named, native_frame, numbered};
 use crate::pins::RootRef;
-use crate::recorded::{self, KeepNames};
+use crate::recorded::{self, KeepNames, Known, Turn};
 use crate::stack::{Layer, LayerKind, Resolved, Unresolved};
 use crate::tally::Counted;
 use crate::tasks::SpaceId;
@@ -28,8 +28,8 @@ pub struct ResolveOptions<'a> {
     pub build_ids: &'a [ImageBuildId],
     /// Entries at which the kernel cuts a chain (`kernel.perf_event_max_stack`).
     pub max_stack: usize,
-    /// What the recording itself says that its places are called. Only the others are looked up.
-    pub known: Option<&'a Sidecar>,
+    /// What the recording itself says of its tasks and places.
+    pub known: Option<Known<'a>>,
     /// Whether the names are to go into a recording.
     pub keep_names: KeepNames,
 }
@@ -40,11 +40,17 @@ impl Counted {
         let located = self.locate_all(options.max_stack);
         let cut = located.cut();
         let Locations { places, parts } = located;
-        let tags = self.tags(options.known, options.tag);
+        let tags = self.tags(options.known.map(|known| known.sidecar), options.tag);
         let keeping = (options.keep_names == KeepNames::Yes).then(|| self.begin_keeping(&places));
-        let known = options.known.map(|known| self.known_names(known, &places));
-        let known = known.unwrap_or_default();
-        let unnamed = recorded::without(&places, &known);
+        let known = options.known.map(|known| {
+            let named = self.known_names(known.sidecar, &places);
+            (named, known.turn)
+        });
+        let (known, turn) = known.unwrap_or((Named::new(), Turn::Last));
+        let unnamed = match turn {
+            Turn::First => recorded::without(&places, &known),
+            Turn::Last => places.clone(),
+        };
         let kernel_changes = std::mem::take(&mut self.kernel_changes);
         let generated = self.generated(&unnamed, &tags);
         let images = self.images_with_offsets(&unnamed, options.build_ids);
@@ -75,10 +81,17 @@ impl Counted {
             .chain(native)
             .chain(jitted)
             .chain(name::vdso(&unnamed, kernel_is))
-            .chain(known)
             .chain([cut])
         {
             if let Some(slot) = frames.get_mut(id.0 as usize) {
+                *slot = frame;
+            }
+        }
+        for (id, frame) in known {
+            if let Some(slot) = frames
+                .get_mut(id.0 as usize)
+                .filter(|slot| slot.name.is_err())
+            {
                 *slot = frame;
             }
         }

@@ -148,7 +148,7 @@ impl<'a> GroupValues<'a> {
 }
 
 /// A branch stack as the kernel delivered it: newest branch first.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Branches<'a> {
     /// `struct perf_branch_entry`: from, to, flags.
     pub(crate) words: &'a [[u8; 8]],
