@@ -13,8 +13,8 @@ use profiler::live::{self, Config, Recorded, Signals};
 use profiler::perfdata::{self, About, ImageBuildId, Outcome, ReadOptions};
 use std::sync::Arc;
 use symbolizer::{
-    Counting, Counts, KeepNames, Kept, Known, Origin, Problem, ResolveOptions, Selector, Tally,
-    Turn,
+    Counting, Counts, KeepNames, Kept, Known, Origin, Problem, RecordedTags, ResolveOptions,
+    Selector, Tally, Turn,
 };
 
 /// What is drawn and what is said of it.
@@ -118,6 +118,11 @@ pub(crate) fn convert(
     let names = host.map(|host| host.names);
     let (name_thread, selector) = selecting(names, Wanted::All)?;
     let mut tally = Tally::new(counting, selector);
+    tally.know_tags(match &recording.about().sidecar {
+        Some(sidecar) => RecordedTags::Known(Arc::clone(sidecar)),
+        None if recording.is_ours() => RecordedTags::Later,
+        None => RecordedTags::None,
+    });
     let outcome = recording.read(options, &mut tally)?;
     let read = CpuTime::now();
     let sidecar = outcome.about.sidecar.as_deref();

@@ -1,8 +1,7 @@
 //! Paths of labels from the root, counted as they come: a tree in which equal beginnings are one.
 
-use std::hash::{BuildHasher, RandomState};
-
 use hashbrown::HashTable;
+use symbolizer::{PathHash, PathSeed};
 
 use crate::labels::LabelId;
 
@@ -14,7 +13,7 @@ use crate::labels::LabelId;
 pub struct Paths {
     nodes: Vec<PathNode>,
     by_path: HashTable<Slot>,
-    seed: u64,
+    seed: PathSeed,
     /// The path that was added last: the next one mostly begins like it.
     last: Vec<Step>,
 }
@@ -24,16 +23,6 @@ pub struct Paths {
 struct Step {
     label: LabelId,
     hash: PathHash,
-}
-
-/// 96 bits, made independently and seeded: nobody can make two paths that agree in all of them, and of
-/// a million that just happen to be, two do with a probability of 10^-17.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct PathHash {
-    /// Where a search begins.
-    place: u64,
-    /// The higher half counts.
-    check: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +51,7 @@ impl Default for Paths {
                 self_weight: 0,
             }],
             by_path: HashTable::new(),
-            // Decides how fast a node is found, never which.
-            seed: RandomState::new().hash_one(0) | 1,
+            seed: PathSeed::default(),
             last: Vec::new(),
         }
     }
@@ -94,9 +82,9 @@ impl Paths {
         weight: u64,
     ) {
         self.last.truncate(shared);
-        let mut hash = self.last.last().map_or(self.root_hash(), |step| step.hash);
+        let mut hash = self.last.last().map_or(self.seed.root(), |step| step.hash);
         for label in labels {
-            hash = hash.then(label, self.seed);
+            hash = self.seed.then(hash, u64::from(label.0));
             self.last.push(Step { label, hash });
         }
         let node = self.node_of_last();
@@ -114,12 +102,12 @@ impl Paths {
         // For each node of the small one its number in the large one, and the hash of its path there.
         let mut places = Vec::with_capacity(small.nodes.len());
         for (number, node) in small.nodes.iter().enumerate() {
-            let root = (ROOT, large.root_hash());
+            let root = (ROOT, large.seed.root());
             let place = if number == 0 {
                 root
             } else {
                 let (parent, hash) = places.get(node.parent as usize).copied().unwrap_or(root);
-                let hash = hash.then(node.label, large.seed);
+                let hash = large.seed.then(hash, u64::from(node.label.0));
                 let known = large.find(hash);
                 let place = known.unwrap_or_else(|| large.insert(parent, node.label, hash));
                 (place, hash)
@@ -160,16 +148,9 @@ impl Paths {
         known
     }
 
-    fn root_hash(&self) -> PathHash {
-        PathHash {
-            place: self.seed,
-            check: self.seed.rotate_left(32),
-        }
-    }
-
     fn find(&self, hash: PathHash) -> Option<u32> {
-        let is_it = |slot: &Slot| slot.place == hash.place && slot.check == hash.checked();
-        let slot = self.by_path.find(hash.place, is_it);
+        let is_it = |slot: &Slot| slot.place == hash.place() && slot.check == hash.check();
+        let slot = self.by_path.find(hash.place(), is_it);
         slot.map(|slot| slot.node)
     }
 
@@ -181,38 +162,14 @@ impl Paths {
             self_weight: 0,
         });
         let slot = Slot {
-            place: hash.place,
-            check: hash.checked(),
+            place: hash.place(),
+            check: hash.check(),
             node,
         };
         self.by_path
-            .insert_unique(hash.place, slot, |slot| slot.place);
+            .insert_unique(hash.place(), slot, |slot| slot.place);
         node
     }
-}
-
-impl PathHash {
-    fn checked(self) -> u32 {
-        (self.check >> 32) as u32
-    }
-
-    /// Of the path that goes on with `label`.
-    fn then(self, label: LabelId, seed: u64) -> Self {
-        let label = u64::from(label.0);
-        Self {
-            place: fold(self.place ^ label, seed ^ 0x9e37_79b9_7f4a_7c15),
-            check: fold(
-                self.check ^ label,
-                seed.rotate_left(29) ^ 0xd6e8_feb8_6659_fd93,
-            ),
-        }
-    }
-}
-
-/// One 64 × 64 → 128 bit multiplication, its halves folded together.
-fn fold(value: u64, factor: u64) -> u64 {
-    let product = u128::from(value) * u128::from(factor | 1);
-    (product as u64) ^ ((product >> 64) as u64)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! walk is a loop over a slice and no depth of a stack can exhaust ours.
 
 use rayon::prelude::*;
-use symbolizer::{Resolved, StackPart};
+use symbolizer::{Resolved, StackPart, Unresolved};
 
 use crate::labels::{Label, LabelId, Labels};
 use crate::paths::{PathNode, Paths, ROOT};
@@ -74,6 +74,8 @@ impl FrameTree {
             .iter()
             .map(|frame| labels.of_frame(frame))
             .collect();
+        let cut = Unresolved::Truncated;
+        let cut = labels.intern_unresolved(&cut.to_string(), cut.kind());
         let layers: Vec<Vec<LabelId>> = resolved
             .contexts
             .iter()
@@ -81,16 +83,23 @@ impl FrameTree {
             .collect();
         let paths_of = |part: StackPart| {
             let mut paths = Paths::default();
-            let mut context = usize::MAX;
+            // The stack before: what it stands below, and its frames.
+            let mut last_top = None;
+            let mut frames: Vec<LabelId> = Vec::new();
             for stack in part.stacks() {
+                frames.truncate(stack.shared);
+                let new = stack.frames.iter();
+                frames.extend(new.filter_map(|id| frame_labels.get(id.0 as usize)));
                 let layers = layers.get(stack.context).map_or(&[][..], Vec::as_slice);
-                let frames = stack.frames.iter();
-                let frames = frames.filter_map(|id| frame_labels.get(id.0 as usize).copied());
-                if stack.context == context {
-                    paths.add_after(layers.len() + stack.shared, frames, stack.weight);
+                let cut = stack.is_cut.then_some(&cut);
+                let above = layers.len() + usize::from(stack.is_cut);
+                if last_top == Some((stack.context, stack.is_cut)) {
+                    let new = frames.get(stack.shared..).unwrap_or_default();
+                    paths.add_after(above + stack.shared, new.iter().copied(), stack.weight);
                 } else {
-                    paths.add(layers.iter().copied().chain(frames), stack.weight);
-                    context = stack.context;
+                    let path = layers.iter().chain(cut).chain(&frames);
+                    paths.add(path.copied(), stack.weight);
+                    last_top = Some((stack.context, stack.is_cut));
                 }
             }
             paths

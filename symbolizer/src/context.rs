@@ -1,10 +1,12 @@
 //! What a counted stack belongs to, and where its task runs.
 
 use crate::hash::FastMap;
-use crate::pins::Pins;
+use crate::pins::{Pins, RootRef};
 use crate::stack::LayerKind;
+use crate::stacks::ContextId;
 use crate::tasks::{CommId, SpaceId, Tasks};
 use profiler::files::TargetRoot;
+use profiler::perfdata::sidecar::TextId;
 use profiler::record::Stamp;
 use profiler::{CgroupId, CodeAddr, HostPid, HostTid};
 use std::sync::Arc;
@@ -36,6 +38,49 @@ pub(crate) struct Context {
     pub(crate) cgroup: Option<CgroupId>,
     pub(crate) comm: CommId,
     pub(crate) split: Split,
+}
+
+/// A context that was met.
+pub(crate) struct KnownContext {
+    pub(crate) context: Context,
+    pub(crate) selected: Selected,
+    /// Whose stacks its own are counted among.
+    pub(crate) counted_in: ContextId,
+}
+
+/// What makes the stacks of two contexts stand below the same layers, whichever processes they are of.
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) struct ContextKind {
+    cgroup: Option<CgroupId>,
+    comm: CommId,
+    split: Split,
+    proc_cgroups: Option<Arc<str>>,
+    root: Option<RootRef>,
+    recorded: Option<TagOf>,
+}
+
+/// Where the container's tag of a context comes from in a recording that has tags: then nothing else
+/// tells in which container a task was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TagOf {
+    /// The recording says it.
+    Recording(TextId),
+    /// It will say it of this address space, when it has come to its end.
+    Space(SpaceId),
+}
+
+impl ContextKind {
+    pub(crate) fn of(context: &Context, tasks: &Tasks, recorded: Option<TagOf>) -> Self {
+        let space = context.space.and_then(|space| tasks.space(space));
+        Self {
+            cgroup: context.cgroup,
+            comm: context.comm,
+            split: context.split,
+            proc_cgroups: space.and_then(|space| space.proc_cgroups.clone()),
+            root: space.map(|space| space.root),
+            recorded,
+        }
+    }
 }
 
 /// What else tells contexts apart, where a layer was asked for by it.

@@ -9,6 +9,7 @@ mod code;
 mod context;
 mod demangle;
 mod elf;
+mod frame_codes;
 mod hash;
 mod image;
 mod jitmap;
@@ -17,6 +18,7 @@ mod kernel;
 mod locate;
 mod maps;
 mod name;
+mod path_hash;
 mod pins;
 mod problem;
 mod recorded;
@@ -25,16 +27,19 @@ mod source;
 mod stack;
 mod stacks;
 mod tally;
+mod tap;
 mod tasks;
 mod vdso;
 
 pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
+pub use path_hash::{PathHash, PathSeed};
 pub use problem::Problem;
-pub use recorded::{KeepNames, Kept, Known, Turn};
+pub use recorded::{KeepNames, Kept, Known, RecordedTags, Turn};
 pub use resolve::ResolveOptions;
 pub use stack::{
     Frame, FrameId, FrameKind, Layer, LayerKind, NamedStack, Resolved, ResolvedStack, StackPart,
     Unresolved,
 };
-pub use tally::{Counted, Tally, Tap};
+pub use tally::{Counted, Tally};
+pub use tap::Tap;

@@ -1,6 +1,9 @@
 //! Raw addresses become places: a byte of an image, of the kernel, of generated code. Each place is
 //! kept once, however many stacks go through it.
 //!
+//! Equal code in two processes lies at different addresses (ASLR) and in one place: stacks are counted
+//! again by their places, so that a program that runs a thousand times needs the memory of one run.
+//!
 //! Stacks of one context are located in a row: what was looked up last is still in the cache, and a
 //! stack mostly begins, at its root, like the one before it.
 
@@ -8,10 +11,13 @@ use crate::chain::{Part, entries, is_marker, part_behind};
 use crate::hash::FastMap;
 use crate::image::ImageId;
 use crate::maps::{Backing, MapTable};
-use crate::stack::{FrameId, StackPart};
+use crate::path_hash::{PathHash, PathSeed};
+use crate::stack::{FrameId, StackHead, StackPart};
 use crate::stacks::{ContextId, RawStack, StackTable};
 use crate::tasks::SpaceId;
+use hashbrown::HashTable;
 use rayon::prelude::*;
+use std::mem;
 
 /// Where an address leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,8 +38,18 @@ pub(crate) enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PlaceId(pub(crate) u32);
 
-/// A context's address space and its mappings, where it has one.
-type SpaceOf<'a> = Option<(SpaceId, &'a MapTable)>;
+/// What locating needs to know of a context.
+#[derive(Clone, Copy)]
+pub(crate) struct ContextPlace<'a> {
+    /// The context that its stacks are counted in: the first one of equal cgroup, thread name and
+    /// view of files, whichever process it was.
+    pub(crate) counted_in: ContextId,
+    /// Its address space and the mappings of it, where it has one.
+    pub(crate) space: SpaceOf<'a>,
+}
+
+/// An address space and its mappings.
+pub(crate) type SpaceOf<'a> = Option<(SpaceId, &'a MapTable)>;
 
 /// All stacks as places.
 pub(crate) struct Locations {
@@ -43,77 +59,121 @@ pub(crate) struct Locations {
     pub(crate) parts: Vec<StackPart>,
 }
 
-impl Locations {
-    /// The frame at the root of stacks that were cut there: one after the places.
-    pub(crate) fn cut(&self) -> FrameId {
-        cut_after(&self.places)
+/// Stacks that are fetched at once: they lie far apart, and the waits for memory overlap.
+const FETCHED: usize = 32;
+/// Shards for each thread: they are not of equal work.
+const SHARDS_PER_THREAD: usize = 2;
+
+/// Stacks as places, counted while more of them come.
+#[derive(Default)]
+pub(crate) struct Locator {
+    /// A context's stacks are all in one of them.
+    shards: Vec<Shard>,
+}
+
+impl Locator {
+    /// Takes all stacks of the table. `contexts` tells of each context in the order of their ids.
+    pub(crate) fn take(&mut self, stacks: &StackTable, contexts: &[ContextPlace<'_>]) {
+        if self.shards.is_empty() {
+            let shards = SHARDS_PER_THREAD * rayon::current_num_threads();
+            self.shards.resize_with(shards.max(1), Shard::default);
+        }
+        let grouped = grouped(stacks, contexts, self.shards.len());
+        self.shards
+            .par_iter_mut()
+            .zip(grouped)
+            .for_each(|(shard, group)| {
+                for few in group.chunks(FETCHED) {
+                    stacks.fetch(few);
+                    for at in few {
+                        let (stack, words) = stacks.at(*at);
+                        if let Some(context) = contexts.get(stack.context.0 as usize) {
+                            shard.add(stack, words, context);
+                        }
+                    }
+                }
+                shard.forget_last();
+            });
+    }
+
+    /// Whether an image is the place of a stack.
+    pub(crate) fn images(&self) -> impl Iterator<Item = ImageId> {
+        let places = self.shards.iter().flat_map(|shard| &shard.places);
+        places.filter_map(|place| match place {
+            Place::Image(image, _) => Some(*image),
+            _ => None,
+        })
+    }
+
+    /// One numbering for all shards, in their order.
+    pub(crate) fn finish(self) -> Locations {
+        let mut places = Vec::new();
+        let mut ids: FastMap<Place, FrameId> = FastMap::default();
+        let mut intern = |place: Place| {
+            *ids.entry(place).or_insert_with(|| {
+                places.push(place);
+                FrameId(places.len() as u32 - 1)
+            })
+        };
+        let renumbered: Vec<(StackPart, Vec<FrameId>)> = self
+            .shards
+            .into_iter()
+            .map(|shard| {
+                let ids = shard.places.into_iter().map(&mut intern).collect();
+                (shard.stacks, ids)
+            })
+            .collect();
+        let parts = renumbered
+            .into_par_iter()
+            .map(|(mut stacks, ids)| {
+                stacks.renumber(|id| ids.get(id.0 as usize).copied().unwrap_or(id));
+                stacks
+            })
+            .collect();
+        Locations { places, parts }
     }
 }
 
-fn cut_after(places: &[Place]) -> FrameId {
-    FrameId(places.len() as u32)
-}
-
-/// Stacks that are fetched at once: they lie far apart, and the waits for memory overlap.
-const FETCHED: usize = 32;
-/// Parts for each thread: they are not of equal work.
-const PARTS_PER_THREAD: usize = 2;
-
-/// The places of all stacks. `contexts` tells of each context in the order of their ids.
-///
-/// `max_stack`: the kernel stops there, on the root's side (`get_perf_callchain()`,
-/// kernel/events/callchain.c; markers are not counted).
-pub(crate) fn locate(stacks: &StackTable, contexts: &[SpaceOf<'_>], max_stack: usize) -> Locations {
-    let grouped = by_context(stacks, contexts);
-    let part_len = grouped
-        .len()
-        .div_ceil(PARTS_PER_THREAD * rayon::current_num_threads())
-        .max(1);
-    let located: Vec<LocatedPart> = grouped
-        .par_chunks(part_len)
-        .map(|chunk| {
-            let mut part = PartLocator::default();
-            for few in chunk.chunks(FETCHED) {
-                stacks.fetch(few);
-                for at in few {
-                    let (stack, words) = stacks.at(*at);
-                    let space = contexts.get(stack.context.0 as usize).copied().flatten();
-                    part.push(stack, words, space, max_stack);
-                }
-            }
-            part.finish()
-        })
-        .collect();
-    merge(located)
-}
-
-/// Where the stacks are in the table: those of one context in a row, in the order they were first
-/// seen, and the contexts of one space.
-fn by_context(stacks: &StackTable, contexts: &[SpaceOf<'_>]) -> Vec<usize> {
-    let mut in_order: Vec<usize> = (0..contexts.len()).collect();
-    in_order.sort_by_key(|context| {
-        let space = contexts.get(*context).copied().flatten();
-        space.map(|(id, _)| id)
-    });
+/// For each shard where its stacks are in the table: those of one context in a row, in the order they
+/// were first seen, and the contexts of one space.
+fn grouped(stacks: &StackTable, contexts: &[ContextPlace<'_>], shards: usize) -> Vec<Vec<usize>> {
+    let shard_of = |context: &ContextPlace<'_>| context.counted_in.0 as usize % shards;
     let mut counts = vec![0; contexts.len()];
     for (_, context) in stacks.order() {
         if let Some(count) = counts.get_mut(context.0 as usize) {
             *count += 1;
         }
     }
-    // Where the next stack of each context goes.
-    let mut next = vec![0; contexts.len()];
-    let mut sum = 0;
+    let mut in_order: Vec<usize> = (0..contexts.len()).collect();
+    in_order.retain(|context| counts.get(*context).is_some_and(|count| *count > 0));
+    in_order.sort_by_key(|context| {
+        let context = contexts.get(*context);
+        context.map(|context| {
+            let space = context.space.map(|(id, _)| id);
+            (shard_of(context), space, context.counted_in)
+        })
+    });
+    // In which shard, and where there, the next stack of each context goes.
+    let mut next = vec![(0, 0); contexts.len()];
+    let mut grouped = vec![Vec::new(); shards];
+    let mut lens = vec![0; shards];
     for context in in_order {
-        if let (Some(next), Some(count)) = (next.get_mut(context), counts.get(context)) {
-            *next = sum;
-            sum += count;
+        let shard = contexts.get(context).map_or(0, shard_of);
+        let count = counts.get(context).copied().unwrap_or(0);
+        if let (Some(next), Some(len)) = (next.get_mut(context), lens.get_mut(shard)) {
+            *next = (shard, *len);
+            *len += count;
         }
     }
-    let mut grouped = vec![0; stacks.order().len()];
+    for (group, len) in grouped.iter_mut().zip(lens) {
+        group.resize(len, 0);
+    }
     for (at, context) in stacks.order() {
-        if let Some(next) = next.get_mut(context.0 as usize) {
-            if let Some(slot) = grouped.get_mut(*next) {
+        if let Some((shard, next)) = next.get_mut(context.0 as usize) {
+            let slot = grouped
+                .get_mut(*shard)
+                .and_then(|group| group.get_mut(*next));
+            if let Some(slot) = slot {
                 *slot = *at;
             }
             *next += 1;
@@ -122,111 +182,178 @@ fn by_context(stacks: &StackTable, contexts: &[SpaceOf<'_>]) -> Vec<usize> {
     grouped
 }
 
-/// A part's stacks by its own numbers of places.
-struct LocatedPart {
-    places: Vec<Place>,
-    stacks: StackPart,
-}
-
-/// Stands in a part for the frame that marks a cut.
-const CUT: FrameId = FrameId(u32::MAX);
-/// What no mapping covers: every part's first place.
+/// What no mapping covers: every shard's first place.
 const UNMAPPED: PlaceId = PlaceId(0);
 /// No place: what lies before a stack's root.
 const NOTHING: PlaceId = PlaceId(u32::MAX);
 
+/// An entry of the stack that was located last.
+#[derive(Clone, Copy)]
+struct Step {
+    id: PlaceId,
+    /// How many frames there are up to it, from the root on.
+    frames: u32,
+    /// Of the context and the places up to it.
+    hash: PathHash,
+}
+
+/// Where a located stack is counted, by a hash of its context and its places.
+#[derive(Clone, Copy)]
+struct Slot {
+    place: u64,
+    check: u32,
+    /// Its number in the part.
+    stack: u32,
+}
+
 /// Locates one stack after the other, each from where it differs from the one before.
-struct PartLocator<'a> {
+struct Shard {
     places: Vec<Place>,
+    place_ids: FastMap<Place, PlaceId>,
     stacks: StackPart,
+    slots: HashTable<Slot>,
+    seed: PathSeed,
     kernel: FastMap<u64, PlaceId>,
     /// Of `space`.
     user: FastMap<u64, PlaceId>,
     space: Option<SpaceId>,
-    /// The stack before.
+    /// The stack before: its context, its words, its entries, root first.
     context: Option<ContextId>,
-    words: &'a [u64],
-    is_cut: bool,
-    /// Its entries, root first, each with the number of frames up to it.
-    ids: Vec<(PlaceId, u32)>,
+    words: Vec<u64>,
+    steps: Vec<Step>,
+    /// Of how many frames, at least, that stack and the last one in `stacks` begin alike.
+    shared_with_kept: u32,
+    /// The context of that one.
+    kept_context: Option<ContextId>,
     /// Scratch: the new entries, leaf first.
     new: Vec<PlaceId>,
 }
 
-impl Default for PartLocator<'_> {
+impl Default for Shard {
     fn default() -> Self {
         Self {
             places: vec![Place::Unmapped],
+            place_ids: FastMap::default(),
             stacks: StackPart::default(),
+            slots: HashTable::new(),
+            seed: PathSeed::default(),
             kernel: FastMap::default(),
             user: FastMap::default(),
             space: None,
             context: None,
-            words: &[],
-            is_cut: false,
-            ids: Vec::new(),
+            words: Vec::new(),
+            steps: Vec::new(),
+            shared_with_kept: 0,
+            kept_context: None,
             new: Vec::new(),
         }
     }
 }
 
-impl<'a> PartLocator<'a> {
+impl Shard {
     /// Entries in a row that no mapping covers become one: code without frame pointers sends the
     /// kernel's walk through data, and how many words of it were read says nothing.
-    fn push(&mut self, stack: RawStack, words: &'a [u64], space: SpaceOf<'_>, max_stack: usize) {
-        let id = space.map(|(id, _)| id);
-        if id != self.space {
-            self.space = id;
+    fn add(&mut self, stack: RawStack, words: &[u64], context: &ContextPlace<'_>) {
+        let space = context.space.map(|(id, _)| id);
+        if space != self.space {
+            self.space = space;
             self.user.clear();
         }
         let known = if self.context == Some(stack.context) {
-            shared_entries(words, self.words)
+            shared_entries(words, &self.words)
         } else {
             0
         };
-        let mut new = std::mem::take(&mut self.new);
+        let mut new = mem::take(&mut self.new);
         new.clear();
         let leaf_side = words.get(..words.len() - known).unwrap_or_default();
         for (part, addr) in entries(leaf_side.iter().copied()) {
-            new.push(self.place(part, addr, space));
+            new.push(self.place(part, addr, context.space));
         }
-        self.ids.truncate(known);
-        let (mut last, frames_known) = self.ids.last().copied().unwrap_or((NOTHING, 0));
-        let mut frames = frames_known;
+        self.steps.truncate(known);
+        let root = Step {
+            id: NOTHING,
+            frames: 0,
+            hash: self
+                .seed
+                .then(self.seed.root(), u64::from(context.counted_in.0)),
+        };
+        let mut last = self.steps.last().copied().unwrap_or(root);
+        let frames_known = last.frames;
         for id in new.iter().rev() {
-            frames += u32::from(!(*id == UNMAPPED && last == UNMAPPED));
-            last = *id;
-            self.ids.push((last, frames));
+            // What has no frame of its own changes no hash.
+            if !(*id == UNMAPPED && last.id == UNMAPPED) {
+                last.frames += 1;
+                last.hash = self.seed.then(last.hash, u64::from(id.0));
+            }
+            last.id = *id;
+            self.steps.push(last);
         }
         self.new = new;
+        self.shared_with_kept = self.shared_with_kept.min(frames_known);
         // A walk that ended in data did not miss the root by the limit.
-        let root_is_code = self.ids.first().is_some_and(|(id, _)| *id != UNMAPPED);
-        let is_cut = self.ids.len() >= max_stack && root_is_code;
-        let (shared, cut) = if self.is_cut == is_cut && known > 0 {
-            (frames_known + u32::from(is_cut), None)
+        let root_is_code = self.steps.first().is_some_and(|step| step.id != UNMAPPED);
+        let entries = if root_is_code {
+            self.steps.len() as u32
         } else {
-            (0, is_cut.then_some(CUT))
+            0
         };
-        let from = if shared > 0 { known } else { 0 };
-        let mut before = if shared > 0 { frames_known } else { 0 };
-        let frames = self.ids.iter().skip(from).filter(|(_, frames)| {
-            let is_frame = *frames > before;
-            before = *frames;
+        self.count(context.counted_in, entries, last.hash, stack.weight);
+        self.context = Some(stack.context);
+        self.words.clear();
+        self.words.extend_from_slice(words);
+    }
+
+    /// Counts the stack of `self.steps`, which `path` is the hash of.
+    fn count(&mut self, context: ContextId, entries: u32, path: PathHash, weight: u64) {
+        let hash = self.seed.then(path, u64::from(entries));
+        let is_it = |slot: &Slot| slot.place == hash.place() && slot.check == hash.check();
+        if let Some(slot) = self.slots.find(hash.place(), is_it) {
+            self.stacks.weigh(slot.stack, weight);
+            return;
+        }
+        let shared = if self.kept_context == Some(context) {
+            self.shared_with_kept
+        } else {
+            0
+        };
+        let mut before = shared;
+        let from = self.steps.partition_point(|step| step.frames <= shared);
+        let frames = self.steps.iter().skip(from).filter(|step| {
+            let is_frame = step.frames > before;
+            before = step.frames;
             is_frame
         });
-        let frames = frames.map(|(id, _)| FrameId(id.0));
-        self.stacks.push(
-            stack.context.0,
-            shared as usize,
-            cut.into_iter().chain(frames),
-            stack.weight,
-        );
-        (self.context, self.words, self.is_cut) = (Some(stack.context), words, is_cut);
+        let frames = frames.map(|step| FrameId(step.id.0));
+        let head = StackHead {
+            context: context.0,
+            shared,
+            entries,
+            weight,
+        };
+        let slot = Slot {
+            place: hash.place(),
+            check: hash.check(),
+            stack: self.stacks.push(head, frames),
+        };
+        self.slots
+            .insert_unique(slot.place, slot, |slot| slot.place);
+        self.kept_context = Some(context);
+        self.shared_with_kept = before;
+    }
+
+    /// The mappings may be others when the next stacks come.
+    fn forget_last(&mut self) {
+        self.context = None;
+        self.space = None;
+        self.user = FastMap::default();
+        self.shared_with_kept = 0;
     }
 
     fn place(&mut self, part: Part, addr: u64, space: SpaceOf<'_>) -> PlaceId {
         let Self {
             places,
+            place_ids,
             kernel,
             user,
             ..
@@ -238,18 +365,11 @@ impl<'a> PartLocator<'a> {
         };
         *known.entry(addr).or_insert_with(|| match find() {
             Place::Unmapped => UNMAPPED,
-            place => {
+            place => *place_ids.entry(place).or_insert_with(|| {
                 places.push(place);
                 PlaceId(places.len() as u32 - 1)
-            }
+            }),
         })
-    }
-
-    fn finish(self) -> LocatedPart {
-        LocatedPart {
-            places: self.places,
-            stacks: self.stacks,
-        }
     }
 }
 
@@ -277,34 +397,6 @@ fn shared_entries(words: &[u64], before: &[u64]) -> usize {
     }
 }
 
-/// One numbering for all parts, in their order.
-fn merge(located: Vec<LocatedPart>) -> Locations {
-    let mut places = Vec::new();
-    let mut ids: FastMap<Place, FrameId> = FastMap::default();
-    let mut intern = |place: Place| {
-        *ids.entry(place).or_insert_with(|| {
-            places.push(place);
-            FrameId(places.len() as u32 - 1)
-        })
-    };
-    let renumbered: Vec<(StackPart, Vec<FrameId>)> = located
-        .into_iter()
-        .map(|part| {
-            let ids = part.places.into_iter().map(&mut intern).collect();
-            (part.stacks, ids)
-        })
-        .collect();
-    let cut = cut_after(&places);
-    let parts = renumbered
-        .into_par_iter()
-        .map(|(mut stacks, ids)| {
-            stacks.renumber(|id| ids.get(id.0 as usize).copied().unwrap_or(cut));
-            stacks
-        })
-        .collect();
-    Locations { places, parts }
-}
-
 fn place_in(space: SpaceId, maps: &MapTable, addr: u64) -> Place {
     match maps.find(addr) {
         Some((mapping, offset)) => match mapping.backing {
@@ -317,188 +409,5 @@ fn place_in(space: SpaceId, maps: &MapTable, addr: u64) -> Place {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::chain::{KERNEL_MARKER, USER_MARKER};
-    use crate::maps::Mapping;
-    use profiler::record::Chain;
-
-    /// Root first; `None` for the mark of a cut.
-    fn located(words: &[u64], space: SpaceOf<'_>, max_stack: usize) -> Vec<Option<Place>> {
-        let all = locate_stacks(&[(0, words)], &[space], max_stack);
-        let [stack] = &all[..] else {
-            panic!("one stack became {}", all.len())
-        };
-        stack.clone()
-    }
-
-    fn locate_stacks(
-        stacks: &[(u32, &[u64])],
-        contexts: &[SpaceOf<'_>],
-        max_stack: usize,
-    ) -> Vec<Vec<Option<Place>>> {
-        let mut table = StackTable::default();
-        for (context, words) in stacks {
-            let words: Vec<_> = words.iter().map(|word| word.to_ne_bytes()).collect();
-            let _ = table.push(ContextId(*context), Chain { words: &words }, 1);
-            table.count_batch(|_, _| {});
-        }
-        let locations = locate(&table, contexts, max_stack);
-        let stacks = locations.parts.iter().flat_map(StackPart::stacks);
-        let mut last = Vec::new();
-        stacks
-            .map(|stack| {
-                last.truncate(stack.shared);
-                last.extend_from_slice(stack.frames);
-                let places = last.iter();
-                places
-                    .map(|id| locations.places.get(id.0 as usize).copied())
-                    .collect()
-            })
-            .collect()
-    }
-
-    fn table() -> MapTable {
-        let mut maps = MapTable::default();
-        let image = Backing::Image(ImageId(1));
-        maps.insert(Mapping {
-            start: 0x1000,
-            end: 0x2000,
-            file_offset: 0x400,
-            backing: image,
-        });
-        maps.insert(Mapping {
-            start: 0x5000,
-            end: 0x6000,
-            file_offset: 0,
-            backing: Backing::Generated,
-        });
-        maps.insert(Mapping {
-            start: 0x7000,
-            end: 0x8000,
-            file_offset: 0,
-            backing: Backing::Vdso,
-        });
-        maps
-    }
-
-    #[test]
-    fn a_return_address_is_looked_up_inside_the_call_and_a_leaf_where_it_is() {
-        let chain = [
-            KERNEL_MARKER,
-            0xffff_0000,
-            0xffff_1000,
-            USER_MARKER,
-            0x1100,
-            0x2000,
-            0x5001,
-            0x7011,
-            0x9000,
-        ];
-        let expected = [
-            Place::Unmapped,
-            Place::Vdso(0x10),
-            Place::Generated(SpaceId(3), 0x5000),
-            Place::Image(ImageId(1), 0x13ff),
-            Place::Image(ImageId(1), 0x500),
-            Place::Kernel(0xffff_0fff),
-            Place::Kernel(0xffff_0000),
-        ];
-        let maps = table();
-        let found = located(&chain, Some((SpaceId(3), &maps)), 127);
-        assert_eq!(found, expected.map(Some));
-    }
-
-    #[test]
-    fn a_guests_part_is_not_looked_up_in_our_tables() {
-        let guest = -2048_i64 as u64;
-        let maps = table();
-        assert_eq!(
-            located(
-                &[guest, 0x1100, USER_MARKER, 0x1100],
-                Some((SpaceId(3), &maps)),
-                127
-            ),
-            [Some(Place::Image(ImageId(1), 0x500)), Some(Place::Unmapped)]
-        );
-    }
-
-    #[test]
-    fn a_stack_without_a_space_keeps_its_frames() {
-        let chain = [KERNEL_MARKER, 0xffff_0000, USER_MARKER, 0x1000];
-        assert_eq!(
-            located(&chain, None, 127),
-            [Some(Place::Unmapped), Some(Place::Kernel(0xffff_0000))]
-        );
-    }
-
-    #[test]
-    fn a_walk_through_data_is_one_frame_and_no_cut_stack() {
-        let maps = table();
-        let space = Some((SpaceId(3), &maps));
-        let len_and_cut = |words: &[u64]| {
-            let found = located(words, space, 4);
-            (found.len(), found.contains(&None))
-        };
-        assert_eq!(
-            len_and_cut(&[USER_MARKER, 0x1100, 0x11, 0x12, 0x13]),
-            (2, false)
-        );
-        assert_eq!(
-            len_and_cut(&[USER_MARKER, 0x1100, 0x11, 0x1200, 0x1300]),
-            (5, true)
-        );
-        assert_eq!(
-            len_and_cut(&[USER_MARKER, 0x1100, 0x1200, 0x1300]),
-            (3, false)
-        );
-    }
-
-    #[test]
-    fn what_is_taken_over_from_the_stack_before_is_what_would_have_been_found() {
-        let (here, mut there) = (table(), table());
-        there.insert(Mapping {
-            start: 0x1000,
-            end: 0x2000,
-            file_offset: 0x8000,
-            backing: Backing::Image(ImageId(2)),
-        });
-        let contexts = [
-            Some((SpaceId(1), &here)),
-            Some((SpaceId(2), &there)),
-            None,
-            Some((SpaceId(1), &here)),
-        ];
-        // Equal ends in equal and other spaces; a leaf that is a return address in the next stack.
-        let chains: [&[u64]; 6] = [
-            &[USER_MARKER, 0x1100, 0x1200, 0x1300],
-            &[USER_MARKER, 0x1200, 0x1300],
-            &[
-                KERNEL_MARKER,
-                0x77,
-                USER_MARKER,
-                0x9000,
-                0x9000,
-                0x1200,
-                0x1300,
-            ],
-            &[USER_MARKER, 0x1150, 0x1200, 0x1300],
-            &[0x1300],
-            &[],
-        ];
-        let mut expected = Vec::new();
-        let mut stacks = Vec::new();
-        for chain in chains {
-            for context in 0..4 {
-                stacks.push((context, chain));
-            }
-        }
-        for (context, chain) in &stacks {
-            expected.push(located(chain, contexts[*context as usize], 127));
-        }
-        let mut found = locate_stacks(&stacks, &contexts, 127);
-        found.sort();
-        expected.sort();
-        assert_eq!(found, expected);
-    }
-}
+#[path = "locate_tests.rs"]
+mod tests;

@@ -1,20 +1,20 @@
-//! Names that go into a recording, and names that came with one: between [`Frame`]s and the codes of
-//! the sidecar.
+//! Names that go into a recording, and names that came with one.
 
+use crate::context::{Context, TagOf};
 use crate::elf::{ElfImage, ElfLimits};
+use crate::frame_codes::{frame_of, frames_id};
 use crate::hash::FastMap;
 use crate::image::{Image, ImageId, ImageKey, Images};
 use crate::locate::{Place, PlaceId};
 use crate::name::{Named, READ_DEADLINE, numbered};
 use crate::source::IMAGE_LIMIT_BYTES;
-use crate::stack::{Frame, FrameKind, Unresolved};
+use crate::stack::Frame;
 use crate::tally::Counted;
-use crate::tasks::SpaceId;
+use crate::tasks::{SpaceId, Tasks};
 use profiler::files::{HeldFile, within};
 use profiler::perfdata::ImageBuildId;
 use profiler::perfdata::sidecar::{
-    FramesId, ImageFile, NamedFrame, Names, ProcessSeen, Sidecar, SidecarBuilder, SpaceKey, Tagged,
-    name_at,
+    FramesId, ImageFile, Names, ProcessSeen, Sidecar, SidecarBuilder, SpaceKey, Tagged, name_at,
 };
 use profiler::{BuildId, HostPid};
 use rayon::prelude::*;
@@ -51,6 +51,32 @@ pub enum Turn {
     Last,
 }
 
+/// What a recording in a file says of its containers.
+#[derive(Clone, Debug, Default)]
+pub enum RecordedTags {
+    /// Nothing: it is not one of ours.
+    #[default]
+    None,
+    /// This.
+    Known(Arc<Sidecar>),
+    /// What it says comes behind its records, as of one that is read from a pipe.
+    Later,
+}
+
+impl RecordedTags {
+    /// What tells which tag a context will have, where that is the recording.
+    pub(crate) fn tag_of(&self, context: &Context, tasks: &Tasks) -> Option<TagOf> {
+        match self {
+            Self::None => None,
+            Self::Known(sidecar) => {
+                let space = space_key(tasks, context.space);
+                sidecar.tag_of(space, context.cgroup).map(TagOf::Recording)
+            }
+            Self::Later => context.space.map(TagOf::Space),
+        }
+    }
+}
+
 /// What a recording is to carry so that it names itself.
 #[derive(Debug, Default)]
 pub struct Kept {
@@ -60,20 +86,24 @@ pub struct Kept {
     pub build_ids: Vec<ImageBuildId>,
 }
 
-/// `PERF_RECORD_MISC_*` of nobody: the tasks of no address space.
+/// Of the tasks that have no address space.
 const NO_SPACE: SpaceKey = SpaceKey {
     pid: HostPid(u32::MAX),
     began_ns: 0,
 };
 
+/// The address space by which a recording knows it.
+pub(crate) fn space_key(tasks: &Tasks, id: Option<SpaceId>) -> SpaceKey {
+    let space = id.and_then(|id| tasks.space(id));
+    space.map_or(NO_SPACE, |space| SpaceKey {
+        pid: space.pid,
+        began_ns: space.began_ns,
+    })
+}
+
 impl Counted {
-    /// The address space by which a recording knows it.
-    pub(crate) fn space_key(&self, id: Option<SpaceId>) -> SpaceKey {
-        let space = id.and_then(|id| self.tasks.space(id));
-        space.map_or(NO_SPACE, |space| SpaceKey {
-            pid: space.pid,
-            began_ns: space.began_ns,
-        })
+    fn space_key(&self, id: Option<SpaceId>) -> SpaceKey {
+        space_key(&self.tasks, id)
     }
 
     /// The tags that came with the recording, context by context.
@@ -85,7 +115,8 @@ impl Counted {
         };
         let contexts = self.contexts.iter();
         contexts
-            .map(|(context, _)| {
+            .map(|known| {
+                let context = &known.context;
                 let found = sidecar.tag_of(self.space_key(context.space), context.cgroup);
                 found.map(&mut tag)
             })
@@ -163,7 +194,8 @@ impl Counted {
                 Place::Unmapped => {}
             }
         }
-        for ((context, _), tag) in self.contexts.iter().zip(tags) {
+        for (known, tag) in self.contexts.iter().zip(tags) {
+            let context = &known.context;
             let tagged = Tagged {
                 space: self.space_key(context.space),
                 cgroup: context.cgroup,
@@ -286,75 +318,6 @@ fn build_id(image: &Image) -> Option<BuildId> {
         id.ok().flatten()
     };
     within(READ_DEADLINE, image.label.as_ref(), read).ok()?
-}
-
-/// Codes of [`FrameKind`] in a recording.
-const KINDS: [(FrameKind, u8); 3] = [
-    (FrameKind::Native, 1),
-    (FrameKind::Kernel, 2),
-    (FrameKind::Jit, 3),
-];
-
-/// The code of a name.
-const NAMED: u8 = 0;
-
-/// The code of a reason, and what it is about.
-fn reason_code(reason: &Unresolved) -> (u8, &str) {
-    match reason {
-        Unresolved::Stripped(image) => (1, image),
-        Unresolved::Gone(image) => (2, image),
-        Unresolved::Replaced(image) => (3, image),
-        Unresolved::Unverified(image) => (4, image),
-        Unresolved::Unreadable(image) => (5, image),
-        Unresolved::JitWithoutMap => (6, ""),
-        Unresolved::KernelRestricted => (7, ""),
-        Unresolved::KernelUnknown => (8, ""),
-        Unresolved::Unmapped => (9, ""),
-        Unresolved::Truncated => (10, ""),
-    }
-}
-
-fn reason_of(code: u8, text: Arc<str>) -> Option<Unresolved> {
-    Some(match code {
-        1 => Unresolved::Stripped(text),
-        2 => Unresolved::Gone(text),
-        3 => Unresolved::Replaced(text),
-        4 => Unresolved::Unverified(text),
-        5 => Unresolved::Unreadable(text),
-        6 => Unresolved::JitWithoutMap,
-        7 => Unresolved::KernelRestricted,
-        8 => Unresolved::KernelUnknown,
-        9 => Unresolved::Unmapped,
-        10 => Unresolved::Truncated,
-        _ => return None,
-    })
-}
-
-fn frames_id(sidecar: &mut SidecarBuilder, frame: &Frame) -> FramesId {
-    let (reason, text) = match &frame.name {
-        Ok(name) => (NAMED, &**name),
-        Err(reason) => reason_code(reason),
-    };
-    let kind = KINDS.iter().find(|(kind, _)| *kind == frame.kind);
-    let named = NamedFrame {
-        kind: kind.map_or(0, |(_, code)| *code),
-        reason,
-        text: sidecar.text(text),
-    };
-    sidecar.frames(&[named])
-}
-
-/// `None` for what a later version wrote: it is looked up.
-fn frame_of(sidecar: &Sidecar, id: FramesId) -> Option<Frame> {
-    let mut frames = sidecar.frames(id);
-    let frame = frames.next().filter(|_| frames.len() == 0)?;
-    let (kind, _) = KINDS.iter().find(|(_, code)| *code == frame.kind)?;
-    let text: Arc<str> = Arc::from(sidecar.text(frame.text));
-    let name = match frame.reason {
-        NAMED => Ok(text),
-        code => Err(reason_of(code, text)?),
-    };
-    Some(Frame { name, kind: *kind })
 }
 
 /// Places whose name is still to be looked up: the others are out of the way, under their numbers.

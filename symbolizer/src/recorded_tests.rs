@@ -5,55 +5,13 @@ use crate::choice::Counting;
 use crate::context::{Origin, Selected};
 use crate::resolve::ResolveOptions;
 use crate::stack::Resolved;
+use crate::stack::{FrameKind, LayerKind};
 use crate::tally::Tally;
 use profiler::live::EventSink;
 use profiler::record::{Branches, Chain, Comm, Event, Mapped, MappedFile, Sample, Stamp};
 use profiler::{CgroupId, CodeAddr, HostTid};
 use std::cell::RefCell;
 use std::rc::Rc;
-
-#[test]
-fn every_frame_is_the_same_when_it_comes_back() {
-    let image: Arc<str> = "libz.so".into();
-    let mut names = vec![Ok(Arc::from("main")), Ok(Arc::from(""))];
-    for code in 1..=u8::MAX {
-        names.extend(reason_of(code, Arc::clone(&image)).map(Err));
-    }
-    assert_eq!(names.len(), 2 + 10);
-    let frames: Vec<Frame> = names
-        .into_iter()
-        .flat_map(|name| {
-            KINDS.map(|(kind, _)| Frame {
-                name: name.clone(),
-                kind,
-            })
-        })
-        .collect();
-    let mut builder = SidecarBuilder::default();
-    let ids: Vec<FramesId> = frames
-        .iter()
-        .map(|frame| frames_id(&mut builder, frame))
-        .collect();
-    let sidecar = builder.finish();
-    for (frame, id) in frames.iter().zip(ids) {
-        assert_eq!(frame_of(&sidecar, id).as_ref(), Some(frame));
-    }
-}
-
-#[test]
-fn what_a_later_version_wrote_is_looked_up() {
-    let mut builder = SidecarBuilder::default();
-    let text = builder.text("f");
-    let frame = |kind, reason| NamedFrame { kind, reason, text };
-    let known = frame(1, 0);
-    let lists = [&[frame(77, 0)][..], &[frame(1, 77)], &[], &[known, known]];
-    let ids = lists.map(|list| builder.frames(list));
-    let sidecar = builder.finish();
-    assert_eq!(
-        ids.map(|id| frame_of(&sidecar, id)),
-        [None, None, None, None]
-    );
-}
 
 fn stamp(time_ns: u64) -> Stamp {
     Stamp {
@@ -116,8 +74,12 @@ fn tell(tally: &mut Tally) {
     }));
 }
 
+fn new_tally() -> Tally {
+    Tally::new(Counting::of(Origin::File), Box::new(|_: &_| Selected::Yes))
+}
+
 fn resolve(known: Option<Known<'_>>, tag: &str, keep_names: KeepNames) -> Resolved {
-    let mut tally = Tally::new(Counting::of(Origin::File), Box::new(|_: &_| Selected::Yes));
+    let mut tally = new_tally();
     tell(&mut tally);
     let kallsyms = b"ffffffff81000000 T here\nffffffff81000100 T _etext\n";
     tally.close().resolve(ResolveOptions {
@@ -236,5 +198,82 @@ fn what_is_tapped_counts_the_same_again_and_what_is_outside_is_not_in_it() {
             expected.pop();
         }
         assert_eq!(*told.borrow(), expected);
+    }
+}
+
+#[test]
+fn processes_of_one_cgroup_and_name_stay_in_their_containers() {
+    // As on a host whose containers have no cgroup that perf_event knows.
+    let mut builder = SidecarBuilder::default();
+    for (pid, tag) in [(7, "runc:web"), (8, "runc:db")] {
+        let tag = builder.text(tag);
+        builder.sidecar.tags.push(Tagged {
+            space: SpaceKey {
+                pid: HostPid(pid),
+                began_ns: 3,
+            },
+            cgroup: Some(CgroupId(1)),
+            tag,
+        });
+    }
+    let sidecar = Arc::new(builder.finish());
+    for recorded in [
+        RecordedTags::Known(Arc::clone(&sidecar)),
+        RecordedTags::Later,
+    ] {
+        let mut tally = new_tally();
+        tally.know_tags(recorded.clone());
+        for (pid, samples) in [(7, 3), (8, 5)] {
+            let stamp = Stamp {
+                time_ns: 3,
+                pid: HostPid(pid),
+                tid: HostTid(pid),
+                cpu: 0,
+            };
+            tally.event(&Event::Comm(Comm {
+                stamp,
+                pid: HostPid(pid),
+                tid: HostTid(pid),
+                name: b"hot",
+                is_exec: true,
+            }));
+            let words = [-512_i64, 0x10].map(i64::to_ne_bytes);
+            for _ in 0..samples {
+                tally.event(&Event::Sample(Sample {
+                    stamp,
+                    cgroup: Some(CgroupId(1)),
+                    period: 1,
+                    ip: CodeAddr(0x10),
+                    chain: Chain { words: &words },
+                    event_id: None,
+                    read: None,
+                    branches: Branches::default(),
+                    user_registers: None,
+                    user_stack: &[],
+                }));
+            }
+        }
+        let resolved = tally.close().resolve(ResolveOptions {
+            tag: &mut |_| "host".into(),
+            kallsyms: Err("none".into()),
+            build_ids: &[],
+            max_stack: 127,
+            known: Some(Known {
+                sidecar: &sidecar,
+                turn: Turn::First,
+            }),
+            keep_names: KeepNames::No,
+        });
+        let stacks = resolved.parts.iter().flat_map(|part| part.stacks());
+        let mut tags: Vec<(String, u64)> = stacks
+            .map(|stack| {
+                let mut layers = resolved.contexts[stack.context].iter();
+                let tag = layers.find(|layer| layer.kind == LayerKind::Container);
+                (tag.expect("a container").label.to_string(), stack.weight)
+            })
+            .collect();
+        tags.sort();
+        let expected = [("runc:db".to_owned(), 5), ("runc:web".to_owned(), 3)];
+        assert_eq!(tags, expected, "{recorded:?}");
     }
 }

@@ -3,7 +3,7 @@
 use crate::context::{Context, Place as TaskPlace};
 use crate::hash::FastMap;
 use crate::image::{ImageId, ImageKey};
-use crate::locate::{Locations, Place, PlaceId, locate};
+use crate::locate::{Locations, Place, PlaceId};
 use crate::name::{self, Generated, ImageOffsets, KernelIs, Named, native_frame, numbered};
 use crate::pins::RootRef;
 use crate::recorded::{self, KeepNames, Known, Turn};
@@ -37,9 +37,11 @@ pub struct ResolveOptions<'a> {
 impl Counted {
     /// Names everything that was counted.
     pub fn resolve(mut self, options: ResolveOptions<'_>) -> Resolved {
-        let located = self.locate_all(options.max_stack);
-        let cut = located.cut();
-        let Locations { places, parts } = located;
+        let located = std::mem::take(&mut self.located);
+        let Locations { places, mut parts } = located.finish();
+        for part in &mut parts {
+            part.cut_at = u32::try_from(options.max_stack).unwrap_or(u32::MAX);
+        }
         let tags = self.tags(options.known.map(|known| known.sidecar), options.tag);
         let keeping = (options.keep_names == KeepNames::Yes).then(|| self.begin_keeping(&places));
         let known = options.known.map(|known| {
@@ -74,14 +76,12 @@ impl Counted {
         );
         problems.extend(hidden);
         let unmapped = native_frame(Err(Unresolved::Unmapped));
-        let mut frames = vec![unmapped.clone(); places.len() + 1];
-        let cut = (PlaceId(cut.0), native_frame(Err(Unresolved::Truncated)));
+        let mut frames = vec![unmapped; places.len()];
         for (id, frame) in kernel
             .into_iter()
             .chain(native)
             .chain(jitted)
             .chain(name::vdso(&unnamed, kernel_is))
-            .chain([cut])
         {
             if let Some(slot) = frames.get_mut(id.0 as usize) {
                 *slot = frame;
@@ -104,21 +104,6 @@ impl Counted {
         }
     }
 
-    /// All stacks as places; the raw stacks are given up for them.
-    fn locate_all(&mut self, max_stack: usize) -> Locations {
-        let mut stacks = std::mem::take(&mut self.stacks);
-        stacks.close();
-        let contexts: Vec<_> = self
-            .contexts
-            .iter()
-            .map(|(context, _)| {
-                let space = context.space;
-                space.and_then(|id| Some((id, &self.tasks.space(id)?.maps)))
-            })
-            .collect();
-        locate(&stacks, &contexts, max_stack)
-    }
-
     /// The container tag of each context.
     fn tags(
         &self,
@@ -129,9 +114,9 @@ impl Counted {
         let mut known = known.into_iter().flatten();
         self.contexts
             .iter()
-            .map(|(context, _)| {
+            .map(|context| {
                 let known = known.next().flatten();
-                known.unwrap_or_else(|| tag(&self.place_of(context)))
+                known.unwrap_or_else(|| tag(&self.place_of(&context.context)))
             })
             .collect()
     }
@@ -147,7 +132,7 @@ impl Counted {
             .contexts
             .iter()
             .zip(tags)
-            .filter_map(|((context, _), tag)| Some((context.space?, tag)))
+            .filter_map(|(known, tag)| Some((known.context.space?, tag)))
             .collect();
         by_space
             .into_iter()
@@ -214,12 +199,12 @@ impl Counted {
         self.contexts
             .iter()
             .zip(tags)
-            .map(|((context, _), tag)| {
+            .map(|(known, tag)| {
                 let layers = self.layers.iter();
                 layers
                     .map(|kind| Layer {
                         kind: *kind,
-                        label: self.label(*kind, context, tag),
+                        label: self.label(*kind, &known.context, tag),
                     })
                     .collect()
             })

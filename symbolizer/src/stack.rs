@@ -49,20 +49,24 @@ pub enum LayerKind {
     Cpu,
 }
 
-/// A part of the stacks of a recording.
+/// A part of the stacks of a recording. A context's stacks are all in one part.
 #[derive(Debug, Default)]
 pub struct StackPart {
-    stacks: Vec<Entry>,
+    stacks: Vec<(StackHead, u32)>,
     frames: Vec<FrameId>,
+    /// A stack of as many entries was cut at its root side; 0 where none was.
+    pub(crate) cut_at: u32,
 }
 
-#[derive(Debug)]
-struct Entry {
-    context: u32,
-    shared: u32,
-    weight: u64,
-    /// One past its last frame of its own; its first is where the one before ends.
-    end: usize,
+/// A stack but for its frames.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StackHead {
+    pub(crate) context: u32,
+    /// Frames, from the root on, that it shares with the one before it, of the same context.
+    pub(crate) shared: u32,
+    /// Entries that the kernel wrote; 0 where the walk ended in data.
+    pub(crate) entries: u32,
+    pub(crate) weight: u64,
 }
 
 /// Equal stacks, counted; those of different addresses may still have equal names.
@@ -70,6 +74,8 @@ struct Entry {
 pub struct ResolvedStack<'a> {
     /// Index into [`Resolved::contexts`].
     pub context: usize,
+    /// Whether frames are missing at its root.
+    pub is_cut: bool,
     /// As many frames, from the root on, are those of the stack before in its part; 0 where that is
     /// of another context.
     pub shared: usize,
@@ -82,15 +88,16 @@ pub struct ResolvedStack<'a> {
 impl StackPart {
     /// All stacks of this part.
     pub fn stacks(&self) -> impl Iterator<Item = ResolvedStack<'_>> {
-        let mut start = 0;
-        self.stacks.iter().map(move |entry| {
-            let frames = self.frames.get(start..entry.end).unwrap_or_default();
-            start = entry.end;
+        let mut rest = &self.frames[..];
+        self.stacks.iter().map(move |(head, len)| {
+            let (frames, behind) = rest.split_at_checked(*len as usize).unwrap_or_default();
+            rest = behind;
             ResolvedStack {
-                context: entry.context as usize,
-                shared: entry.shared as usize,
+                context: head.context as usize,
+                is_cut: self.cut_at > 0 && head.entries >= self.cut_at,
+                shared: head.shared as usize,
                 frames,
-                weight: entry.weight,
+                weight: head.weight,
             }
         })
     }
@@ -102,22 +109,24 @@ impl StackPart {
         }
     }
 
-    /// Adds a stack that begins like the one before, of the same context, for `shared` frames, and
-    /// goes on with others.
+    /// Adds a stack with the frames that it does not share; its number.
     pub(crate) fn push(
         &mut self,
-        context: u32,
-        shared: usize,
+        head: StackHead,
         frames: impl IntoIterator<Item = FrameId>,
-        weight: u64,
-    ) {
+    ) -> u32 {
+        let before = self.frames.len();
         self.frames.extend(frames);
-        self.stacks.push(Entry {
-            context,
-            shared: shared as u32,
-            weight,
-            end: self.frames.len(),
-        });
+        self.stacks
+            .push((head, (self.frames.len() - before) as u32));
+        (self.stacks.len() - 1) as u32
+    }
+
+    /// Adds to the weight of a stack.
+    pub(crate) fn weigh(&mut self, number: u32, weight: u64) {
+        if let Some((head, _)) = self.stacks.get_mut(number as usize) {
+            head.weight = head.weight.saturating_add(weight);
+        }
     }
 }
 
@@ -151,7 +160,13 @@ impl<'a> FromIterator<&'a NamedStack> for Resolved {
                 layer(LayerKind::Comm, &stack.comm),
             ]);
             let ids = (first..resolved.frames.len() as u32).map(FrameId);
-            part.push(context, 0, ids, stack.samples);
+            let head = StackHead {
+                context,
+                shared: 0,
+                entries: 0,
+                weight: stack.samples,
+            };
+            part.push(head, ids);
         }
         resolved.parts.push(part);
         resolved

@@ -151,9 +151,16 @@ impl StackTable {
         pending_words.clear();
     }
 
-    /// Ends the counting: what finds a stack again is given back.
-    pub(crate) fn close(&mut self) {
-        self.slots = HashTable::new();
+    /// Words of all stacks.
+    pub(crate) fn len_words(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Forgets all stacks; their room is used again.
+    pub(crate) fn clear(&mut self) {
+        self.arena.clear();
+        self.slots.clear();
+        self.order.clear();
     }
 
     /// Where every distinct stack is, and its context, in the order they were first seen. The

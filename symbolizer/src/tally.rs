@@ -5,18 +5,22 @@ use crate::chain::{Part, entries};
 use crate::choice::{Counting, Idle, Weight};
 use crate::code::{Code, classify};
 use crate::context::{
-    Context, Counts, KernelChange, Origin, Place, Selected, Selector, Split, place_of,
+    Context, ContextKind, Counts, KernelChange, KnownContext, Origin, Place, Selected, Selector,
+    Split, place_of,
 };
 use crate::hash::FastMap;
 use crate::image::Images;
 use crate::kept::KeptPages;
+use crate::locate::{ContextPlace, Locator};
 use crate::maps::{Backing, MapTable, Mapping};
 use crate::pins::{Pins, RootRef};
+use crate::recorded::RecordedTags;
 use crate::stack::LayerKind;
 use crate::stacks::{Batch, ContextId, StackTable};
+use crate::tap::{Tap, Tapped};
 use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::live::{self, EventSink};
-use profiler::record::{CgroupSeen, Comm, Event, Mapped, Sample, Stamp};
+use profiler::record::{Comm, Event, Mapped, Sample};
 use profiler::{CgroupId, HostPid};
 use std::sync::Arc;
 
@@ -24,6 +28,9 @@ use std::sync::Arc;
 const IDLE_PID: HostPid = HostPid(0);
 /// Its name; the kernel adds the CPU to it.
 const IDLE_COMM: &str = "swapper";
+
+/// Words of raw stacks that are kept before they are counted by their places: 32 MiB.
+const LOCATE_WORDS: usize = 4 << 20;
 
 /// A recording in the making.
 pub struct Tally {
@@ -35,18 +42,19 @@ pub struct Tally {
     images: Images,
     pins: Pins,
     stacks: StackTable,
-    contexts: Vec<(Context, Selected)>,
+    located: Locator,
+    contexts: Vec<KnownContext>,
     context_ids: FastMap<Context, ContextId>,
+    /// The first context of each kind.
+    counted_in: FastMap<ContextKind, ContextId>,
     cgroup_paths: FastMap<CgroupId, Arc<str>>,
     kernel_changes: Vec<KernelChange>,
     kept: KeptPages,
     selector: Selector,
-    tap: Option<Tap>,
+    tap: Tapped,
+    recorded: RecordedTags,
     counts: Counts,
 }
-
-/// Receives events on their way.
-pub type Tap = Box<dyn FnMut(&Event<'_>)>;
 
 /// A recording that is over: what was counted, and what was held for naming it.
 pub struct Counted {
@@ -54,8 +62,8 @@ pub struct Counted {
     pub(crate) tasks: Tasks,
     pub(crate) images: Images,
     pub(crate) pins: Pins,
-    pub(crate) stacks: StackTable,
-    pub(crate) contexts: Vec<(Context, Selected)>,
+    pub(crate) located: Locator,
+    pub(crate) contexts: Vec<KnownContext>,
     cgroup_paths: FastMap<CgroupId, Arc<str>>,
     pub(crate) kernel_changes: Vec<KernelChange>,
     pub(crate) layers: Vec<LayerKind>,
@@ -79,13 +87,16 @@ impl Tally {
             images: Images::default(),
             pins: Pins::new(),
             stacks: StackTable::default(),
+            located: Locator::default(),
             contexts: Vec::new(),
             context_ids: FastMap::default(),
+            counted_in: FastMap::default(),
             cgroup_paths: FastMap::default(),
             kernel_changes: Vec::new(),
             kept: KeptPages::default(),
             selector,
-            tap: None,
+            tap: Tapped::default(),
+            recorded: RecordedTags::None,
             counts: Counts::default(),
         }
     }
@@ -94,19 +105,12 @@ impl Tally {
     /// counts the same. What is read of `/proc` and of the cgroups is among them, samples that are
     /// outside are not.
     pub fn tap(&mut self, tap: Tap) {
-        self.tap = Some(tap);
+        self.tap = Tapped(Some(tap));
     }
 
-    fn tell(&mut self, event: &Event<'_>) {
-        if let Some(tap) = &mut self.tap {
-            tap(event);
-        }
-    }
-
-    fn tell_sample(&mut self, sample: &Sample<'_>) {
-        if self.tap.is_some() {
-            self.tell(&Event::Sample(*sample));
-        }
+    /// What the recording says of its containers: before the first event.
+    pub fn know_tags(&mut self, recorded: RecordedTags) {
+        self.recorded = recorded;
     }
 
     /// Makes a cgroup known: those that exist at the start, and at the end those that were missed.
@@ -115,11 +119,7 @@ impl Tally {
             return;
         }
         self.cgroup_paths.insert(id, path.into());
-        self.tell(&Event::Cgroup(CgroupSeen {
-            stamp: Stamp::UNKNOWN,
-            id,
-            path: path.as_bytes(),
-        }));
+        self.tap.cgroup(id, path);
     }
 
     /// A symbol of the recorded kernel and its address at that time, where a file tells: `_text`.
@@ -148,19 +148,19 @@ impl Tally {
         }
         if is_idle && self.counting.idle == Idle::CountedOnly {
             self.counts.idle += 1;
-            self.tell_sample(sample);
+            self.tap.sample(sample);
             return;
         }
         let id = self.context_of(sample);
-        let Some((_, selected)) = self.contexts.get(id.0 as usize).copied() else {
+        let Some(known) = self.contexts.get(id.0 as usize) else {
             return;
         };
-        if selected == Selected::No {
+        if known.selected == Selected::No {
             self.counts.outside += 1;
             return;
         }
         self.counts.drawn += 1;
-        self.tell_sample(sample);
+        self.tap.sample(sample);
         let weight = match self.counting.weight {
             Weight::Samples => 1,
             Weight::Period => sample.period,
@@ -184,10 +184,31 @@ impl Tally {
         } = self;
         stacks.count_batch(|context, words| {
             let context = contexts.get(context.0 as usize);
-            if let Some(space) = context.and_then(|(context, _)| context.space) {
+            if let Some(space) = context.and_then(|known| known.context.space) {
                 keep_mappings(counting.origin, images, tasks, kept, space, words);
             }
         });
+        if stacks.len_words() >= LOCATE_WORDS {
+            self.locate();
+        }
+    }
+
+    /// Counts the stacks by their places, and forgets their addresses.
+    fn locate(&mut self) {
+        let contexts: Vec<_> = self
+            .contexts
+            .iter()
+            .map(|known| {
+                let space = known.context.space;
+                ContextPlace {
+                    counted_in: known.counted_in,
+                    space: space.and_then(|id| Some((id, &self.tasks.space(id)?.maps))),
+                }
+            })
+            .collect();
+        self.located.take(&self.stacks, &contexts);
+        self.stacks.clear();
+        self.tasks.forget_left_maps();
     }
 
     fn context_of(&mut self, sample: &Sample<'_>) -> ContextId {
@@ -299,7 +320,17 @@ impl Tally {
         } else {
             Selected::No
         };
-        self.contexts.push((context, selected));
+        let kind = ContextKind::of(
+            &context,
+            &self.tasks,
+            self.recorded.tag_of(&context, &self.tasks),
+        );
+        let counted_in = *self.counted_in.entry(kind).or_insert(id);
+        self.contexts.push(KnownContext {
+            context,
+            selected,
+            counted_in,
+        });
         self.context_ids.insert(context, id);
         id
     }
@@ -307,11 +338,12 @@ impl Tally {
     /// Ends the counting: nothing is selected any more, all that is known is kept for naming.
     pub fn close(mut self) -> Counted {
         self.count_batch();
+        self.locate();
         let Self {
             tasks,
             images,
             pins,
-            stacks,
+            located,
             contexts,
             cgroup_paths,
             kernel_changes,
@@ -324,7 +356,7 @@ impl Tally {
             tasks,
             images,
             pins,
-            stacks,
+            located,
             contexts,
             cgroup_paths,
             kernel_changes,
@@ -356,7 +388,9 @@ impl Tally {
                     .process(mapped.pid)
                     .and_then(|process| process.mnt);
                 if self.images.want_sweep() {
-                    self.images.sweep(&self.tasks.images_in_use());
+                    let mut used = self.tasks.images_in_use();
+                    used.extend(self.located.images());
+                    self.images.sweep(&used);
                 }
                 Backing::Image(self.images.intern(mapped.file, mnt, mapped.path))
             }
@@ -430,7 +464,7 @@ impl EventSink for Tally {
             return self.sample(sample);
         }
         self.count_batch();
-        self.tell(event);
+        self.tap.event(event);
         match event {
             Event::Mapped(mapped) => self.mapped(mapped),
             Event::Comm(comm) => {

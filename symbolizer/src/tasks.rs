@@ -318,6 +318,21 @@ impl Tasks {
         living.chain(sampled).flat_map(MapTable::images).collect()
     }
 
+    /// Forgets the mappings of spaces that no process is in any more. No stack may wait for being
+    /// located by them.
+    pub(crate) fn forget_left_maps(&mut self) {
+        let current: HashSet<SpaceId> = self
+            .processes
+            .values()
+            .filter_map(|process| process.space)
+            .collect();
+        for (space, number) in self.spaces.iter_mut().zip(0..) {
+            if space.maps.len() > 0 && !current.contains(&SpaceId(number)) {
+                space.maps = MapTable::default();
+            }
+        }
+    }
+
     /// Leaves the space of a process: later samples of it begin a new one.
     fn retire(&mut self, pid: HostPid) {
         let Some(process) = self.processes.get_mut(&pid) else {

@@ -151,6 +151,12 @@ impl Recording {
         Ok(recording)
     }
 
+    /// Whether it is one of ours: it carries a sidecar, though that may be found damaged or, of a
+    /// stream, come last.
+    pub fn is_ours(&self) -> bool {
+        self.is_in_order
+    }
+
     /// What the recording says of itself; of a stream, what its start says.
     pub fn about(&self) -> &About {
         &self.about
