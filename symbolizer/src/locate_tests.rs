@@ -1,3 +1,5 @@
+//! Addresses of hand-made stacks and mappings, and the places that they must lead to.
+
 use super::*;
 use crate::chain::{KERNEL_MARKER, USER_MARKER};
 use crate::maps::Mapping;
