@@ -17,6 +17,9 @@ pub(crate) mod number {
     pub(crate) const VERSION: u32 = 5;
     pub(crate) const ARCH: u32 = 6;
     pub(crate) const CPUS: u32 = 7;
+    pub(crate) const CPU_NAME: u32 = 8;
+    pub(crate) const CPU_ID: u32 = 9;
+    pub(crate) const MEMORY: u32 = 10;
     pub(crate) const COMMAND_LINE: u32 = 11;
     pub(crate) const EVENT_DESC: u32 = 12;
     pub(crate) const SAMPLE_TIME: u32 = 21;

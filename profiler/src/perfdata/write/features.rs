@@ -17,6 +17,13 @@ pub struct Origin {
     pub arch: String,
     /// CPUs, configured and online.
     pub cpus: (u32, u32),
+    /// What the CPUs are called.
+    pub cpu_name: String,
+    /// Vendor, family, model and stepping, with commas: as perf has it on x86. Empty where
+    /// `/proc/cpuinfo` does not tell.
+    pub cpu_id: String,
+    /// Memory, in KiB.
+    pub memory_kib: u64,
     /// Who recorded, with the version.
     pub recorder: String,
     /// How it was started.
@@ -61,6 +68,9 @@ pub(super) fn sections(
         (number::VERSION, string(&origin.recorder)),
         (number::ARCH, string(&origin.arch)),
         (number::CPUS, cpus),
+        (number::CPU_NAME, string(&origin.cpu_name)),
+        (number::CPU_ID, string(&origin.cpu_id)),
+        (number::MEMORY, origin.memory_kib.to_ne_bytes().to_vec()),
         (number::COMMAND_LINE, command_line),
         (number::EVENT_DESC, events),
         (number::SAMPLE_TIME, two(sample_time_ns)),
