@@ -182,6 +182,9 @@ fn grouped(stacks: &StackTable, contexts: &[ContextPlace<'_>], shards: usize) ->
     grouped
 }
 
+/// Room of a table that is used again for the next space.
+const CLEARED_MAX: usize = 1 << 10;
+
 /// What no mapping covers: every shard's first place.
 const UNMAPPED: PlaceId = PlaceId(0);
 /// No place: what lies before a stack's root.
@@ -257,7 +260,12 @@ impl Shard {
         let space = context.space.map(|(id, _)| id);
         if space != self.space {
             self.space = space;
-            self.user.clear();
+            // Clearing costs as much as the table has room for.
+            if self.user.capacity() > CLEARED_MAX {
+                self.user = FastMap::default();
+            } else {
+                self.user.clear();
+            }
         }
         let known = if self.context == Some(stack.context) {
             shared_entries(words, &self.words)

@@ -29,8 +29,8 @@ const IDLE_PID: HostPid = HostPid(0);
 /// Its name; the kernel adds the CPU to it.
 const IDLE_COMM: &str = "swapper";
 
-/// Words of raw stacks that are kept before they are counted by their places: 32 MiB.
-const LOCATE_WORDS: usize = 4 << 20;
+/// Words of raw stacks that are kept before they are counted by their places: 96 MiB.
+const LOCATE_WORDS: usize = 12 << 20;
 
 /// A recording in the making.
 pub struct Tally {
