@@ -29,7 +29,7 @@ Examples:
   ctrflame convert perf.data -o out.svg
   perf record -o - -a -g -- sleep 10 | ctrflame convert - -o out.svg
   ctrflame convert --time +10,+20 --by container,comm,tid    ten seconds, thread by thread")]
-    Convert(ConvertArgs),
+    Convert(Box<ConvertArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +98,9 @@ pub(crate) struct ConvertArgs {
     /// Draw this event's samples, by its name as perf prints it [default: the recording's first]
     #[arg(short = 'e', long = "event", value_name = "EVENT")]
     pub(crate) event: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
 
     /// Draw what came before the damage of a damaged recording
     #[arg(long)]
@@ -261,6 +264,46 @@ pub(crate) enum WeightArg {
     Period,
 }
 
+/// Whose samples of a recording, and where their names are.
+#[derive(Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// Draw this container's samples only: id prefix, name, namespace/pod, pod, cgroup path, or
+    /// `host`; repeatable
+    #[arg(
+        short = 'G',
+        long = "container",
+        value_name = "WHAT",
+        value_delimiter = ','
+    )]
+    pub(crate) containers: Vec<String>,
+
+    /// Look for files below this directory instead of /
+    #[arg(long, value_name = "DIR", help_heading = "Where names come from")]
+    pub(crate) symfs: Option<PathBuf>,
+
+    /// Look for a container's files below this directory first; repeatable
+    #[arg(long = "sysroot", value_name = "CONTAINER=DIR", value_parser = parse_sysroot,
+          help_heading = "Where names come from")]
+    pub(crate) sysroots: Vec<Sysroot>,
+
+    /// The recorded kernel's /proc/kallsyms, copied since its boot
+    #[arg(long, value_name = "FILE", help_heading = "Where names come from")]
+    pub(crate) kallsyms: Option<PathBuf>,
+
+    /// Names of the code that a process generated, by its recorded pid; repeatable
+    #[arg(long = "perf-map", value_name = "PID=FILE", value_parser = parse_perf_map,
+          help_heading = "Where names come from")]
+    pub(crate) perf_maps: Vec<(u32, PathBuf)>,
+}
+
+/// The root directory of a container, exported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sysroot {
+    /// As `-G` takes it.
+    pub(crate) container: String,
+    pub(crate) dir: PathBuf,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EventArg {
     CpuClock,
@@ -297,6 +340,24 @@ fn parse_ring_size(text: &str) -> Result<RingSize, String> {
         _ => None,
     };
     size.ok_or_else(|| "expected pages (128) or a size up to 1G (512K)".to_owned())
+}
+
+fn parse_sysroot(text: &str) -> Result<Sysroot, String> {
+    let (container, dir) = text
+        .split_once('=')
+        .filter(|(container, dir)| !container.is_empty() && !dir.is_empty())
+        .ok_or("expected CONTAINER=DIR, such as web=/tmp/web-rootfs")?;
+    Ok(Sysroot {
+        container: container.to_owned(),
+        dir: dir.into(),
+    })
+}
+
+fn parse_perf_map(text: &str) -> Result<(u32, PathBuf), String> {
+    text.split_once('=')
+        .and_then(|(pid, file)| Some((pid.parse().ok()?, PathBuf::from(file))))
+        .filter(|(pid, file)| *pid > 0 && !file.as_os_str().is_empty())
+        .ok_or_else(|| "expected PID=FILE, such as 4242=/tmp/perf-1.map".to_owned())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -382,6 +443,22 @@ mod tests {
         assert_eq!(parse_ring_size("1G"), Ok(RingSize::Bytes(1 << 30)));
         for wrong in ["", "0", "2G", "K", "12x", "99999999999999999999"] {
             assert!(parse_ring_size(wrong).is_err(), "accepted {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_sysroot_and_a_perf_map_are_split_at_the_first_equals_sign() {
+        let sysroot = |container: &str, dir: &str| Sysroot {
+            container: container.into(),
+            dir: dir.into(),
+        };
+        assert_eq!(parse_sysroot("web=/x=y"), Ok(sysroot("web", "/x=y")));
+        assert_eq!(parse_perf_map("7=m.map"), Ok((7, "m.map".into())));
+        for wrong in ["", "web", "=", "web=", "=/x"] {
+            assert!(parse_sysroot(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "7", "7=", "=m", "0=m", "-7=m", "x=m"] {
+            assert!(parse_perf_map(wrong).is_err(), "{wrong}");
         }
     }
 

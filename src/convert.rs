@@ -2,6 +2,7 @@
 
 use crate::cli::{ConvertArgs, LayerArg, TimeArg, WeightArg};
 use crate::cost::Cost;
+use crate::lookup::Sources;
 use crate::pipeline::{self, Converted};
 use crate::report::{self, Failure};
 use crate::{output, target::Host};
@@ -18,6 +19,7 @@ use symbolizer::{Choice, Counting, Idle, LayerKind, Moment, Origin, Weight};
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let outputs = output::all(&args.outputs)?;
     output::no_recordings(&outputs)?;
+    let sources = Sources::new(&args.sources)?;
     let recording = if args.input == Path::new("-") {
         Recording::from_stream(Box::new(std::io::stdin()))?
     } else {
@@ -36,7 +38,8 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     };
     // Names of containers that this host still knows; without cgroups there are none.
     let counting = counting(args);
-    let converted = pipeline::convert(recording, &options, counting, Host::look().ok())?;
+    let host = Host::look().ok();
+    let converted = pipeline::convert(recording, &options, (counting, sources), host)?;
     pipeline::write(&converted.named, &picture(&converted, args), &outputs)?;
     report::converted(&converted, &args.input);
     report::closing(&converted.named, &outputs);

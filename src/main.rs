@@ -1,8 +1,11 @@
 //! `ctrflame`: container-aware flame graphs from the host, in one command.
 
+mod chosen;
 mod cli;
 mod convert;
 mod cost;
+mod kernel;
+mod lookup;
 mod naming;
 mod output;
 mod pipeline;

@@ -1,20 +1,22 @@
 //! The way of the data as code: events are counted while they come, then named, merged, drawn.
 
 use crate::cost::CpuTime;
+use crate::kernel::RecordedKernel;
+use crate::lookup::{Sources, recorded_on};
 use crate::naming::{NameThread, Tagger};
 use crate::output::{Format, Output, OutputError};
 use crate::recording_files::{self, RecordingFiles};
 use crate::report::Failure;
-use crate::target::{Host, Target, Wanted};
+use crate::target::{Host, Target};
 use collapse::{FrameTree, Taken, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
 use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
-use profiler::perfdata::{self, About, ImageBuildId, Outcome, ReadOptions};
+use profiler::perfdata::{self, ImageBuildId, Outcome, ReadOptions};
 use std::sync::Arc;
 use symbolizer::{
-    Counting, Counts, KeepNames, Kept, Known, Origin, Problem, RecordedTags, ResolveOptions,
-    Selector, Tally, Turn,
+    Counting, Counts, Kallsyms, KeepNames, Kept, Known, Lookup, Origin, Place, Problem,
+    RecordedTags, ResolveOptions, Selected, Selector, Tally, Turn,
 };
 
 /// What is drawn and what is said of it.
@@ -45,7 +47,7 @@ pub(crate) struct Converted {
 /// each place it meets.
 fn selecting(
     names: Option<Names>,
-    wanted: Wanted,
+    mut select: impl FnMut(&Place<'_>) -> Selected + 'static,
 ) -> Result<(Option<NameThread>, Selector), Failure> {
     let name_thread = names
         .map(NameThread::start)
@@ -56,7 +58,7 @@ fn selecting(
         if let Some(ask) = ask.as_mut() {
             ask.seen(place);
         }
-        wanted.select(place)
+        select(place)
     });
     Ok((name_thread, selector))
 }
@@ -71,7 +73,8 @@ pub(crate) fn record(
     (signals, sampling_ended): (&Signals, impl FnOnce()),
 ) -> Result<(Recording, Result<(), OutputError>), Failure> {
     let (hierarchy, names) = host.map(|host| (host.hierarchy, host.names)).unzip();
-    let (name_thread, selector) = selecting(names, target.wanted.clone())?;
+    let wanted = target.wanted.clone();
+    let (name_thread, selector) = selecting(names, move |place| wanted.select(place))?;
     let mut tally = Tally::new(Counting::of(Origin::LiveHost), selector);
     if let Some(files) = &files {
         tally.tap(files.tap());
@@ -86,7 +89,9 @@ pub(crate) fn record(
         lost: recorded.lost,
         // Outside of the target: not a part of this recording.
         not_chosen: 0,
-        kallsyms: live::kallsyms().map_err(|error| format!("cannot read /proc/kallsyms: {error}")),
+        kallsyms: live::kallsyms()
+            .map(Kallsyms::recorded)
+            .map_err(|error| format!("cannot read /proc/kallsyms: {error}")),
         build_ids: &[],
         max_stack: live::max_stack(),
         known: None,
@@ -94,6 +99,7 @@ pub(crate) fn record(
             Some(_) => KeepNames::Yes,
             None => KeepNames::No,
         },
+        lookup: Lookup::of_host(),
     };
     let (named, kept) = name(tally, source, name_thread);
     let files_written = match (files, kept) {
@@ -112,11 +118,12 @@ pub(crate) fn record(
 pub(crate) fn convert(
     recording: perfdata::Recording,
     options: &ReadOptions,
-    counting: Counting,
+    (counting, sources): (Counting, Sources),
     host: Option<Host>,
 ) -> Result<Converted, Failure> {
     let names = host.map(|host| host.names);
-    let (name_thread, selector) = selecting(names, Wanted::All)?;
+    let chosen = Arc::clone(&sources.chosen);
+    let (name_thread, selector) = selecting(names, move |place| chosen.select(place))?;
     let mut tally = Tally::new(counting, selector);
     tally.know_tags(match &recording.about().sidecar {
         Some(sidecar) => RecordedTags::Known(Arc::clone(sidecar)),
@@ -126,17 +133,25 @@ pub(crate) fn convert(
     let outcome = recording.read(options, &mut tally)?;
     let read = CpuTime::now();
     let sidecar = outcome.about.sidecar.as_deref();
+    sources.chosen.check()?;
+    let kernel = RecordedKernel::new(&outcome.about, &tally);
+    let running = kernel.look();
+    let on = recorded_on(&kernel, &running);
     let source = Source {
         lost: 0,
         not_chosen: tally.counts().outside,
-        kallsyms: kallsyms_of(&outcome.about, tally.kernel_text()),
+        kallsyms: kernel.kallsyms(sources.kallsyms.as_deref(), running, &sources.lookup)?,
         build_ids: &outcome.about.build_ids,
         max_stack: max_stack_of(&outcome),
         known: sidecar.map(|sidecar| Known {
             sidecar,
-            turn: Turn::First,
+            turn: match sources.are_given {
+                true => Turn::Last,
+                false => Turn::First,
+            },
         }),
         keep_names: KeepNames::No,
+        lookup: sources.lookup.recorded(on),
     };
     let (named, _) = name(tally, source, name_thread);
     Ok(Converted {
@@ -144,33 +159,6 @@ pub(crate) fn convert(
         read,
         named,
     })
-}
-
-/// This host's kernel symbols, if the recording is of this kernel since its boot: the release is the
-/// same, and the symbol that perf noted lies where it did (with KASLR, not after another boot).
-fn kallsyms_of(about: &About, text: Option<(&str, u64)>) -> Result<Vec<u8>, String> {
-    let release =
-        live::kernel_release().map_err(|error| format!("cannot tell this kernel: {error}"))?;
-    match &about.os_release {
-        Some(recorded) if *recorded != release => {
-            return Err(format!("recorded on kernel {recorded}, this is {release}"));
-        }
-        _ => {}
-    }
-    let Some((symbol, addr)) = text else {
-        return Err("the recording does not tell where its kernel lay".into());
-    };
-    let kallsyms =
-        live::kallsyms().map_err(|error| format!("cannot read /proc/kallsyms: {error}"))?;
-    let line = format!("{addr:016x} T {symbol}");
-    if kallsyms
-        .split(|byte| *byte == b'\n')
-        .any(|found| found.eq_ignore_ascii_case(line.as_bytes()))
-    {
-        Ok(kallsyms)
-    } else {
-        Err("recorded on another kernel or before this boot".into())
-    }
 }
 
 /// Entries at which perf has the kernel cut a chain when nobody says (`PERF_MAX_STACK_DEPTH`,
@@ -196,13 +184,14 @@ struct Source<'a> {
     lost: u64,
     /// Samples of the recording that were not asked for.
     not_chosen: u64,
-    kallsyms: Result<Vec<u8>, String>,
+    kallsyms: Result<Kallsyms, String>,
     build_ids: &'a [ImageBuildId],
     /// Entries at which its kernel cut a chain.
     max_stack: usize,
     /// What it says itself that its places are called.
     known: Option<Known<'a>>,
     keep_names: KeepNames,
+    lookup: Lookup,
 }
 
 /// Names what was counted; with it what a recording is to carry, where it is asked for.
@@ -223,6 +212,7 @@ fn name(
             )
         },
         kallsyms: source.kallsyms,
+        lookup: &source.lookup,
         build_ids: source.build_ids,
         max_stack: source.max_stack,
         known: source.known,

@@ -1,6 +1,7 @@
 //! All that ctrflame says: errors with what to do, the closing line, notes; and the exit status.
 
 use crate::cost::Cost;
+use crate::lookup::LookupError;
 use crate::output::{Output, OutputError};
 use crate::pipeline::{Converted, Named, Recording};
 use collapse::clean_line;
@@ -35,6 +36,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     PerfData(#[from] PerfDataError),
     #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error(transparent)]
     Output(#[from] OutputError),
     #[error("cannot draw the picture")]
     Svg(#[from] SvgError),
@@ -52,6 +55,7 @@ impl Failure {
             Self::Container(error) => Some(error.hint()),
             Self::Hierarchy(error) => error.hint().map(str::to_owned),
             Self::Live(error) => error.hint(),
+            Self::Lookup(error) => Some(error.hint().to_owned()),
             Self::Output(error) => error.hint(),
             Self::PerfData(error) => error.hint().map(str::to_owned),
             _ => None,
@@ -194,6 +198,12 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
         note(format!(
             "{} records came after later ones: some names may be of another moment",
             outcome.late
+        ));
+    }
+    if converted.named.counts.outside > 0 {
+        note(format!(
+            "{} samples of others were left out",
+            converted.named.counts.outside
         ));
     }
     match &outcome.ending {

@@ -44,6 +44,14 @@ pub(crate) struct Image {
 }
 
 impl Image {
+    /// The build id that makes it what it is, where one is known.
+    pub(crate) fn build_id(&self) -> Option<BuildId> {
+        match self.key {
+            ImageKey::BuildId(id) => Some(id),
+            _ => None,
+        }
+    }
+
     /// Whether enough processes were tried, and the path below some root is left.
     fn is_given_up(&self) -> bool {
         self.attempts_left == 0 && self.root != RootRef::Unknown
@@ -173,6 +181,20 @@ impl Images {
         match HeldFile::mapped(pid, avma) {
             Ok(held) => image.held = Some(held),
             Err(error) => self.out_of_files += u64::from(error.is_out_of_files()),
+        }
+    }
+
+    /// Holds the file that `pid` still has mapped at `avma`, of a recording in a file.
+    pub(crate) fn hold_late(&mut self, id: ImageId, pid: HostPid, avma: Range<u64>, root: RootRef) {
+        let Some(image) = self.images.get_mut(id.0 as usize) else {
+            return;
+        };
+        image.root = root;
+        if image.held.is_none() {
+            match HeldFile::mapped(pid, avma) {
+                Ok(held) => image.held = Some(held),
+                Err(error) => self.out_of_files += u64::from(error.is_out_of_files()),
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Addresses of hand-made stacks and mappings, and the places that they must lead to.
+//! Locating by address: what is one place, what is cut, what one stack takes over from another.
 
 use super::*;
 use crate::chain::{KERNEL_MARKER, USER_MARKER};

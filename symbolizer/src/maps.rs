@@ -65,6 +65,11 @@ impl MapTable {
         (addr < mapping.end).then(|| (*mapping, mapping.offset_of(addr)))
     }
 
+    /// All mappings, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mapping> {
+        self.mappings.iter()
+    }
+
     /// What is mapped somewhere.
     pub(crate) fn images(&self) -> impl Iterator<Item = ImageId> {
         self.mappings

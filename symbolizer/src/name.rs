@@ -1,24 +1,22 @@
-//! Places get their names: from images, the kernel, the vdso, perf maps. Each source is read once.
+//! Places get their names: from images, the kernel, the vdso. Each source is read once.
 
-use crate::context::{KernelChange, Origin};
+use crate::context::KernelChange;
+use crate::debug_file::{ImageSymbols, read_symbols};
 use crate::demangle::demangle;
-use crate::elf::ElfImage;
 use crate::hash::FastMap;
 use crate::image::Image;
-use crate::jitmap::{CutAt, JitMap, JitMapError, JitMapLimits};
 use crate::kernel::{KernelSymbols, KernelSymbolsError};
 use crate::locate::{Place, PlaceId};
+use crate::lookup::{Lookup, View};
 use crate::pins::RootRef;
 use crate::problem::Problem;
-use crate::source::{MapFile, MapOwner, open_map, read_image};
+use crate::source::read_with_id;
 use crate::stack::{Frame, FrameKind, Unresolved};
 use crate::vdso::Vdso;
-use profiler::NsPid;
-use profiler::files::{FileError, TargetRoot, within};
-use profiler::live::Identity;
+use profiler::BuildId;
+use profiler::files::within;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,24 +24,38 @@ use std::time::Duration;
 /// never answer.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Code that one process generated.
-pub(crate) struct Generated {
-    pub(crate) origin: Origin,
-    pub(crate) root: Option<Arc<TargetRoot>>,
-    pub(crate) host: Option<Arc<TargetRoot>>,
-    pub(crate) host_pid: u32,
-    pub(crate) identity: Option<Identity>,
-    pub(crate) container: Arc<str>,
-    pub(crate) addrs: Vec<(PlaceId, u64)>,
+/// The text of kallsyms: the recorded kernel's, as it was booted when it was recorded.
+#[derive(Debug)]
+pub struct Kallsyms {
+    /// As `/proc/kallsyms` has it.
+    pub text: Vec<u8>,
+    /// Of another boot of the same kernel: its text lay this much further up (wrapping) when it was
+    /// recorded. Modules of another boot are left out.
+    pub moved_by: Option<u64>,
+    /// Why it cannot be told whether it is that kernel's: it is used all the same.
+    pub unchecked: Option<String>,
 }
 
-/// Which kernel was recorded.
+impl Kallsyms {
+    /// Of the kernel that was recorded, since its boot.
+    pub fn recorded(text: Vec<u8>) -> Self {
+        Self {
+            text,
+            moved_by: None,
+            unchecked: None,
+        }
+    }
+}
+
+/// Which vdso was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KernelIs {
-    /// The one that runs here.
-    Running,
-    /// Another one.
-    Another,
+pub(crate) enum VdsoIs {
+    /// The one that this kernel maps.
+    Ours,
+    /// The one with this build id.
+    Told(BuildId),
+    /// Nothing tells.
+    Unknown,
 }
 
 pub(crate) type Named = Vec<(PlaceId, Frame)>;
@@ -65,49 +77,70 @@ pub(crate) fn native_frame(name: Result<Arc<str>, Unresolved>) -> Frame {
 /// An image and the offsets in it that were sampled.
 pub(crate) struct ImageOffsets {
     pub(crate) image: Image,
-    pub(crate) root: Option<Arc<TargetRoot>>,
+    /// Where it is looked for by its path, the best first.
+    pub(crate) views: Vec<View>,
     pub(crate) root_ref: RootRef,
+    /// What to say if it stays unnamed: the build id that was told for it is another file's.
+    pub(crate) mistold: Option<Problem>,
     pub(crate) offsets: Vec<(PlaceId, u64)>,
 }
 
 /// Names the sampled offsets of all images, images in parallel.
-pub(crate) fn images(images: Vec<ImageOffsets>) -> Named {
+pub(crate) fn images(images: Vec<ImageOffsets>, lookup: &Lookup) -> (Named, Vec<Problem>) {
     // Views with a file system that does not answer: asked once, not once for each image.
     let stuck: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
-    images
-        .into_par_iter()
-        .flat_map_iter(
-            |ImageOffsets {
-                 image,
-                 root,
-                 root_ref,
-                 offsets,
-             }| {
-                let label = image.label.clone();
-                let elf = match root_ref {
-                    RootRef::Pinned(id) if stuck.lock().is_ok_and(|stuck| stuck.contains(&id)) => {
-                        Err(Unresolved::Unreadable(label.clone()))
+    let read = |ImageOffsets {
+                    image,
+                    views,
+                    root_ref,
+                    mistold,
+                    offsets,
+                }| {
+        let label = image.label.clone();
+        let unreadable = || (Err(Unresolved::Unreadable(label.clone())), None);
+        let (symbols, problem) = match root_ref {
+            RootRef::Pinned(id) if stuck.lock().is_ok_and(|stuck| stuck.contains(&id)) => {
+                unreadable()
+            }
+            _ => {
+                let asked: Vec<u64> = offsets.iter().map(|(_, offset)| *offset).collect();
+                let lookup = lookup.clone();
+                let job = move || read_symbols(&image, &asked, &views, &lookup);
+                within(READ_DEADLINE, label.as_ref(), job).unwrap_or_else(|_| {
+                    if let (RootRef::Pinned(id), Ok(mut stuck)) = (root_ref, stuck.lock()) {
+                        stuck.insert(id);
                     }
-                    _ => match within(READ_DEADLINE, label.as_ref(), move || {
-                        read_image(&image, root.as_deref())
-                    }) {
-                        Ok(elf) => elf,
-                        Err(_) => {
-                            if let (RootRef::Pinned(id), Ok(mut stuck)) = (root_ref, stuck.lock()) {
-                                stuck.insert(id);
-                            }
-                            Err(Unresolved::Unreadable(label.clone()))
-                        }
-                    },
-                };
-                name_offsets(elf, &label, offsets)
-            },
-        )
-        .collect()
+                    unreadable()
+                })
+            }
+        };
+        let problem = match &symbols {
+            Ok(_) => problem,
+            Err(_) => mistold.or(problem),
+        };
+        (name_offsets(symbols, &label, offsets), problem)
+    };
+    let (named, problems): (Vec<Named>, Vec<Option<Problem>>) =
+        images.into_par_iter().map(read).unzip();
+    (
+        named.into_iter().flatten().collect(),
+        unchecked_as_one(problems.into_iter().flatten().collect()),
+    )
+}
+
+/// Files that nothing checks come by the dozen: one line for all.
+fn unchecked_as_one(problems: Vec<Problem>) -> Vec<Problem> {
+    let is_unchecked = |problem: &Problem| matches!(problem, Problem::Unchecked { .. });
+    let (unchecked, mut rest): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_unchecked);
+    let more = unchecked.len().saturating_sub(1);
+    if let Some(Problem::Unchecked { file, .. }) = unchecked.into_iter().next() {
+        rest.push(Problem::Unchecked { file, others: more });
+    }
+    rest
 }
 
 fn name_offsets(
-    elf: Result<ElfImage, Unresolved>,
+    symbols: Result<ImageSymbols, Unresolved>,
     label: &Arc<str>,
     offsets: Vec<(PlaceId, u64)>,
 ) -> Named {
@@ -115,8 +148,8 @@ fn name_offsets(
     offsets
         .into_iter()
         .map(|(id, offset)| {
-            let name = match &elf {
-                Ok(elf) => match elf.svma_of(offset).and_then(|svma| elf.lookup(svma)) {
+            let name = match &symbols {
+                Ok(symbols) => match symbols.lookup(offset) {
                     Some(symbol) => Ok(Arc::clone(
                         names
                             .entry(symbol.start)
@@ -133,7 +166,7 @@ fn name_offsets(
 
 /// Names kernel addresses by kallsyms and by what came and went since the recording began.
 pub(crate) fn kernel(
-    kallsyms: Result<Vec<u8>, String>,
+    kallsyms: Result<Kallsyms, String>,
     changes: &[KernelChange],
     addrs: &[(PlaceId, u64)],
 ) -> (Named, Option<Problem>) {
@@ -141,14 +174,22 @@ pub(crate) fn kernel(
         return (Named::new(), None);
     }
     let hidden = |reason: String, hint| Problem::KernelHidden { reason, hint };
+    let mut unchecked = None;
     let parsed = match kallsyms {
-        Ok(text) => KernelSymbols::parse(&text).map_err(|error| {
-            let unresolved = match error {
-                KernelSymbolsError::Restricted { .. } => Unresolved::KernelRestricted,
-                KernelSymbolsError::Empty { .. } => Unresolved::KernelUnknown,
-            };
-            (unresolved, hidden(error.to_string(), error.hint()))
-        }),
+        Ok(kallsyms) => {
+            unchecked = kallsyms.unchecked;
+            let parsed = KernelSymbols::parse(&kallsyms.text).map_err(|error| {
+                let unresolved = match error {
+                    KernelSymbolsError::Restricted { .. } => Unresolved::KernelRestricted,
+                    KernelSymbolsError::Empty { .. } => Unresolved::KernelUnknown,
+                };
+                (unresolved, hidden(error.to_string(), error.hint()))
+            });
+            match kallsyms.moved_by {
+                Some(by) => parsed.map(|symbols| symbols.of_another_boot(by)),
+                None => parsed,
+            }
+        }
         Err(error) => Err((Unresolved::KernelUnknown, hidden(error, None))),
     };
     let symbols = parsed.map(|mut symbols| {
@@ -181,20 +222,23 @@ pub(crate) fn kernel(
             )
         })
         .collect();
-    (named, symbols.err().map(|(_, problem)| problem))
+    let problem = match symbols {
+        Ok(_) => unchecked.map(|reason| Problem::KernelUnchecked { reason }),
+        Err((_, problem)) => Some(problem),
+    };
+    (named, problem)
 }
 
-/// Names the vdso by ours, which is the recorded one if the kernel is.
-pub(crate) fn vdso(places: &[Place], kernel: KernelIs) -> Named {
+/// Names the vdso by ours, if that is the recorded one, else by what the caches have.
+pub(crate) fn vdso(places: &[Place], is: VdsoIs, lookup: &Lookup) -> Named {
     let mut vdso = None;
     numbered(places)
         .filter_map(|(id, place)| {
             let Place::Vdso(offset) = place else {
                 return None;
             };
-            let vdso = vdso.get_or_insert_with(Vdso::of_self);
-            let ours = vdso.as_ref().ok().filter(|_| kernel == KernelIs::Running);
-            let symbol = ours.and_then(|vdso| vdso.lookup(offset));
+            let vdso = vdso.get_or_insert_with(|| recorded_vdso(is, lookup));
+            let symbol = vdso.as_ref().and_then(|vdso| vdso.lookup(offset));
             let name = symbol.map(|symbol| demangle(&symbol.name).as_ref().into());
             Some((
                 id,
@@ -204,93 +248,14 @@ pub(crate) fn vdso(places: &[Place], kernel: KernelIs) -> Named {
         .collect()
 }
 
-/// Names generated code by the maps of its processes, processes in parallel.
-pub(crate) fn generated(processes: Vec<Generated>) -> (Named, Vec<Problem>) {
-    let results: Vec<(Named, Option<Problem>)> =
-        processes.into_par_iter().map(name_process).collect();
-    let (named, problems): (Vec<Named>, Vec<Option<Problem>>) = results.into_iter().unzip();
-    (
-        named.into_iter().flatten().collect(),
-        problems.into_iter().flatten().collect(),
-    )
-}
-
-fn name_process(process: Generated) -> (Named, Option<Problem>) {
-    let Generated {
-        origin,
-        root,
-        host,
-        host_pid,
-        identity,
-        container,
-        addrs,
-    } = process;
-    let read = move || {
-        let owner = match (origin, identity) {
-            (Origin::File, _) => MapOwner::Anyone,
-            (Origin::LiveHost, Some(identity)) => MapOwner::Uid(identity.uid),
-            (Origin::LiveHost, None) => MapOwner::Root,
-        };
-        // Inside its own view under its own pid; else on the host under its host pid.
-        let own = match (root, identity) {
-            (Some(root), Some(identity)) => open_map(&root, identity.ns_pid, owner),
-            _ => MapFile::Absent,
-        };
-        let found = match (own, host) {
-            (MapFile::Absent, Some(host)) => open_map(&host, NsPid(host_pid), owner),
-            (own, _) => own,
-        };
-        match found {
-            MapFile::Found(file) => {
-                let path = file.shown_path().to_owned();
-                match JitMap::read(file, &JitMapLimits::default()) {
-                    Ok(map) => Ok(Some((map, path))),
-                    Err(JitMapError::Read { source, .. }) => Err(FileError::Io { path, source }),
-                }
-            }
-            MapFile::Absent => Ok(None),
-            MapFile::Refused(error) => Err(error),
-        }
-    };
-    let (map, problem) = match within(READ_DEADLINE, "perf map", read).and_then(|map| map) {
-        Ok(Some((map, path))) => {
-            let problem = partial(&map, container, path);
-            (Some(map), problem)
-        }
-        Ok(None) => (None, None),
-        Err(error) => (None, Some(Problem::MapRefused { container, error })),
-    };
-    let name = |addr| {
-        let name = map.as_ref().and_then(|map| map.lookup(addr));
-        name.map(|name| String::from_utf8_lossy(name).as_ref().into())
-            .ok_or(Unresolved::JitWithoutMap)
-    };
-    let named = addrs
-        .into_iter()
-        .map(|(id, addr)| {
-            (
-                id,
-                Frame {
-                    name: name(addr),
-                    kind: FrameKind::Jit,
-                },
-            )
-        })
-        .collect();
-    (named, problem)
-}
-
-/// What of a map was not taken. A torn last line is not worth a word: it is being written.
-fn partial(map: &JitMap, container: Arc<str>, path: PathBuf) -> Option<Problem> {
-    let cut_after = map.cut_at().map(|limit| match limit {
-        CutAt::Bytes(bytes) => format!("{bytes} bytes"),
-        CutAt::Lines(lines) => format!("{lines} lines"),
-    });
-    let bad_lines = map.bad_lines();
-    (bad_lines > 0 || cut_after.is_some()).then_some(Problem::MapPartial {
-        container,
-        path,
-        bad_lines,
-        cut_after,
-    })
+fn recorded_vdso(is: VdsoIs, lookup: &Lookup) -> Option<Vdso> {
+    let ours = || Vdso::of_self().ok();
+    match is {
+        VdsoIs::Ours => ours(),
+        VdsoIs::Told(id) => ours().filter(|vdso| vdso.is(&id)).or_else(|| {
+            let mut kept = lookup.cached(&id, "vdso");
+            kept.find_map(|(_, held)| Some(Vdso::kept(read_with_id(&held, &id)?, id)))
+        }),
+        VdsoIs::Unknown => None,
+    }
 }

@@ -191,6 +191,11 @@ impl Pins {
         Some(id)
     }
 
+    /// Pins the view of a process that was recorded and still runs.
+    pub(crate) fn pin_still_there(&mut self, pid: HostPid, time_ns: u64) -> Option<RootRef> {
+        self.pin_living(pid, None, time_ns).map(RootRef::Pinned)
+    }
+
     /// The pinned view.
     pub(crate) fn root(&self, root: RootRef) -> Option<&Arc<TargetRoot>> {
         match root {

@@ -1,5 +1,6 @@
 //! What kept names away although they may be had: for the reader, beside the picture.
 
+use profiler::BuildId;
 use profiler::files::FileError;
 use std::fmt;
 use std::path::PathBuf;
@@ -27,6 +28,50 @@ pub enum Problem {
         bad_lines: u64,
         /// The limit after which nothing was read: `5000000 lines`.
         cut_after: Option<String>,
+    },
+    /// A perf map under the pid of a process that was recorded, but another process has that pid now.
+    MapOfAnother {
+        /// Tag of the container whose process it was.
+        container: Arc<str>,
+        /// Its pid.
+        host_pid: u32,
+        /// The map.
+        path: PathBuf,
+    },
+    /// A perf map was given for a process without a sample that needs it.
+    MapUnused {
+        /// As it was given.
+        host_pid: u32,
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// A file is not the one that was mapped: its names would be wrong.
+    ImageReplaced {
+        /// Where it lies on this host, or in its container.
+        file: PathBuf,
+        /// The build id that it has.
+        found: Option<BuildId>,
+        /// The one that was recorded.
+        recorded: BuildId,
+    },
+    /// perf noted the build id of this host's file for a path, but a process mapped another file of
+    /// that path: it had other mounts or another root, and was gone when perf looked.
+    BuildIdMistold {
+        /// The path.
+        file: PathBuf,
+    },
+    /// Nothing recorded tells whether a file that the user gave is the one that was mapped: it was
+    /// used.
+    Unchecked {
+        /// Where it lies.
+        file: PathBuf,
+        /// How many more there are.
+        others: usize,
+    },
+    /// The kernel's symbols that the user gave were used, and cannot be checked.
+    KernelUnchecked {
+        /// Why.
+        reason: String,
     },
     /// The kernel's symbols are hidden from us, or there are none.
     KernelHidden {
@@ -56,6 +101,58 @@ impl fmt::Display for Problem {
                     Some(limit) => write!(f, ", nothing read after {limit}"),
                     None => Ok(()),
                 }
+            }
+            Self::MapOfAnother {
+                container,
+                host_pid,
+                path,
+            } => write!(
+                f,
+                "{container}: {} is not used: another process than the recorded one has pid {host_pid} now; if it \
+                 is of the recorded one, `--perf-map {host_pid}=FILE` with a copy of it uses it",
+                path.display()
+            ),
+            Self::MapUnused { host_pid, path } => write!(
+                f,
+                "{}: not needed: no sample is in generated code of process {host_pid}",
+                path.display()
+            ),
+            Self::ImageReplaced {
+                file,
+                found: Some(found),
+                recorded,
+            } => write!(
+                f,
+                "{} is not the file that was mapped: its build id is {found}, recorded was {recorded}",
+                file.display()
+            ),
+            Self::ImageReplaced {
+                file,
+                found: None,
+                recorded,
+            } => write!(
+                f,
+                "{} is not the file that was mapped: it has no build id, recorded was {recorded}",
+                file.display()
+            ),
+            Self::BuildIdMistold { file } => write!(
+                f,
+                "{}: perf noted this host's file, another one of that path was mapped: `perf record \
+                 --buildid-mmap` tells them apart, `--sysroot` and `--symfs` say where it is",
+                file.display()
+            ),
+            Self::Unchecked { file, others } => {
+                write!(f, "{}", file.display())?;
+                if *others > 0 {
+                    write!(f, " and {others} more files")?;
+                }
+                f.write_str(
+                    " used as given: the recording has no build id to check (`perf record --buildid-mmap` \
+                     records them)",
+                )
+            }
+            Self::KernelUnchecked { reason } => {
+                write!(f, "kernel frames named as given: {reason}")
             }
             Self::KernelHidden {
                 reason,

@@ -9,7 +9,7 @@ use crate::locate::{Place, PlaceId};
 use crate::name::{Named, READ_DEADLINE, numbered};
 use crate::source::IMAGE_LIMIT_BYTES;
 use crate::stack::Frame;
-use crate::tally::Counted;
+use crate::tally::{Counted, Tally};
 use crate::tasks::{SpaceId, Tasks};
 use profiler::files::{HeldFile, within};
 use profiler::perfdata::ImageBuildId;
@@ -63,6 +63,13 @@ pub enum RecordedTags {
     Later,
 }
 
+impl Tally {
+    /// What the recording says of its containers: before the first event.
+    pub fn know_tags(&mut self, recorded: RecordedTags) {
+        self.recorded = recorded;
+    }
+}
+
 impl RecordedTags {
     /// What tells which tag a context will have, where that is the recording.
     pub(crate) fn tag_of(&self, context: &Context, tasks: &Tasks) -> Option<TagOf> {
@@ -97,7 +104,7 @@ pub(crate) fn space_key(tasks: &Tasks, id: Option<SpaceId>) -> SpaceKey {
     let space = id.and_then(|id| tasks.space(id));
     space.map_or(NO_SPACE, |space| SpaceKey {
         pid: space.pid,
-        began_ns: space.began_ns,
+        began_ns: space.since_ns,
     })
 }
 

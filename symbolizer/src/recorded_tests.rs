@@ -3,6 +3,8 @@
 use super::*;
 use crate::choice::Counting;
 use crate::context::{Origin, Selected};
+use crate::lookup::Lookup;
+use crate::name::Kallsyms;
 use crate::resolve::ResolveOptions;
 use crate::stack::Resolved;
 use crate::stack::{FrameKind, LayerKind};
@@ -84,7 +86,8 @@ fn resolve(known: Option<Known<'_>>, tag: &str, keep_names: KeepNames) -> Resolv
     let kallsyms = b"ffffffff81000000 T here\nffffffff81000100 T _etext\n";
     tally.close().resolve(ResolveOptions {
         tag: &mut |_| tag.into(),
-        kallsyms: Ok(kallsyms.to_vec()),
+        kallsyms: Ok(Kallsyms::recorded(kallsyms.to_vec())),
+        lookup: &Lookup::of_host(),
         build_ids: &[],
         max_stack: 127,
         known,
@@ -256,6 +259,7 @@ fn processes_of_one_cgroup_and_name_stay_in_their_containers() {
         let resolved = tally.close().resolve(ResolveOptions {
             tag: &mut |_| "host".into(),
             kallsyms: Err("none".into()),
+            lookup: &Lookup::of_host(),
             build_ids: &[],
             max_stack: 127,
             known: Some(Known {

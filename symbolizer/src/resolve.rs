@@ -1,19 +1,23 @@
 //! The end of a recording: every place gets its name once, then stacks are handed on root first.
 
-use crate::context::{Context, Place as TaskPlace};
+use crate::context::{Context, KnownContext, Origin, Place as TaskPlace};
+use crate::generated::{self, Generator};
 use crate::hash::FastMap;
-use crate::image::{ImageId, ImageKey};
+use crate::image::{Image, ImageId, ImageKey};
+use crate::living::{self, Now};
 use crate::locate::{Locations, Place, PlaceId};
-use crate::name::{self, Generated, ImageOffsets, KernelIs, Named, native_frame, numbered};
+use crate::lookup::{Lookup, RecordedOn, View};
+use crate::name::{self, ImageOffsets, Kallsyms, Named, VdsoIs, native_frame, numbered};
 use crate::pins::RootRef;
+use crate::problem::Problem;
 use crate::recorded::{self, KeepNames, Known, Turn};
 use crate::stack::{Layer, LayerKind, Resolved, Unresolved};
 use crate::tally::Counted;
 use crate::tasks::SpaceId;
-use profiler::BuildId;
+use crate::told::{Told, is_of_another_file};
 use profiler::perfdata::ImageBuildId;
 use profiler::perfdata::sidecar::Sidecar;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -23,7 +27,9 @@ pub struct ResolveOptions<'a> {
     pub tag: &'a mut dyn FnMut(&TaskPlace<'_>) -> Arc<str>,
     /// The recorded kernel's `/proc/kallsyms`, or why there is none: of another kernel it would give
     /// wrong names.
-    pub kallsyms: Result<Vec<u8>, String>,
+    pub kallsyms: Result<Kallsyms, String>,
+    /// Where else names are looked for.
+    pub lookup: &'a Lookup,
     /// Build ids that the recording tells beside its mappings.
     pub build_ids: &'a [ImageBuildId],
     /// Entries at which the kernel cuts a chain (`kernel.perf_event_max_stack`).
@@ -54,11 +60,24 @@ impl Counted {
             Turn::Last => places.clone(),
         };
         let kernel_changes = std::mem::take(&mut self.kernel_changes);
-        let generated = self.generated(&unnamed, &tags);
-        let images = self.images_with_offsets(&unnamed, options.build_ids);
-        let kernel_is = match options.kallsyms {
-            Ok(_) => KernelIs::Running,
-            Err(_) => KernelIs::Another,
+        let lookup = options.lookup;
+        let told = Told::new(options.build_ids);
+        let is_all_named = unnamed.iter().all(|place| *place == Place::Unmapped);
+        let now = match self.origin {
+            Origin::File if !is_all_named => living::look(
+                &mut self.tasks,
+                &mut self.images,
+                &mut self.pins,
+                lookup.recorded_on(),
+            ),
+            _ => FastMap::default(),
+        };
+        let generated = self.generated(&unnamed, &tags, &now);
+        let images = self.images_with_offsets(&unnamed, &told, lookup);
+        let vdso_is = match (told.vdso(), self.origin, lookup.recorded_on()) {
+            (Some(id), ..) => VdsoIs::Told(id),
+            (None, Origin::LiveHost, _) | (None, _, RecordedOn::Here) => VdsoIs::Ours,
+            _ => VdsoIs::Unknown,
         };
         let kernel_addrs: Vec<(PlaceId, u64)> = numbered(&unnamed)
             .filter_map(|(id, place)| {
@@ -70,18 +89,28 @@ impl Counted {
             })
             .collect();
         let kallsyms = options.kallsyms;
-        let ((kernel, hidden), (native, (jitted, mut problems))) = rayon::join(
-            || name::kernel(kallsyms, &kernel_changes, &kernel_addrs),
-            || rayon::join(|| name::images(images), || name::generated(generated)),
-        );
-        problems.extend(hidden);
+        let ((kernel, kernel_problem), ((native, image_problems), (jitted, map_problems))) =
+            rayon::join(
+                || name::kernel(kallsyms, &kernel_changes, &kernel_addrs),
+                || {
+                    rayon::join(
+                        || name::images(images, lookup),
+                        || generated::generated(generated, lookup),
+                    )
+                },
+            );
+        let problems = kernel_problem
+            .into_iter()
+            .chain(map_problems)
+            .chain(image_problems)
+            .collect();
         let unmapped = native_frame(Err(Unresolved::Unmapped));
         let mut frames = vec![unmapped; places.len()];
         for (id, frame) in kernel
             .into_iter()
             .chain(native)
             .chain(jitted)
-            .chain(name::vdso(&unnamed, kernel_is))
+            .chain(name::vdso(&unnamed, vdso_is, lookup))
         {
             if let Some(slot) = frames.get_mut(id.0 as usize) {
                 *slot = frame;
@@ -121,7 +150,12 @@ impl Counted {
             .collect()
     }
 
-    fn generated(&self, places: &[Place], tags: &[Arc<str>]) -> Vec<Generated> {
+    fn generated(
+        &self,
+        places: &[Place],
+        tags: &[Arc<str>],
+        now: &FastMap<SpaceId, Now>,
+    ) -> Vec<(Generator, Vec<(PlaceId, u64)>)> {
         let mut by_space: BTreeMap<SpaceId, Vec<(PlaceId, u64)>> = BTreeMap::new();
         for (id, place) in numbered(places) {
             if let Place::Generated(space, addr) = place {
@@ -138,60 +172,103 @@ impl Counted {
             .into_iter()
             .filter_map(|(id, addrs)| {
                 let space = self.tasks.space(id)?;
-                Some(Generated {
+                let generator = Generator {
                     origin: self.origin,
                     root: self.pins.root(space.root).cloned(),
                     host: self.pins.root(RootRef::Host).cloned(),
                     host_pid: space.pid.0,
                     identity: space.identity,
+                    now: now.get(&id).copied(),
                     container: tag_of
                         .get(&id)
                         .map_or_else(|| "host".into(), |tag| Arc::clone(tag)),
-                    addrs,
-                })
+                };
+                Some((generator, addrs))
             })
             .collect()
     }
 
-    /// Every image that an address leads to, with the view of files its path is in.
+    /// Every image that an address leads to, with the views of files that its path is looked for in.
     fn images_with_offsets(
         &mut self,
         places: &[Place],
-        build_ids: &[ImageBuildId],
+        told: &Told<'_>,
+        lookup: &Lookup,
     ) -> Vec<ImageOffsets> {
-        // A path with two ids was replaced during the recording: it does not tell which.
-        let mut id_of: HashMap<&[u8], Option<BuildId>> = HashMap::new();
-        for told in build_ids {
-            let known = id_of.entry(told.path.as_slice()).or_insert(Some(told.id));
-            if *known != Some(told.id) {
-                *known = None;
-            }
-        }
         let mut by_image: BTreeMap<ImageId, Vec<(PlaceId, u64)>> = BTreeMap::new();
         for (id, place) in numbered(places) {
             if let Place::Image(image, offset) = place {
                 by_image.entry(image).or_default().push((id, offset));
             }
         }
+        let sysroots = self.sysroots_of_images(lookup);
         let images = std::mem::take(&mut self.images).into_vec();
         let numbered = images.into_iter().enumerate();
         numbered
             .filter_map(|(at, mut image)| {
-                let offsets = by_image.remove(&ImageId(at as u32))?;
-                if !matches!(image.key, ImageKey::BuildId(_))
-                    && let Some(Some(id)) = id_of.get(image.path.as_os_str().as_bytes())
-                {
-                    image.key = ImageKey::BuildId(*id);
-                }
+                let id = ImageId(at as u32);
+                let offsets = by_image.remove(&id)?;
+                let mistold = take_told_id(&mut image, told, lookup);
                 let root_ref = image.root;
                 Some(ImageOffsets {
-                    root: self.pins.root(root_ref).cloned(),
+                    views: self.views_of(&image, sysroots.get(&id), lookup),
                     root_ref,
                     image,
+                    mistold,
                     offsets,
                 })
             })
             .collect()
+    }
+
+    /// The sysroots of the containers that mapped each image, by their index. Where nothing but a path
+    /// makes two mappings one image, only if all who mapped it have the same: one container's file says
+    /// nothing about another's.
+    fn sysroots_of_images(&self, lookup: &Lookup) -> FastMap<ImageId, BTreeSet<usize>> {
+        let mut found: FastMap<ImageId, BTreeSet<usize>> = FastMap::default();
+        if !lookup.has_sysroots() {
+            return found;
+        }
+        let mut differing: BTreeSet<ImageId> = BTreeSet::new();
+        for KnownContext { context, .. } in &self.contexts {
+            let sysroots: BTreeSet<usize> = lookup
+                .sysroots_of(&self.place_of(context))
+                .into_iter()
+                .collect();
+            let space = context.space.and_then(|space| self.tasks.space(space));
+            for image in space.iter().flat_map(|space| space.maps.images()) {
+                let known = found.entry(image).or_insert_with(|| sysroots.clone());
+                if *known != sysroots {
+                    differing.insert(image);
+                    known.extend(&sysroots);
+                }
+            }
+        }
+        let is_by_path = |id: &ImageId| {
+            let image = self.images.get(*id);
+            image.is_some_and(|image| matches!(image.key, ImageKey::Path { .. }))
+        };
+        for image in differing.iter().filter(|id| is_by_path(id)) {
+            found.remove(image);
+        }
+        found
+    }
+
+    /// A live process's own view. Of a file: the sysroots of the containers that mapped it, the view of
+    /// one that still runs, what stands for the host's `/`.
+    fn views_of(
+        &self,
+        image: &Image,
+        sysroots: Option<&BTreeSet<usize>>,
+        lookup: &Lookup,
+    ) -> Vec<View> {
+        let own = self.pins.root(image.root).cloned().map(View::of_target);
+        if self.origin == Origin::LiveHost {
+            return own.into_iter().collect();
+        }
+        let own = own.filter(|_| matches!(image.root, RootRef::Pinned(_)));
+        let sysroots = sysroots.into_iter().flatten().copied();
+        lookup.views(sysroots, own)
     }
 
     /// What stands above the stacks of each context.
@@ -228,4 +305,30 @@ impl Counted {
             LayerKind::Cpu => numbered("cpu", split.cpu),
         }
     }
+}
+
+/// An image that the kernel gave no build id gets the one that perf read at the end; unless that one was
+/// read from another file, which is then the problem if nothing else names it.
+fn take_told_id(image: &mut Image, told: &Told<'_>, lookup: &Lookup) -> Option<Problem> {
+    let inode = match image.key {
+        ImageKey::BuildId(_) => return None,
+        ImageKey::Inode {
+            major,
+            minor,
+            inode,
+            ..
+        } => Some((major, minor, inode)),
+        ImageKey::Path { .. } => None,
+    };
+    let id = told.of(image.path.as_os_str().as_bytes())?;
+    let is_elsewhere = lookup.recorded_on() == RecordedOn::Elsewhere;
+    if let (false, Some(inode), Some(host)) = (is_elsewhere, inode, lookup.host())
+        && is_of_another_file(&id, inode, host, &image.path)
+    {
+        return Some(Problem::BuildIdMistold {
+            file: image.path.clone(),
+        });
+    }
+    image.key = ImageKey::BuildId(id);
+    None
 }

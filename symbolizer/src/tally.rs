@@ -17,11 +17,11 @@ use crate::pins::{Pins, RootRef};
 use crate::recorded::RecordedTags;
 use crate::stack::LayerKind;
 use crate::stacks::{Batch, ContextId, StackTable};
-use crate::tap::{Tap, Tapped};
+use crate::tap::Tapped;
 use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
 use profiler::live::{self, EventSink};
-use profiler::record::{Comm, Event, Mapped, Sample};
-use profiler::{CgroupId, HostPid};
+use profiler::record::{Comm, Event, Mapped, MappedFile, Sample};
+use profiler::{BuildId, CgroupId, HostPid};
 use std::sync::Arc;
 
 /// The idle task of every CPU.
@@ -38,6 +38,7 @@ pub struct Tally {
     /// Time of the first sample.
     first_ns: Option<u64>,
     kernel_text: Option<(String, u64)>,
+    kernel_build_id: Option<BuildId>,
     tasks: Tasks,
     images: Images,
     pins: Pins,
@@ -51,8 +52,8 @@ pub struct Tally {
     kernel_changes: Vec<KernelChange>,
     kept: KeptPages,
     selector: Selector,
-    tap: Tapped,
-    recorded: RecordedTags,
+    pub(crate) tap: Tapped,
+    pub(crate) recorded: RecordedTags,
     counts: Counts,
 }
 
@@ -83,6 +84,7 @@ impl Tally {
             counting,
             first_ns: None,
             kernel_text: None,
+            kernel_build_id: None,
             tasks: Tasks::new(),
             images: Images::default(),
             pins: Pins::new(),
@@ -101,18 +103,6 @@ impl Tally {
         }
     }
 
-    /// Gives every event to `tap` before it is counted: whoever counts them again in that order
-    /// counts the same. What is read of `/proc` and of the cgroups is among them, samples that are
-    /// outside are not.
-    pub fn tap(&mut self, tap: Tap) {
-        self.tap = Tapped(Some(tap));
-    }
-
-    /// What the recording says of its containers: before the first event.
-    pub fn know_tags(&mut self, recorded: RecordedTags) {
-        self.recorded = recorded;
-    }
-
     /// Makes a cgroup known: those that exist at the start, and at the end those that were missed.
     pub fn know_cgroup(&mut self, id: CgroupId, path: &str) {
         if self.cgroup_paths.contains_key(&id) {
@@ -127,6 +117,11 @@ impl Tally {
         self.kernel_text
             .as_ref()
             .map(|(symbol, addr)| (symbol.as_str(), *addr))
+    }
+
+    /// The recorded kernel's build id, where its mapping tells it (`perf record --buildid-mmap`).
+    pub fn kernel_build_id(&self) -> Option<BuildId> {
+        self.kernel_build_id
     }
 
     /// Samples so far.
@@ -208,7 +203,10 @@ impl Tally {
             .collect();
         self.located.take(&self.stacks, &contexts);
         self.stacks.clear();
-        self.tasks.forget_left_maps();
+        // Of a file, they tell which containers an image was mapped in, when it is looked for.
+        if self.counting.origin == Origin::LiveHost {
+            self.tasks.forget_left_maps();
+        }
     }
 
     fn context_of(&mut self, sample: &Sample<'_>) -> ContextId {
@@ -276,7 +274,7 @@ impl Tally {
         if self.counting.origin == Origin::File {
             return self.tasks.begin_space(Space {
                 pid,
-                began_ns: sample.stamp.time_ns,
+                since_ns: sample.stamp.time_ns,
                 identity: None,
                 // Its images are looked for by their paths on this host, and checked.
                 root: RootRef::Host,
@@ -300,7 +298,7 @@ impl Tally {
         };
         self.tasks.begin_space(Space {
             pid,
-            began_ns: sample.stamp.time_ns,
+            since_ns: sample.stamp.time_ns,
             identity,
             root,
             maps: MapTable::default(),
@@ -371,6 +369,9 @@ impl Tally {
                 && !symbol.is_empty()
             {
                 self.kernel_text = Some((symbol.to_owned(), mapped.file_offset_bytes));
+                if let MappedFile::BuildId(id) = mapped.file {
+                    self.kernel_build_id = Some(id);
+                }
             }
             return;
         }

@@ -1,10 +1,20 @@
 //! What a recording is written by: the events, in the order in which they are counted.
 
+use crate::tally::Tally;
 use profiler::CgroupId;
 use profiler::record::{CgroupSeen, Event, Sample, Stamp};
 
 /// Receives events on their way.
 pub type Tap = Box<dyn FnMut(&Event<'_>)>;
+
+impl Tally {
+    /// Gives every event to `tap` before it is counted: whoever counts them again in that order
+    /// counts the same. What is read of `/proc` and of the cgroups is among them, samples that are
+    /// outside are not.
+    pub fn tap(&mut self, tap: Tap) {
+        self.tap = Tapped(Some(tap));
+    }
+}
 
 /// A tap, where somebody listens.
 #[derive(Default)]

@@ -31,8 +31,8 @@ pub(crate) struct CommId(pub(crate) u32);
 /// An address space that was sampled.
 pub(crate) struct Space {
     pub(crate) pid: HostPid,
-    /// Time of its first sample.
-    pub(crate) began_ns: u64,
+    /// When it was first sampled, on the recording's clock.
+    pub(crate) since_ns: u64,
     /// Its pid inside its container and its uid, if it was seen alive.
     pub(crate) identity: Option<Identity>,
     pub(crate) root: RootRef,
@@ -132,6 +132,14 @@ impl Tasks {
     pub(crate) fn spaces(&self) -> impl Iterator<Item = (SpaceId, &Space)> {
         let numbered = self.spaces.iter().enumerate();
         numbered.map(|(at, space)| (SpaceId(at as u32), space))
+    }
+
+    pub(crate) fn space_mut(&mut self, id: SpaceId) -> Option<&mut Space> {
+        self.spaces.get_mut(id.0 as usize)
+    }
+
+    pub(crate) fn space_ids(&self) -> impl Iterator<Item = SpaceId> + use<> {
+        (0..self.spaces.len() as u32).map(SpaceId)
     }
 
     /// Keeps the mapping that the process of `space` has at `addr` now; the process, its view of

@@ -45,10 +45,10 @@ fn mapping(image: u32) -> Mapping {
 fn space(tasks: &mut Tasks, pid: u32) -> SpaceId {
     tasks.begin_space(Space {
         pid: HostPid(pid),
+        since_ns: 0,
         identity: None,
         root: RootRef::Unknown,
         maps: MapTable::default(),
-        began_ns: 0,
         proc_cgroups: None,
     })
 }

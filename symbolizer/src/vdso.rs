@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use thiserror::Error;
 
 use crate::elf::{ElfError, ElfImage, ElfLimits, Symbol};
+use profiler::BuildId;
 
 /// The vdso has two pages on x86_64; this is room for any.
 const IMAGE_MAX_BYTES: u64 = 1 << 20;
@@ -35,10 +36,11 @@ pub(crate) enum VdsoError {
     Image(#[from] ElfError),
 }
 
-/// The vdso of this process.
+/// A vdso: of this process, or another kernel's that somebody kept.
 #[derive(Debug)]
 pub(crate) struct Vdso {
     image: ElfImage,
+    build_id: Option<BuildId>,
 }
 
 impl Vdso {
@@ -57,8 +59,22 @@ impl Vdso {
         memory
             .read_exact_at(&mut image, start)
             .map_err(failed("/proc/self/mem"))?;
+        let build_id = ElfImage::read_build_id(&image, &ElfLimits::default())?;
         let image = ElfImage::read(&image, &ElfLimits::default())?;
-        Ok(Self { image })
+        Ok(Self { image, build_id })
+    }
+
+    /// One that was read from a file, and has this build id.
+    pub(crate) fn kept(image: ElfImage, build_id: BuildId) -> Self {
+        Self {
+            image,
+            build_id: Some(build_id),
+        }
+    }
+
+    /// Whether it is the one with this build id.
+    pub(crate) fn is(&self, id: &BuildId) -> bool {
+        self.build_id.is_some_and(|own| own.matches(id))
     }
 
     /// The function at an offset from the start of the vdso's mapping, as in an address' distance

@@ -25,6 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Ctrflame {
     args: Vec<std::ffi::OsString>,
     gates: Vec<Gate>,
+    home: Option<PathBuf>,
 }
 
 impl Ctrflame {
@@ -34,7 +35,14 @@ impl Ctrflame {
         Self {
             args: args.collect(),
             gates: Vec::new(),
+            home: None,
         }
+    }
+
+    /// Another home directory, where perf keeps its cache.
+    pub(crate) fn home(mut self, home: &Path) -> Self {
+        self.home = Some(home.to_owned());
+        self
     }
 
     /// `ctrflame record -o out.svg -o out.folded` with these arguments after it.
@@ -89,6 +97,9 @@ impl Ctrflame {
             .stdin(Stdio::null())
             .stdout(output("stdout"))
             .stderr(output("stderr"));
+        if let Some(home) = &self.home {
+            command.env("HOME", home);
+        }
         for &gate in &self.gates {
             gates::close(gate, &mut command);
         }

@@ -30,6 +30,8 @@ pub(crate) enum Need {
     Containers,
     /// Everything of [`Need::Containers`], and `dockerd` with its client.
     Docker,
+    /// Root, and `perf` to record with: what it records of living processes cannot be kept in a file.
+    Perf,
 }
 
 impl Need {
@@ -39,6 +41,7 @@ impl Need {
             Need::Root => "root",
             Need::Containers => "containers",
             Need::Docker => "docker",
+            Need::Perf => "perf",
         }
     }
 
@@ -48,6 +51,7 @@ impl Need {
             Need::Root => &["gcc"],
             Need::Containers => &["gcc", "runc", "busybox"],
             Need::Docker => &["gcc", "runc", "busybox", "dockerd", "docker", "tar"],
+            Need::Perf => &["gcc", "perf"],
         };
         if !nix::unistd::geteuid().is_root() {
             return Some("not root".to_owned());

@@ -54,6 +54,22 @@ pub enum ContainerError {
         /// Those that match.
         candidates: Vec<Candidate>,
     },
+    /// Nothing in a recording matches.
+    #[error("no container and no cgroup `{}` in the recording", shown(what))]
+    NotRecorded {
+        /// As the user wrote it.
+        what: String,
+        /// Every container that was sampled.
+        candidates: Vec<Candidate>,
+    },
+    /// Several of a recording match.
+    #[error("`{}` means {} containers of the recording", shown(what), candidates.len())]
+    AmbiguousRecorded {
+        /// As the user wrote it.
+        what: String,
+        /// Those that match.
+        candidates: Vec<Candidate>,
+    },
 }
 
 impl ContainerError {
@@ -68,7 +84,17 @@ impl ContainerError {
                 "give a name, at least 3 digits of an id, a pod, or a cgroup; running are",
                 candidates,
             ),
-            ContainerError::Ambiguous { candidates, .. } => listed(
+            ContainerError::NotRecorded { candidates, .. } if candidates.is_empty() => {
+                "no sample in it is of a container: `perf record --all-cgroups` tells the cgroups; \
+                 what is in none is `host`"
+                    .to_owned()
+            }
+            ContainerError::NotRecorded { candidates, .. } => listed(
+                "give a name, at least 3 digits of an id, a pod, a cgroup, or `host`; sampled were",
+                candidates,
+            ),
+            ContainerError::Ambiguous { candidates, .. }
+            | ContainerError::AmbiguousRecorded { candidates, .. } => listed(
                 "give more digits, `namespace/pod/container`, or the cgroup, of",
                 candidates,
             ),

@@ -63,7 +63,7 @@ pub fn find(what: &str, hierarchy: &Hierarchy, names: &Names) -> Result<Target, 
 
 /// What a match means: two matches of one unit are one match.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Unit {
+pub(super) enum Unit {
     Pod(Option<String>, String),
     Container(String),
 }
@@ -73,7 +73,7 @@ fn itself(container: &Container) -> Unit {
 }
 
 /// The containers that the one matching unit has; nothing where none matches.
-fn chosen(
+pub(super) fn chosen(
     what: &str,
     running: &[Container],
     matching: fn(&str, &Container) -> Option<Unit>,
@@ -128,7 +128,7 @@ fn is_shown_as(what: &str, container: &Container) -> bool {
 }
 
 /// The whole id, the whole tag, or a whole name of the container or of its pod.
-fn whole_match(what: &str, container: &Container) -> Option<Unit> {
+pub(super) fn whole_match(what: &str, container: &Container) -> Option<Unit> {
     let name = &container.name;
     if container.reference.id.as_ref() == what
         || name.name.as_deref() == Some(what)
@@ -157,14 +157,14 @@ fn whole_match(what: &str, container: &Container) -> Option<Unit> {
     }
 }
 
-fn id_prefix_match(what: &str, container: &Container) -> Option<Unit> {
+pub(super) fn id_prefix_match(what: &str, container: &Container) -> Option<Unit> {
     let is_prefix = what.len() >= MIN_ID_DIGITS
         && container.reference.has_random_id()
         && container.reference.id.starts_with(what);
     is_prefix.then(|| itself(container))
 }
 
-fn hostname_match(what: &str, container: &Container) -> Option<Unit> {
+pub(super) fn hostname_match(what: &str, container: &Container) -> Option<Unit> {
     let hostnames = [&container.hostname, &container.name.hostname];
     let matches = hostnames.into_iter().flatten().any(|name| name == what);
     // The tag has the hostname in it, now that it is known.

@@ -14,6 +14,7 @@ mod mountinfo;
 mod names;
 mod path;
 mod proc_cgroups;
+mod recorded;
 mod scan;
 #[cfg(test)]
 mod test_tree;
@@ -26,5 +27,6 @@ pub use label::{Container, Reach, Tags, host_tag};
 pub use names::{ContainerName, Names};
 pub use path::{ContainerRef, Runtime, containers_in, systemd_unit};
 pub use proc_cgroups::{ProcCgroup, ProcCgroups};
+pub use recorded::{Recorded, is_meant};
 pub use scan::list;
 pub use uts::hostname_in;

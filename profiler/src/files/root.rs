@@ -161,15 +161,26 @@ impl TargetRoot {
         self.open_by(path, last, Resolver::Kernel)
     }
 
+    /// `dir`, a directory of this host that the user chose, as if it were a target's root: an image
+    /// that was exported, a cache. The way to it is followed as it is for us.
+    pub fn of_directory(dir: &Path) -> Result<Self, FileError> {
+        let root = open(dir, DIRECTORY, Mode::empty())
+            .map_err(|errno| FileError::from_io(dir, errno.into()))?;
+        let found = statx::of_fd(root.as_fd(), Freshness::Cached)
+            .map_err(|source| FileError::from_io(dir, source))?;
+        let own = Self::host()?;
+        let identity = RootIdentity::new(own.mnt_ns(), found);
+        Ok(Self {
+            root,
+            identity,
+            ..own
+        })
+    }
+
     /// `dir` as if it were a target's root.
     #[cfg(test)]
     pub(super) fn test_root(dir: &Path) -> Self {
-        let own = open("/proc/thread-self", DIRECTORY, Mode::empty()).expect("/proc is mounted");
-        let root = open(dir, DIRECTORY, Mode::empty()).expect("the directory exists");
-        Self {
-            root,
-            ..Self::pin(&own, "/").expect("we may look at ourselves")
-        }
+        Self::of_directory(dir).expect("a directory")
     }
 
     pub(super) fn open_by(
@@ -205,6 +216,25 @@ mod tests {
         let link = std::fs::read_link("/proc/self/ns/mnt").expect("the link");
         assert_eq!(link.to_string_lossy(), format!("mnt:[{}]", pin.mnt_ns().0));
         assert!(pin.uts_ns().is_some());
+    }
+
+    #[test]
+    fn a_chosen_directory_is_a_root_and_a_file_is_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("x"), "x").expect("writes");
+        std::os::unix::fs::symlink("/x", dir.path().join("link")).expect("a link");
+        let root = TargetRoot::of_directory(dir.path()).expect("a directory");
+        let open = |path: &str| root.open(Path::new(path), LastLink::Follow);
+        assert!(open("/x").is_ok() && open("/link").is_ok());
+        assert!(matches!(
+            open("/etc/passwd"),
+            Err(FileError::NotFound { .. })
+        ));
+        let file = dir.path().join("x");
+        assert!(matches!(
+            TargetRoot::of_directory(&file),
+            Err(FileError::NotFound { .. })
+        ));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where the running kernel's code lies, as a recording tells of it: so that whoever reads it can
 //! tell whether the symbols at hand are of that kernel, of that boot.
 
+use super::host;
 use super::procfs::PROC;
 use crate::BuildId;
 use std::fs::File;
@@ -37,12 +38,13 @@ impl KernelMaps {
         let mut modules = open("modules").map(modules_of).unwrap_or_default();
         let sys = Path::new("/sys");
         if let Some(kernel) = &mut kernel {
-            kernel.build_id = build_id_in(&sys.join("kernel/notes"));
+            kernel.build_id = host::kernel_build_id();
         }
         for module in &mut modules {
             let name = module.path.trim_matches(['[', ']']);
             let notes = sys.join("module").join(name).join("notes");
-            module.build_id = build_id_in(&notes.join(".note.gnu.build-id"));
+            let notes = std::fs::read(notes.join(".note.gnu.build-id"));
+            module.build_id = notes.ok().and_then(|notes| host::build_id_in(&notes));
         }
         Self {
             maps: kernel.into_iter().chain(modules).collect(),
@@ -59,31 +61,6 @@ impl KernelMap {
         match self.path.rsplit_once(']') {
             Some((image, _)) => self.path.get(..=image.len()).unwrap_or(&self.path),
             None => &self.path,
-        }
-    }
-}
-
-/// `NT_GNU_BUILD_ID` in a file of ELF notes.
-fn build_id_in(notes: &Path) -> Option<BuildId> {
-    build_id_of(&std::fs::read(notes).ok()?)
-}
-
-fn build_id_of(mut notes: &[u8]) -> Option<BuildId> {
-    const NT_GNU_BUILD_ID: u32 = 3;
-    let mut padded = |len: usize| {
-        let (taken, rest) = notes.split_at_checked(len.next_multiple_of(4))?;
-        notes = rest;
-        taken.get(..len)
-    };
-    loop {
-        let (words, _) = padded(12)?.as_chunks::<4>();
-        let word = |at: usize| words.get(at).map(|word| u32::from_ne_bytes(*word));
-        let (owner_len, id_len, kind) = (word(0)?, word(1)?, word(2)?);
-        // A file of the kernel's; but sums must not overflow.
-        let (owner_len, id_len) = (owner_len.min(1 << 20), id_len.min(1 << 20));
-        let (owner, id) = (padded(owner_len as usize)?, padded(id_len as usize)?);
-        if (kind, owner) == (NT_GNU_BUILD_ID, b"GNU\0") {
-            return BuildId::new(id);
         }
     }
 }
@@ -180,32 +157,5 @@ mod tests {
             build_id: None,
         };
         assert_eq!(found, [expected]);
-    }
-
-    #[test]
-    fn the_build_id_is_the_note_of_gnu_whatever_is_before_it() {
-        let note = |kind: u32, owner: &[u8], id: &[u8]| {
-            let mut bytes = Vec::new();
-            for word in [owner.len() as u32, id.len() as u32, kind] {
-                bytes.extend(word.to_ne_bytes());
-            }
-            for part in [owner, id] {
-                bytes.extend(part);
-                bytes.resize(bytes.len().next_multiple_of(4), 0);
-            }
-            bytes
-        };
-        let id = [7; 20];
-        let notes = [
-            note(1, b"Linux\0", &[1, 2, 3]),
-            note(3, b"Xen\0", &[9; 20]),
-            note(3, b"GNU\0", &id),
-        ]
-        .concat();
-        assert_eq!(build_id_of(&notes), BuildId::new(&id));
-        for len in 0..notes.len() {
-            assert_eq!(build_id_of(&notes[..len]), None, "{len} bytes");
-        }
-        assert_eq!(build_id_of(&[0xff; 64]), None);
     }
 }

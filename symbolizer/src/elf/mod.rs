@@ -116,6 +116,11 @@ impl ElfImage {
         self.symbols.lookup(svma)
     }
 
+    /// Whether it has a symbol table beside the one that its loader needs: none means stripped.
+    pub(crate) fn has_symtab(&self) -> bool {
+        self.symbols.has_symtab()
+    }
+
     /// How many symbols can answer a lookup; none means stripped.
     #[cfg(test)]
     pub(crate) fn symbol_count(&self) -> usize {

@@ -40,6 +40,7 @@ pub(super) struct SymbolTable {
     spans: Vec<Span>,
     /// `.strtab`, NUL, `.dynstr`, NUL.
     names: Vec<u8>,
+    has_symtab: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -162,7 +163,16 @@ impl SymbolTable {
                 at += chunk;
             }
         }
-        Ok(Self::build(candidates, names))
+        let has_symtab = headers.sections.iter().any(|it| it.kind == elf::SHT_SYMTAB);
+        Ok(Self {
+            has_symtab,
+            ..Self::build(candidates, names)
+        })
+    }
+
+    /// Whether there is a `.symtab`.
+    pub(super) fn has_symtab(&self) -> bool {
+        self.has_symtab
     }
 
     #[cfg(test)]
@@ -205,6 +215,7 @@ impl SymbolTable {
             functions: sweep.functions,
             spans: sweep.spans,
             names,
+            has_symtab: false,
         }
     }
 }

@@ -144,6 +144,17 @@ impl Kallsyms {
         })
     }
 
+    /// See [`super::KernelSymbols::of_another_boot`].
+    pub(super) fn without_modules_moved(mut self, by: u64) -> Self {
+        self.functions
+            .retain(|function| function.module == NO_MODULE);
+        for function in &mut self.functions {
+            function.address = function.address.wrapping_add(by);
+        }
+        self.functions.sort_by_key(|function| function.address);
+        self
+    }
+
     fn name(&self, function: &Function) -> &[u8] {
         name_of(&self.names, function)
     }

@@ -84,6 +84,15 @@ impl KernelSymbols {
         })
     }
 
+    /// The same kernel after another boot, which put its text `by` bytes further up (wrapping). Modules
+    /// lie elsewhere after each boot, each by itself: theirs are left out.
+    pub(crate) fn of_another_boot(self, by: u64) -> Self {
+        Self {
+            kallsyms: self.kallsyms.without_modules_moved(by),
+            ..self
+        }
+    }
+
     /// The function that covers a kernel address.
     pub(crate) fn lookup(&self, address: u64) -> Option<KernelSymbol<'_>> {
         self.ksymbols

@@ -182,3 +182,21 @@ fn an_unregistration_names_code_that_was_not_known() {
     assert_eq!(at(&symbols, base).as_deref(), Some("bpf/bpf_prog_gone"));
     assert_eq!(at(&symbols, u64::MAX - 1).as_deref(), Some("bpf/overflows"));
 }
+
+#[test]
+fn after_another_boot_the_kernels_own_text_is_moved_and_modules_are_left_out() {
+    let symbols = parse(KALLSYMS).of_another_boot(0x1000_0000);
+    let moved = |address: u64| at(&symbols, address + 0x1000_0000);
+    assert_eq!(moved(0xffff_ffff_8100_0110).as_deref(), Some("do_one"));
+    assert_eq!(moved(0xffff_ffff_8130_0800), None);
+    assert_eq!(at(&symbols, 0xffff_ffff_8100_0110), None);
+    for address in [0xffff_ffff_c020_0000, 0xffff_ffff_c040_0000] {
+        assert_eq!(
+            (at(&symbols, address), moved(address - 0x1000_0000)),
+            (None, None)
+        );
+    }
+    let down = parse(KALLSYMS).of_another_boot(0x10_0000_u64.wrapping_neg());
+    let below = 0xffff_ffff_8100_0110 - 0x10_0000;
+    assert_eq!(at(&down, below).as_deref(), Some("do_one"));
+}

@@ -1,0 +1,270 @@
+//! Generated code gets its names: from the perf maps of its processes. Each map is read once.
+
+use crate::context::Origin;
+use crate::jitmap::{CutAt, JitMap, JitMapError, JitMapLimits};
+use crate::living::Now;
+use crate::locate::PlaceId;
+use crate::lookup::{Lookup, RecordedOn};
+use crate::name::{Named, READ_DEADLINE};
+use crate::problem::Problem;
+use crate::source::{MapFile, MapOwner, map_path, open_given_map, open_map};
+use crate::stack::{Frame, FrameKind, Unresolved};
+use profiler::NsPid;
+use profiler::files::{FileError, TargetRoot, within};
+use profiler::live::Identity;
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A process that generated code.
+pub(crate) struct Generator {
+    pub(crate) origin: Origin,
+    pub(crate) root: Option<Arc<TargetRoot>>,
+    pub(crate) host: Option<Arc<TargetRoot>>,
+    pub(crate) host_pid: u32,
+    pub(crate) identity: Option<Identity>,
+    /// Who has its pid now; `None` where nobody looked.
+    pub(crate) now: Option<Now>,
+    pub(crate) container: Arc<str>,
+}
+
+/// Names generated code by the maps of its processes, processes in parallel.
+pub(crate) fn generated(
+    processes: Vec<(Generator, Vec<(PlaceId, u64)>)>,
+    lookup: &Lookup,
+) -> (Named, Vec<Problem>) {
+    let mut unused: BTreeMap<u32, &Path> = lookup.perf_maps().collect();
+    for (process, _) in &processes {
+        unused.remove(&process.host_pid);
+    }
+    let (named, problems): (Vec<Named>, Vec<Option<Problem>>) = processes
+        .into_par_iter()
+        .map(|(process, addrs)| name_process(process, addrs, lookup))
+        .unzip();
+    let unused = unused
+        .into_iter()
+        .map(|(host_pid, path)| Problem::MapUnused {
+            host_pid,
+            path: path.to_owned(),
+        });
+    (
+        named.into_iter().flatten().collect(),
+        problems.into_iter().flatten().chain(unused).collect(),
+    )
+}
+
+fn name_process(
+    process: Generator,
+    addrs: Vec<(PlaceId, u64)>,
+    lookup: &Lookup,
+) -> (Named, Option<Problem>) {
+    let container = Arc::clone(&process.container);
+    let lookup = lookup.clone();
+    let refused = |error| Problem::MapRefused {
+        container: Arc::clone(&container),
+        error,
+    };
+    let read = within(READ_DEADLINE, "perf map", move || process.map(&lookup));
+    let (map, problem) = match read {
+        Ok(MapRead::Map(map, path)) => {
+            let problem = partial(&map, Arc::clone(&container), path);
+            (Some(map), problem)
+        }
+        Ok(MapRead::Absent) => (None, None),
+        Ok(MapRead::OfAnother(host_pid, path)) => {
+            let problem = Problem::MapOfAnother {
+                container: Arc::clone(&container),
+                host_pid,
+                path,
+            };
+            (None, Some(problem))
+        }
+        Ok(MapRead::Refused(error)) | Err(error) => (None, Some(refused(error))),
+    };
+    let name = |addr| {
+        let name = map.as_ref().and_then(|map| map.lookup(addr));
+        name.map(|name| String::from_utf8_lossy(name).as_ref().into())
+            .ok_or(Unresolved::JitWithoutMap)
+    };
+    let frame = |addr| Frame {
+        name: name(addr),
+        kind: FrameKind::Jit,
+    };
+    let named = addrs.into_iter().map(|(id, addr)| (id, frame(addr)));
+    (named.collect(), problem)
+}
+
+/// A map, or why there is none.
+enum MapRead {
+    Map(JitMap, PathBuf),
+    Absent,
+    Refused(FileError),
+    /// One is there under its pid, which another process has now.
+    OfAnother(u32, PathBuf),
+}
+
+impl Generator {
+    /// The map that the user gave; else inside its own view under its own pid; else on the host under
+    /// its host pid. Of a recording from another host, only the first.
+    fn map(self, lookup: &Lookup) -> MapRead {
+        let given = lookup.perf_map(self.host_pid);
+        if let (Some(path), Some(host)) = (given, &self.host) {
+            return read(open_given_map(host, path));
+        }
+        if self.origin == Origin::File && lookup.recorded_on() == RecordedOn::Elsewhere {
+            return MapRead::Absent;
+        }
+        let owner = match (self.origin, self.identity) {
+            (_, Some(identity)) => MapOwner::Uid(identity.uid),
+            (Origin::File, None) => MapOwner::Anyone,
+            (Origin::LiveHost, None) => MapOwner::Root,
+        };
+        let own = match (&self.root, self.identity) {
+            (Some(root), Some(identity)) => open_map(root, identity.ns_pid, owner),
+            _ => MapFile::Absent,
+        };
+        let (MapFile::Absent, Some(host)) = (&own, &self.host) else {
+            return read(own);
+        };
+        match open_map(host, NsPid(self.host_pid), owner) {
+            MapFile::Found(_) if self.now == Some(Now::Another) => {
+                MapRead::OfAnother(self.host_pid, map_path(NsPid(self.host_pid)))
+            }
+            on_host => read(on_host),
+        }
+    }
+}
+
+fn read(file: MapFile) -> MapRead {
+    match file {
+        MapFile::Found(file) => {
+            let path = file.shown_path().to_owned();
+            match JitMap::read(file, &JitMapLimits::default()) {
+                Ok(map) => MapRead::Map(map, path),
+                Err(JitMapError::Read { source, .. }) => {
+                    MapRead::Refused(FileError::Io { path, source })
+                }
+            }
+        }
+        MapFile::Absent => MapRead::Absent,
+        MapFile::Refused(error) => MapRead::Refused(error),
+    }
+}
+
+/// What of a map was not taken. A torn last line is not worth a word: it is being written.
+fn partial(map: &JitMap, container: Arc<str>, path: PathBuf) -> Option<Problem> {
+    let cut_after = map.cut_at().map(|limit| match limit {
+        CutAt::Bytes(bytes) => format!("{bytes} bytes"),
+        CutAt::Lines(lines) => format!("{lines} lines"),
+    });
+    let bad_lines = map.bad_lines();
+    (bad_lines > 0 || cut_after.is_some()).then_some(Problem::MapPartial {
+        container,
+        path,
+        bad_lines,
+        cut_after,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lookup::LookupPlaces;
+    use std::fs;
+
+    const PID: u32 = 7;
+
+    /// A host whose `/tmp` has maps of pid 7, of pid 1 as a container sees itself, and one elsewhere.
+    fn host() -> (tempfile::TempDir, Arc<TargetRoot>) {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir(dir.path().join("tmp")).expect("ours");
+        for (file, name) in [
+            ("tmp/perf-7.map", "host"),
+            ("tmp/perf-1.map", "inside"),
+            ("copy.map", "given"),
+        ] {
+            fs::write(dir.path().join(file), format!("1000 10 {name}\n")).expect("ours");
+        }
+        let root = TargetRoot::of_directory(dir.path()).expect("a directory");
+        (dir, Arc::new(root))
+    }
+
+    fn recorded(host: &Arc<TargetRoot>, now: Option<Now>) -> Generator {
+        Generator {
+            origin: Origin::File,
+            root: None,
+            host: Some(Arc::clone(host)),
+            host_pid: PID,
+            identity: None,
+            now,
+            container: "host".into(),
+        }
+    }
+
+    /// The name that the map gives, or why there is none.
+    fn named(generator: Generator, lookup: &Lookup) -> String {
+        match generator.map(lookup) {
+            MapRead::Map(map, _) => {
+                let name = map.lookup(0x1008).expect("it covers the address");
+                String::from_utf8_lossy(name).into_owned()
+            }
+            MapRead::Absent => "absent".into(),
+            MapRead::Refused(error) => error.to_string(),
+            MapRead::OfAnother(pid, path) => format!("another {pid} {}", path.display()),
+        }
+    }
+
+    #[test]
+    fn a_recorded_processs_map_is_the_given_one_its_own_or_the_hosts_if_nobody_else_has_its_pid() {
+        let (_dir, host) = host();
+        let lookup = Lookup::of_host();
+        for now in [None, Some(Now::Gone)] {
+            assert_eq!(named(recorded(&host, now), &lookup), "host");
+        }
+        let another = named(recorded(&host, Some(Now::Another)), &lookup);
+        assert_eq!(another, "another 7 /tmp/perf-7.map");
+        let elsewhere = Lookup::of_host().recorded(RecordedOn::Elsewhere);
+        assert_eq!(named(recorded(&host, None), &elsewhere), "absent");
+
+        let given = Lookup::open(LookupPlaces {
+            perf_maps: vec![(PID, "/copy.map".into())],
+            ..LookupPlaces::default()
+        })
+        .expect("nothing to open");
+        for (now, on) in [
+            (Now::Another, RecordedOn::Here),
+            (Now::Gone, RecordedOn::Elsewhere),
+        ] {
+            let given = given.clone().recorded(on);
+            assert_eq!(named(recorded(&host, Some(now)), &given), "given");
+        }
+    }
+
+    #[test]
+    fn a_living_processs_map_is_the_one_under_its_pid_inside_and_is_its_users() {
+        let (dir, host) = host();
+        let own = fs::metadata(dir.path().join("tmp/perf-1.map")).expect("ours");
+        let owner = std::os::unix::fs::MetadataExt::uid(&own);
+        let living = |uid| Generator {
+            root: Some(Arc::clone(&host)),
+            identity: Some(Identity {
+                ns_pid: NsPid(1),
+                uid,
+            }),
+            ..recorded(&host, Some(Now::Same))
+        };
+        assert_eq!(named(living(owner), &Lookup::of_host()), "inside");
+        // Root may give it to somebody; to others it is their own.
+        let map = dir.path().join("tmp/perf-1.map");
+        let owner = if owner == 0 {
+            std::os::unix::fs::chown(&map, Some(65534), None).expect("root may");
+            65534
+        } else {
+            owner
+        };
+        assert_eq!(named(living(owner), &Lookup::of_host()), "inside");
+        let refused = named(living(owner - 1), &Lookup::of_host());
+        assert!(refused.contains("cannot be read"), "{refused}");
+    }
+}
