@@ -235,3 +235,25 @@ fn a_stack_is_cut_where_the_recorded_kernel_cut_it_whatever_this_one_does() {
     assert!(truncated(&|bytes| (bytes[bit], bytes[in_attr]) = (0, 1)));
     assert!(!truncated(&|bytes| (bytes[bit], bytes[in_attr]) = (0, 0)));
 }
+
+#[test]
+fn names_that_the_user_gives_go_before_those_of_the_recording() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let map = dir.path().join("given.map");
+    // `jitlike` has its two functions at these addresses; the inner one is left to the recording.
+    fs::write(&map, "200000000000 100 given_outer\n").expect("written");
+    let given = format!("15791={}", map.display());
+    let run = convert(&sample(), &["--perf-map", &given]).expect_code(0);
+    let folded = run.folded();
+    let jitted = folded.comm("jitlike");
+    assert!(jitted.total() > 0);
+    let both = jitted.share(|stack| {
+        let names = ["given_outer", "jit_inner"];
+        names
+            .iter()
+            .all(|name| stack.frames.iter().any(|frame| frame.starts_with(name)))
+    });
+    assert_eq!(both, 1.0, "{jitted}");
+    assert!(!folded.mentions("jit_outer"), "{folded}");
+    assert!(folded.mentions("alpha_inner"), "{folded}");
+}
