@@ -23,11 +23,13 @@ Examples:
   ctrflame record -o hot.svg -- ./program      one program, from its exec on
   ctrflame record -p 4242 -o - --duration 5s   a process, the picture to standard output")]
     Record(RecordArgs),
-    /// Draw a recording that perf made, here or elsewhere
+    /// Draw a recording that perf made, here or elsewhere, or a text of stacks
     #[command(after_help = "\
 Examples:
   ctrflame convert perf.data -o out.svg
   perf record -o - -a -g -- sleep 10 | ctrflame convert - -o out.svg
+  perf script | ctrflame convert - -o out.svg           text, by its content
+  ctrflame convert stacks.folded.gz -o out.svg
   ctrflame convert --time +10,+20 --by container,comm,tid    ten seconds, thread by thread")]
     Convert(Box<ConvertArgs>),
 }
@@ -91,7 +93,8 @@ pub(crate) struct RecordArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
-    /// A perf.data file or directory; - for standard input
+    /// A perf.data file or directory, the text of perf script, folded stacks, or a text of dtrace,
+    /// sample, vtune and others; plain or gzip; - for standard input
     #[arg(value_name = "FILE", default_value = "perf.data")]
     pub(crate) input: PathBuf,
 
@@ -118,9 +121,10 @@ pub(crate) struct ConvertArgs {
     )]
     pub(crate) by: Vec<LayerArg>,
 
-    /// What a sample counts: one, or the events since the sample before
-    #[arg(long, value_name = "WEIGHT", default_value = "samples")]
-    pub(crate) weight: WeightArg,
+    /// What a sample counts: one, or the events since the sample before [default: samples; of text
+    /// that tells periods, period]
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) weight: Option<WeightArg>,
 
     /// Draw idle CPUs too, as the thread swapper
     #[arg(long)]

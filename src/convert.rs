@@ -5,13 +5,13 @@ use crate::cost::Cost;
 use crate::lookup::Sources;
 use crate::pipeline::{self, Converted};
 use crate::report::{self, Failure};
+use crate::text::{self, Input};
 use crate::{output, target::Host};
 use collapse::clean_line;
 use flamegraph_web::Picture;
-use profiler::perfdata::{Ending, EventChoice, OnDamage, ReadOptions, Recording};
+use profiler::perfdata::{Ending, EventChoice, OnDamage, ReadOptions};
 use profiler::{HostPid, HostTid};
 use std::collections::HashSet;
-use std::path::Path;
 use std::process::ExitCode;
 use symbolizer::{Choice, Counting, Idle, LayerKind, Moment, Origin, Weight};
 
@@ -19,12 +19,11 @@ use symbolizer::{Choice, Counting, Idle, LayerKind, Moment, Origin, Weight};
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let outputs = output::all(&args.outputs)?;
     output::no_recordings(&outputs)?;
-    let sources = Sources::new(&args.sources)?;
-    let recording = if args.input == Path::new("-") {
-        Recording::from_stream(Box::new(std::io::stdin()))?
-    } else {
-        Recording::open(&args.input)?
+    let recording = match text::open(&args.input)? {
+        Input::Recording(recording) => recording,
+        Input::Text(input) => return text::run(args, &outputs, input),
     };
+    let sources = Sources::new(&args.sources)?;
     let options = ReadOptions {
         event: match &args.event {
             Some(name) => EventChoice::Name(name.clone()),
@@ -39,10 +38,10 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     // Names of containers that this host still knows; without cgroups there are none.
     let counting = counting(args);
     let host = Host::look().ok();
-    let converted = pipeline::convert(recording, &options, (counting, sources), host)?;
+    let converted = pipeline::convert(*recording, &options, (counting, sources), host)?;
     pipeline::write(&converted.named, &picture(&converted, args), &outputs)?;
     report::converted(&converted, &args.input);
-    report::closing(&converted.named, &outputs);
+    report::closing(&converted.named.totals, &outputs);
     if args.verbose {
         report::cost(&Cost::since("read", converted.read));
     }
@@ -78,8 +77,8 @@ fn counting(args: &ConvertArgs) -> Counting {
         layers,
         choice,
         weight: match args.weight {
-            WeightArg::Samples => Weight::Samples,
-            WeightArg::Period => Weight::Period,
+            None | Some(WeightArg::Samples) => Weight::Samples,
+            Some(WeightArg::Period) => Weight::Period,
         },
         idle: match args.idle {
             true => Idle::Drawn,
@@ -133,8 +132,8 @@ fn picture(converted: &Converted, args: &ConvertArgs) -> Picture {
         subtitle: format!("{}{damage}", converted.named.totals),
         notes: format!("ctrflame {}", env!("CARGO_PKG_VERSION")),
         unit: match args.weight {
-            WeightArg::Samples => "samples".into(),
-            WeightArg::Period => period_unit(event).into(),
+            None | Some(WeightArg::Samples) => "samples".into(),
+            Some(WeightArg::Period) => period_unit(event).into(),
         },
     }
 }

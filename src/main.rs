@@ -13,6 +13,7 @@ mod record;
 mod recording_files;
 mod report;
 mod target;
+mod text;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -39,7 +39,7 @@ pub(crate) struct Output {
 pub(crate) enum OutputError {
     #[error("cannot tell the format of {}", path.display())]
     UnknownFormat { path: PathBuf },
-    #[error("{} would be a copy of the recording", path.display())]
+    #[error("cannot make {}: `convert` makes no recordings", path.display())]
     Copy { path: PathBuf },
     #[error("cannot write a recording into {}: it is no file", path.display())]
     NotAFile { path: PathBuf },

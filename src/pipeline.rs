@@ -250,12 +250,21 @@ fn know_cgroups(tally: &mut Tally, hierarchy: Option<&Hierarchy>) {
 /// Draws a recording into each output. One that cannot be written does not keep the others from
 /// being written: the recording cannot be made again. The first error is returned.
 pub(crate) fn write(named: &Named, picture: &Picture, outputs: &[Output]) -> Result<(), Failure> {
+    write_tree(&named.tree, picture, outputs)
+}
+
+/// Draws a tree into each output, as [`write`] does.
+pub(crate) fn write_tree(
+    tree: &FrameTree,
+    picture: &Picture,
+    outputs: &[Output],
+) -> Result<(), Failure> {
     let mut written = Ok(());
     for output in outputs {
         let mut content = Vec::new();
         match output.format {
-            Format::Svg => write_svg(&named.tree, picture, &mut content)?,
-            Format::Folded => write_folded(&named.tree, &mut content).map_err(Failure::Render)?,
+            Format::Svg => write_svg(tree, picture, &mut content)?,
+            Format::Folded => write_folded(tree, &mut content).map_err(Failure::Render)?,
             // Written while it was recorded.
             Format::PerfData => continue,
         }

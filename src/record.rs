@@ -37,7 +37,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     pipeline::write(&recording.named, &picture, &outputs)?;
     files_written?;
     report::notes(&recording, args.event.is_some());
-    report::closing(&recording.named, &outputs);
+    report::closing(&recording.named.totals, &outputs);
     if args.verbose {
         report::cost(&Cost::since("record", recording.sampled));
     }

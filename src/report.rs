@@ -5,6 +5,7 @@ use crate::lookup::LookupError;
 use crate::output::{Output, OutputError};
 use crate::pipeline::{Converted, Named, Recording};
 use collapse::clean_line;
+use collapse::text::{Collapsed, TextError};
 use flamegraph_web::SvgError;
 use profiler::container::{ContainerError, HierarchyError};
 use profiler::live::{Ended, LiveError, ScanTotals};
@@ -38,7 +39,11 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     #[error(transparent)]
+    Text(#[from] TextError),
+    #[error(transparent)]
     Output(#[from] OutputError),
+    #[error("{flag} is for recordings: a text does not tell all that it needs")]
+    FlagOfRecordings { flag: &'static str },
     #[error("cannot draw the picture")]
     Svg(#[from] SvgError),
     #[error("cannot write the stacks")]
@@ -57,6 +62,20 @@ impl Failure {
             Self::Live(error) => error.hint(),
             Self::Lookup(error) => Some(error.hint().to_owned()),
             Self::Output(error) => error.hint(),
+            Self::Text(error) => error.hint(),
+            Self::FlagOfRecordings { flag } => Some(match *flag {
+                "--container" | "--sysroot" | "--perf-map" | "--idle" => {
+                    "give the perf.data itself".to_owned()
+                }
+                flag => format!(
+                    "give the perf.data itself, or choose when the text is made: `perf script` has {}",
+                    match flag {
+                        "--by" => "-F",
+                        "--comm" => "--comms",
+                        same => same,
+                    }
+                ),
+            }),
             Self::PerfData(error) => error.hint().map(str::to_owned),
             _ => None,
         }
@@ -233,10 +252,52 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
     problems(&converted.named);
 }
 
+/// Says what a picture of a text cannot: what else is in it, what could not be read.
+pub(crate) fn text_notes(collapsed: &Collapsed) {
+    const EVENTS_MAX: usize = 10;
+    let note = |text: String| say(clean_line(&format!("ctrflame: note: {text}"), 400));
+    let others = &collapsed.other_events;
+    for (event, samples) in others.iter().take(EVENTS_MAX) {
+        note(format!(
+            "not drawn: {samples} samples of {event}; `-e {event}` draws them"
+        ));
+    }
+    if let Some(more) = others.get(EVENTS_MAX..).filter(|more| !more.is_empty()) {
+        let samples = more
+            .iter()
+            .fold(0_u64, |sum, (_, samples)| sum.saturating_add(*samples));
+        note(format!(
+            "not drawn: {samples} samples of {} more events",
+            more.len()
+        ));
+    }
+    if collapsed.left_out.lines > 0 {
+        note(format!(
+            "{} lines were not understood and left out, the first is line {} (byte {})",
+            collapsed.left_out.lines, collapsed.left_out.first.line, collapsed.left_out.first.byte
+        ));
+    }
+    if let Some(cut) = collapsed.cut {
+        note(format!(
+            "the text ends inside the sample of line {} (byte {}): it is counted, its stack may be cut",
+            cut.line, cut.byte
+        ));
+    }
+    if let Some(broken) = &collapsed.broken {
+        note(format!("{broken}; drawn is what came before"));
+    }
+    if collapsed.waiting > 0 {
+        note(format!(
+            "{} samples of waiting threads are not drawn",
+            collapsed.waiting
+        ));
+    }
+}
+
 /// The closing line.
-pub(crate) fn closing(named: &Named, outputs: &[Output]) {
+pub(crate) fn closing(totals: &impl Display, outputs: &[Output]) {
     let places: Vec<String> = outputs.iter().map(Output::shown).collect();
-    say(format_args!("{} → {}", named.totals, places.join(", ")));
+    say(format_args!("{totals} → {}", places.join(", ")));
 }
 
 /// What it cost.

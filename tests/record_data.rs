@@ -154,7 +154,7 @@ fn a_recording_is_not_written_to_what_is_no_file_nor_made_of_a_recording() {
     let run = refused(&["record", "-o", pipe, "--", "true"]);
     assert!(run.stderr.contains("it is no file"), "{}", run.stderr);
     let run = refused(&["convert", "x.data", "-o", "y.data"]);
-    let wanted = "y.data would be a copy of the recording";
+    let wanted = "cannot make y.data: `convert` makes no recordings";
     assert!(run.stderr.contains(wanted), "{}", run.stderr);
 }
 

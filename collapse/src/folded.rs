@@ -7,18 +7,20 @@
 //! | in a name | written | because |
 //! | --- | --- | --- |
 //! | `;` | `\x3b` | it would begin the next frame |
-//! | a space at either end | `\x20` | readers trim lines |
+//! | a space at the beginning | `\x20` | readers trim lines |
 //! | the space before digits at the end | `\x20` | readers take them for the count, or for a second one |
 //! | `#` that begins a line | `\x23` | readers skip such lines |
 //! | `[` that begins a function | `\x5b` | `[…]` is a frame without a name |
 //! | `[` of `_[k]` at the end, and the like | `\x5b` | readers take it for the kind |
 //!
-//! Kernel functions end in `_[k]` and generated ones in `_[j]`, which readers colour by and drop.
+//! Kernel functions end in `_[k]`, generated ones in `_[j]` and inlined ones in `_[i]`, which readers
+//! colour by and drop.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::clean::push_escape;
+use crate::text::{NO_JIT_SYMBOL, NO_KERNEL_SYMBOL};
 use crate::tree::{FrameTree, Node, NodeKind};
 
 /// Written for a name that is empty. No function's name reads so: its `[` would be an escape.
@@ -36,7 +38,7 @@ pub fn write_folded(tree: &FrameTree, mut out: impl Write) -> io::Result<()> {
             line.push(';');
         }
         line.push_str(&escaped(&node));
-        line.push_str(annotation(node.kind));
+        line.push_str(annotation(&node));
         ends.push(line.len());
         if node.self_samples > 0 {
             writeln!(out, "{line} {}", node.self_samples)?;
@@ -45,10 +47,11 @@ pub fn write_folded(tree: &FrameTree, mut out: impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn annotation(kind: NodeKind) -> &'static str {
-    match kind {
-        NodeKind::Kernel => "_[k]",
-        NodeKind::Jit => "_[j]",
+fn annotation(node: &Node<'_>) -> &'static str {
+    match (node.kind, node.reason) {
+        (NodeKind::Kernel, _) | (NodeKind::Unresolved, NO_KERNEL_SYMBOL) => "_[k]",
+        (NodeKind::Jit, _) | (NodeKind::Unresolved, NO_JIT_SYMBOL) => "_[j]",
+        (NodeKind::Inlined, _) => "_[i]",
         _ => "",
     }
 }
@@ -61,7 +64,7 @@ fn escaped<'a>(node: &Node<'a>) -> Cow<'a, str> {
     }
     let is_function = matches!(
         node.kind,
-        NodeKind::Native | NodeKind::Kernel | NodeKind::Jit
+        NodeKind::Native | NodeKind::Kernel | NodeKind::Jit | NodeKind::Inlined
     );
     let first = (node.depth == 1 && name.starts_with('#'))
         || (is_function && name.starts_with('['))
@@ -90,12 +93,15 @@ fn late_escape(name: &str) -> Option<usize> {
     {
         return Some(name.len() - "[k]".len());
     }
-    let space = name.rfind(' ')?;
-    let count = name.get(space + 1..)?;
-    count
+    // Spaces at the end are kept: stackcollapse-perf.pl leaves many (`std::function<void `).
+    let bare = name.trim_end_matches(' ');
+    let space = bare.rfind(' ')?;
+    let is_count = bare
+        .get(space + 1..)?
         .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.')
-        .then_some(space)
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let last = name.len() - 1;
+    is_count.then_some(if bare.len() < name.len() { last } else { space })
 }
 
 #[cfg(test)]
@@ -173,6 +179,7 @@ mod tests {
         " f ",
         "f 12",
         "f 12 13",
+        "f 12 ",
         "f 1.5",
         "f .",
         "12",
@@ -246,8 +253,9 @@ mod tests {
         let line = |name: &str| folded(&[one("c", "p", &[(name, FrameKind::Native)])]);
         assert_eq!(line("[u8; 8]"), "c;p;\\x5bu8\\x3b 8] 1\n");
         assert_eq!(line("drop<[u8; 8]>"), "c;p;drop<[u8\\x3b 8]> 1\n");
-        assert_eq!(line(" f "), "c;p;\\x20f\\x20 1\n");
+        assert_eq!(line(" f "), "c;p;\\x20f  1\n");
         assert_eq!(line("f 12"), "c;p;f\\x2012 1\n");
+        assert_eq!(line("f 12 "), "c;p;f 12\\x20 1\n");
         assert_eq!(line("f_[k]"), "c;p;f_\\x5bk] 1\n");
         assert_eq!(line("f\n9"), "c;p;f\\x0a9 1\n");
         assert_eq!(line(""), "c;p;[no name] 1\n");
@@ -285,6 +293,7 @@ mod tests {
             assert_eq!(count, 1, "{line}");
             // A reader that looks for a second count must not find one.
             let frame = line.rsplit_once(' ').unwrap().0;
+            let frame = frame.trim_end();
             let second = frame.rsplit_once(' ').map_or("x", |(_, last)| last);
             assert!(
                 second.contains(|c: char| !c.is_ascii_digit() && c != '.'),

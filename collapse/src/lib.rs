@@ -5,6 +5,7 @@ mod clean;
 mod folded;
 mod labels;
 mod paths;
+pub mod text;
 mod totals;
 mod tree;
 

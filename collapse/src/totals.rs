@@ -73,7 +73,7 @@ impl Totals {
                         totals.containers.insert(node.name.into());
                     }
                 }
-                NodeKind::Native | NodeKind::Kernel | NodeKind::Jit => {
+                NodeKind::Native | NodeKind::Kernel | NodeKind::Jit | NodeKind::Inlined => {
                     add(&mut totals.frames, weight);
                 }
                 NodeKind::Unresolved if node.reason == cut => add(&mut totals.truncated, weight),
@@ -129,6 +129,13 @@ impl fmt::Display for Totals {
             let containers = self.containers.len() as u64;
             write!(f, " · {}", counted(containers, "container"))?;
         }
+        self.write_unnamed(f)
+    }
+}
+
+impl Totals {
+    /// ` · 3.1 % of frames unnamed (…)`; nothing where there are no frames.
+    pub(crate) fn write_unnamed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.frames == 0 {
             return Ok(());
         }
@@ -148,9 +155,7 @@ impl fmt::Display for Totals {
             f.write_str(")")
         }
     }
-}
 
-impl Totals {
     /// Kinds with their frames and tenths of a percent, most frames first. Each share is rounded
     /// down; those that lost most by it get back what is missing from the sum `all`.
     fn shares(&self, all: u64) -> Vec<(&'static str, u64, u64)> {
@@ -190,13 +195,13 @@ fn percent(tenths: u64, counted: u64) -> String {
 }
 
 /// `1 sample`, `11 880 samples`.
-fn counted(count: u64, noun: &str) -> String {
+pub(crate) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(count))
 }
 
 /// Digits in groups of three: `11 880`.
-fn grouped(count: u64) -> String {
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (i, digit) in digits.chars().enumerate() {

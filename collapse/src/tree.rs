@@ -26,6 +26,8 @@ pub enum NodeKind {
     Kernel,
     /// A function of code generated at run time.
     Jit,
+    /// A function that the compiler put into its caller.
+    Inlined,
     /// A frame without a name; its label is the reason, in square brackets.
     Unresolved,
 }

@@ -64,6 +64,7 @@ impl Legend {
         };
         for (kind, label) in [
             (NodeKind::Native, "function"),
+            (NodeKind::Inlined, "function in its caller"),
             (NodeKind::Jit, "function of generated code"),
             (NodeKind::Kernel, "function of the kernel"),
             (NodeKind::Unresolved, "frame without a name"),

@@ -110,6 +110,7 @@ impl Style {
             NodeKind::Process | NodeKind::Group => (58, 80),
             NodeKind::Native => (80, 70),
             NodeKind::Jit => (90, 60),
+            NodeKind::Inlined => (66, 76),
             NodeKind::Kernel => (34, 58),
             NodeKind::Unresolved => (14, 84),
         };
@@ -153,12 +154,13 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [NodeKind; 6] = [
+    const KINDS: [NodeKind; 7] = [
         NodeKind::Container,
         NodeKind::Process,
         NodeKind::Native,
         NodeKind::Kernel,
         NodeKind::Jit,
+        NodeKind::Inlined,
         NodeKind::Unresolved,
     ];
 

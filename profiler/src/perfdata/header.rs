@@ -14,6 +14,8 @@ pub(crate) const MAGIC: &[u8; 8] = b"PERFILE2";
 const MAGIC_SWAPPED: &[u8; 8] = b"2ELIFREP";
 /// Before perf 2.6.39: no byte order in it.
 const MAGIC_FIRST: &[u8; 8] = b"PERFFILE";
+/// Size of a magic.
+pub(crate) const MAGIC_BYTES: usize = 8;
 /// Size of a pipe's header.
 pub(crate) const PIPE_BYTES: usize = 16;
 /// Size of a file's header.
@@ -63,6 +65,13 @@ impl FileHeader {
 pub(crate) enum Format {
     Pipe,
     File(FileHeader),
+}
+
+/// Whether a perf.data of any kind begins like this.
+pub(crate) fn has_magic(start: &[u8]) -> bool {
+    [MAGIC, MAGIC_SWAPPED, MAGIC_FIRST]
+        .iter()
+        .any(|magic| start.starts_with(*magic))
 }
 
 /// Reads what `start` begins with: the file's first [`FILE_BYTES`] bytes, or all of a shorter one.

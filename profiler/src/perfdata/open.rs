@@ -35,6 +35,14 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// As many bytes tell whether something is a recording at all.
+    pub const MAGIC_BYTES: usize = header::MAGIC_BYTES;
+
+    /// Whether these are the first bytes of a recording.
+    pub fn has_magic(start: &[u8]) -> bool {
+        header::has_magic(start)
+    }
+
     /// Opens a file, a pipe's recording in a file, a named pipe, or a directory of `perf record --threads`.
     pub fn open(path: &Path) -> Result<Self, PerfDataError> {
         let open = |path: &Path| {
