@@ -76,7 +76,8 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "argv")]
     pub(crate) duration: Option<Duration>,
 
-    /// Write here: .svg or .folded by extension, - for an SVG on standard output; repeatable
+    /// Write here: .svg, .folded or .data (a perf.data) by extension, - for an SVG on standard
+    /// output; repeatable
     /// [default: ctrflame.svg]
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) outputs: Vec<PathBuf>,

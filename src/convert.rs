@@ -2,6 +2,7 @@
 
 use crate::cli::{ConvertArgs, LayerArg, TimeArg, WeightArg};
 use crate::cost::Cost;
+use crate::how::How;
 use crate::lookup::Sources;
 use crate::pipeline::{self, Converted};
 use crate::report::{self, Failure};
@@ -18,6 +19,7 @@ use symbolizer::{Choice, Counting, Idle, LayerKind, Moment, Origin, Weight};
 /// Reads a recording and draws it.
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let outputs = output::all(&args.outputs)?;
+    output::no_recordings(&outputs)?;
     let recording = match text::open(&args.input)? {
         Input::Recording(recording) => recording,
         Input::Text(input) => return text::run(args, &outputs, input),
@@ -37,7 +39,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     // Names of containers that this host still knows; without cgroups there are none.
     let counting = counting(args);
     let host = Host::look().ok();
-    let how = pipeline::How {
+    let how = How {
         counting,
         call_graph: args.call_graph,
         sources,

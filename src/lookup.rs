@@ -68,6 +68,8 @@ pub(crate) struct Sources {
     pub(crate) lookup: Lookup,
     /// What `--kallsyms` names.
     pub(crate) kallsyms: Option<PathBuf>,
+    /// Whether the user gave any place of names: those go before what a recording says itself.
+    pub(crate) are_given: bool,
 }
 
 impl Sources {
@@ -108,6 +110,10 @@ impl Sources {
             chosen,
             lookup,
             kallsyms: args.kallsyms.clone(),
+            are_given: args.symfs.is_some()
+                || args.kallsyms.is_some()
+                || !args.sysroots.is_empty()
+                || !args.perf_maps.is_empty(),
         })
     }
 }

@@ -88,6 +88,7 @@ impl NameThread {
             uts_namespaces,
             tags: Tags::default(),
             by_place: HashMap::new(),
+            tagged: Vec::new(),
         }
     }
 }
@@ -142,9 +143,17 @@ pub(crate) struct Tagger {
     uts_namespaces: UtsNamespaces,
     tags: Tags,
     by_place: HashMap<Vec<String>, Arc<str>>,
+    /// Those that were given a tag.
+    tagged: Vec<(Arc<str>, Container)>,
 }
 
 impl Tagger {
+    /// The containers that were given a tag, with it. One may come several times.
+    pub(crate) fn containers(&self) -> impl Iterator<Item = (&str, &Container)> {
+        let tagged = self.tagged.iter();
+        tagged.map(|(tag, container)| (&**tag, container))
+    }
+
     /// The tag of what runs in this place.
     pub(crate) fn tag(&mut self, place: &Place<'_>) -> Arc<str> {
         let paths = paths_of(place);
@@ -159,7 +168,9 @@ impl Tagger {
                 {
                     container.hostname = hostname_in(uts.as_fd()).ok();
                 }
-                self.tags.tag(&container)
+                let tag = self.tags.tag(&container);
+                self.tagged.push((Arc::clone(&tag), container));
+                tag
             }
             None => host_tag(paths.first().map_or("/", String::as_str)).into(),
         };

@@ -5,12 +5,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use tempfile::NamedTempFile;
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Svg,
     Folded,
+    /// The recording itself, which perf opens.
+    PerfData,
 }
 
 /// Where it is written.
@@ -36,6 +39,10 @@ pub(crate) struct Output {
 pub(crate) enum OutputError {
     #[error("cannot tell the format of {}", path.display())]
     UnknownFormat { path: PathBuf },
+    #[error("cannot make {}: `convert` makes no recordings", path.display())]
+    Copy { path: PathBuf },
+    #[error("cannot write a recording into {}: it is no file", path.display())]
+    NotAFile { path: PathBuf },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot write to standard output")]
@@ -46,8 +53,13 @@ impl OutputError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownFormat { .. } => Some(
-                "end the name in .svg or .folded, or use - for an SVG on standard output".into(),
+                "end the name in .svg, .folded or .data, or use - for an SVG on standard output"
+                    .into(),
             ),
+            Self::Copy { .. } => Some("end the name in .svg or .folded".into()),
+            Self::NotAFile { .. } => {
+                Some("its header is written last, at its beginning: choose a file".into())
+            }
             Self::Write { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some(format!(
                     "choose another place with -o; {} is not writable",
@@ -83,6 +95,19 @@ pub(crate) fn all(paths: &[PathBuf]) -> Result<Vec<Output>, OutputError> {
     Ok(outputs)
 }
 
+/// Refuses outputs that would be a recording made of a recording.
+pub(crate) fn no_recordings(outputs: &[Output]) -> Result<(), OutputError> {
+    let data = outputs
+        .iter()
+        .find(|output| output.format == Format::PerfData);
+    match data.map(|output| &output.destination) {
+        Some(Destination::File(path) | Destination::Stream(path)) => {
+            Err(OutputError::Copy { path: path.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Output {
     /// What a `-o` means.
     pub(crate) fn parse(path: &Path) -> Result<Self, OutputError> {
@@ -97,6 +122,12 @@ impl Output {
         let format = match path.extension().and_then(|extension| extension.to_str()) {
             Some("svg") => Format::Svg,
             Some("folded" | "collapsed") => Format::Folded,
+            Some("data") if is_stream => {
+                return Err(OutputError::NotAFile {
+                    path: path.to_owned(),
+                });
+            }
+            Some("data") => Format::PerfData,
             _ if is_stream => Format::Svg,
             _ => {
                 return Err(OutputError::UnknownFormat {
@@ -169,10 +200,10 @@ impl Output {
     }
 }
 
-/// The file that is being written, under its temporary name.
-static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The files that are being written, under their temporary names.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -181,31 +212,84 @@ fn unfinished() -> MutexGuard<'static, Option<PathBuf>> {
 /// Removes what is half written, and keeps anything more from being written: for a program that
 /// ends now. Hold what it returns until the end.
 pub(crate) fn abandon() -> impl Sized {
-    let mut path = unfinished();
-    if let Some(path) = path.take() {
+    let mut paths = unfinished();
+    for path in paths.drain(..) {
         // Nothing can be done about a failure any more.
         let _ = std::fs::remove_file(path);
     }
-    path
+    paths
 }
 
-fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut beside = {
+/// A file that is being written under a temporary name beside its own. Dropped, it is gone.
+pub(crate) struct Unfinished {
+    beside: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Begins the file of an output that is one.
+    pub(crate) fn begin(output: &Output) -> Result<Self, OutputError> {
+        match &output.destination {
+            Destination::File(path) => Self::beside(path).map_err(|source| OutputError::Write {
+                path: path.clone(),
+                source,
+            }),
+            Destination::Stream(path) => Err(OutputError::NotAFile { path: path.clone() }),
+            Destination::Stdout => Err(OutputError::NotAFile { path: "-".into() }),
+        }
+    }
+
+    fn beside(path: &Path) -> io::Result<Self> {
         let mut unfinished = unfinished();
         let beside = tempfile::Builder::new()
             .prefix(".ctrflame-")
             // As for any new file; the umask takes its part.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(parent(path))?;
-        *unfinished = Some(beside.path().to_owned());
-        beside
-    };
-    beside.write_all(content)?;
-    beside.as_file().sync_data()?;
-    let mut unfinished = unfinished();
-    beside.persist(path).map_err(|failed| failed.error)?;
-    *unfinished = None;
-    Ok(())
+        unfinished.push(beside.path().to_owned());
+        Ok(Self {
+            beside,
+            path: path.to_owned(),
+        })
+    }
+
+    /// A descriptor of its own to write it by.
+    pub(crate) fn reopen(&self) -> Result<File, OutputError> {
+        let file = self.beside.as_file().try_clone();
+        file.map_err(|source| self.failed(source))
+    }
+
+    /// What is said when it could not be written.
+    pub(crate) fn failed(&self, source: io::Error) -> OutputError {
+        OutputError::Write {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// Gives it its name, in place of an older file; it is on the disk then.
+    pub(crate) fn persist(self) -> Result<(), OutputError> {
+        let path = self.path.clone();
+        self.finish()
+            .map_err(|source| OutputError::Write { path, source })
+    }
+
+    fn finish(self) -> io::Result<()> {
+        self.beside.as_file().sync_data()?;
+        let mut unfinished = unfinished();
+        let temporary = self.beside.path().to_owned();
+        self.beside
+            .persist(&self.path)
+            .map_err(|failed| failed.error)?;
+        unfinished.retain(|path| *path != temporary);
+        Ok(())
+    }
+}
+
+fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut unfinished = Unfinished::beside(path)?;
+    unfinished.beside.write_all(content)?;
+    unfinished.finish()
 }
 
 #[cfg(test)]
@@ -223,6 +307,7 @@ mod tests {
         assert_eq!(format("dir/a.folded"), Some(Format::Folded));
         assert_eq!(format("-"), Some(Format::Svg));
         assert_eq!(format("/dev/null"), Some(Format::Svg));
+        assert_eq!(format("dir/perf.data"), Some(Format::PerfData));
         assert_eq!(format("a.png"), None);
         assert_eq!(format("svg"), None);
     }

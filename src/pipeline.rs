@@ -1,23 +1,23 @@
 //! The way of the data as code: events are counted while they come, then named, merged, drawn.
 
-use crate::cli::CallGraphArg;
 use crate::cost::CpuTime;
+use crate::how::{How, call_graph_of, chosen_layout, max_stack_of};
 use crate::kernel::{self, RecordedKernel};
-use crate::lookup::{Sources, recorded_on};
+use crate::lookup::recorded_on;
 use crate::naming::{NameThread, Tagger};
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, OutputError};
+use crate::recording_files::{self, RecordingFiles};
 use crate::report::Failure;
 use crate::target::{Host, Target};
 use collapse::{FrameTree, Taken, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
 use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
-use profiler::perfdata::{self, EventChoice, ImageBuildId, Outcome, ReadOptions};
-use profiler::record::Layout;
+use profiler::perfdata::{self, ImageBuildId, Outcome, ReadOptions};
 use std::sync::Arc;
 use symbolizer::{
-    CallGraph, ChainOptions, Counting, Counts, Kallsyms, Lookup, Origin, Place, Problem,
-    RecordedOn, ResolveOptions, Selected, Selector, Tally,
+    CallGraph, ChainOptions, Counting, Counts, Kallsyms, KeepNames, Kept, Known, Lookup, Origin,
+    Place, Problem, RecordedOn, RecordedTags, ResolveOptions, Selected, Selector, Tally, Turn,
 };
 
 /// What is drawn and what is said of it.
@@ -66,18 +66,22 @@ fn selecting(
     Ok((name_thread, selector))
 }
 
-/// Records until the end of the recording, then names what was counted.
+/// Records until the end of the recording, then names what was counted. `files`: where the
+/// recording itself goes, and what became of them.
 pub(crate) fn record(
     config: &Config,
     target: &Target,
     host: Option<Host>,
-    signals: &Signals,
-    sampling_ended: impl FnOnce(),
-) -> Result<Recording, Failure> {
+    files: Option<RecordingFiles>,
+    (signals, sampling_ended): (&Signals, impl FnOnce()),
+) -> Result<(Recording, Result<(), OutputError>), Failure> {
     let (hierarchy, names) = host.map(|host| (host.hierarchy, host.names)).unzip();
     let wanted = target.wanted.clone();
     let (name_thread, selector) = selecting(names, move |place| wanted.select(place))?;
     let mut tally = Tally::new(Counting::of(Origin::LiveHost), selector);
+    if let Some(files) = &files {
+        tally.tap(files.tap());
+    }
     know_cgroups(&mut tally, hierarchy.as_ref());
     let recorded = live::record(config, signals, &mut tally)?;
     sampling_ended();
@@ -92,23 +96,25 @@ pub(crate) fn record(
             .map(Kallsyms::recorded)
             .map_err(|error| format!("cannot read /proc/kallsyms: {error}")),
         build_ids: &[],
+        max_stack: live::max_stack(),
+        known: None,
+        keep_names: match files {
+            Some(_) => KeepNames::Yes,
+            None => KeepNames::No,
+        },
         lookup: Lookup::of_host(),
     };
-    let named = name(tally, source, name_thread);
-    Ok(Recording {
+    let (named, kept) = name(tally, source, name_thread);
+    let files_written = match (files, kept) {
+        (Some(files), Some(kept)) => files.finish(config, &recorded, kept),
+        _ => Ok(()),
+    };
+    let recording = Recording {
         recorded,
         sampled,
         named,
-    })
-}
-
-/// How a recording in a file is read and named.
-pub(crate) struct How {
-    pub(crate) counting: Counting,
-    /// What its stacks are made from; what it has, where nobody says.
-    pub(crate) call_graph: Option<CallGraphArg>,
-    /// Where names come from.
-    pub(crate) sources: Sources,
+    };
+    Ok((recording, files_written))
 }
 
 /// Reads a recording to its end, then names what was counted by what this host has.
@@ -142,8 +148,14 @@ pub(crate) fn convert(
         build_ids: &about.build_ids,
         lookup: &lookup,
     });
+    tally.know_tags(match &about.sidecar {
+        Some(sidecar) => RecordedTags::Known(Arc::clone(sidecar)),
+        None if recording.is_ours() => RecordedTags::Later,
+        None => RecordedTags::None,
+    });
     let outcome = recording.read(options, &mut tally)?;
     let read = CpuTime::now();
+    let sidecar = outcome.about.sidecar.as_deref();
     sources.chosen.check()?;
     let kernel = RecordedKernel::new(&outcome.about, &tally);
     let running = kernel.look();
@@ -153,9 +165,18 @@ pub(crate) fn convert(
         not_chosen: tally.counts().outside,
         kallsyms: kernel.kallsyms(sources.kallsyms.as_deref(), running, &sources.lookup)?,
         build_ids: &outcome.about.build_ids,
+        max_stack: max_stack_of(&outcome),
+        known: sidecar.map(|sidecar| Known {
+            sidecar,
+            turn: match sources.are_given {
+                true => Turn::Last,
+                false => Turn::First,
+            },
+        }),
+        keep_names: KeepNames::No,
         lookup: sources.lookup.recorded(on),
     };
-    let named = name(tally, source, name_thread);
+    let (named, _) = name(tally, source, name_thread);
     let branches_are_any = call_graph == CallGraph::Branches
         && layout.is_some_and(|layout| !layout.has_call_branches());
     Ok(Converted {
@@ -166,35 +187,6 @@ pub(crate) fn convert(
     })
 }
 
-/// How samples of the event that is drawn are laid out, where it is known before they are read.
-fn chosen_layout(recording: &perfdata::Recording, choice: &EventChoice) -> Option<Layout> {
-    let mut events = recording.events().iter();
-    let chosen = match choice {
-        EventChoice::Name(name) => events.find(|event| event.name == *name),
-        EventChoice::Index(index) => events.nth(*index),
-        EventChoice::First => events.next(),
-    };
-    chosen.map(|event| event.layout)
-}
-
-/// What stacks are made from; what was asked for must have been recorded, as far as that is known.
-fn call_graph_of(
-    wanted: Option<CallGraphArg>,
-    layout: Option<Layout>,
-) -> Result<CallGraph, Failure> {
-    match wanted {
-        Some(CallGraphArg::Fp) => Ok(CallGraph::FramePointers),
-        Some(how @ CallGraphArg::Dwarf) if layout.is_some_and(|it| !it.has_user_stacks()) => Err(
-            Failure::NotRecorded("user registers and stacks to unwind", how),
-        ),
-        Some(how @ CallGraphArg::Lbr) if layout.is_some_and(|it| !it.has_branches()) => {
-            Err(Failure::NotRecorded("branch stacks", how))
-        }
-        Some(CallGraphArg::Lbr) => Ok(CallGraph::Branches),
-        Some(CallGraphArg::Dwarf) | None => Ok(CallGraph::Registers),
-    }
-}
-
 /// What a recording has besides its events.
 struct Source<'a> {
     /// Lost samples, where their number is known better than by LOST records.
@@ -203,10 +195,20 @@ struct Source<'a> {
     not_chosen: u64,
     kallsyms: Result<Kallsyms, String>,
     build_ids: &'a [ImageBuildId],
+    /// Entries at which its kernel cut a chain.
+    max_stack: usize,
+    /// What it says itself that its places are called.
+    known: Option<Known<'a>>,
+    keep_names: KeepNames,
     lookup: Lookup,
 }
 
-fn name(tally: Tally, source: Source<'_>, name_thread: Option<NameThread>) -> Named {
+/// Names what was counted; with it what a recording is to carry, where it is asked for.
+fn name(
+    tally: Tally,
+    source: Source<'_>,
+    name_thread: Option<NameThread>,
+) -> (Named, Option<Kept>) {
     let counts = tally.counts();
     let lost = source.lost.max(counts.lost);
     let counted = tally.close();
@@ -221,11 +223,17 @@ fn name(tally: Tally, source: Source<'_>, name_thread: Option<NameThread>) -> Na
         kallsyms: source.kallsyms,
         lookup: &source.lookup,
         build_ids: source.build_ids,
-        max_stack: live::max_stack(),
+        max_stack: source.max_stack,
+        known: source.known,
+        keep_names: source.keep_names,
     });
+    let mut kept = resolved.kept.take();
+    if let (Some(kept), Some(tagger)) = (&mut kept, &tagger) {
+        recording_files::add_containers(&mut kept.sidecar, tagger);
+    }
     let problems = std::mem::take(&mut resolved.problems);
     let tree = FrameTree::of(resolved);
-    Named {
+    let named = Named {
         counts,
         totals: Totals::of(
             &tree,
@@ -238,7 +246,8 @@ fn name(tally: Tally, source: Source<'_>, name_thread: Option<NameThread>) -> Na
         ),
         problems,
         tree,
-    }
+    };
+    (named, kept)
 }
 
 fn know_cgroups(tally: &mut Tally, hierarchy: Option<&Hierarchy>) {
@@ -265,6 +274,8 @@ pub(crate) fn write_tree(
         match output.format {
             Format::Svg => write_svg(tree, picture, &mut content)?,
             Format::Folded => write_folded(tree, &mut content).map_err(Failure::Render)?,
+            // Written while it was recorded.
+            Format::PerfData => continue,
         }
         written = written.and(output.write(&content).map_err(Failure::from));
     }

@@ -4,6 +4,7 @@ use crate::cli::{EventArg, RecordArgs, RingSize};
 use crate::cost::Cost;
 use crate::output;
 use crate::pipeline::{self, Recording};
+use crate::recording_files::RecordingFiles;
 use crate::report::{self, Failure};
 use crate::target::{self, Host, Target};
 use flamegraph_web::Picture;
@@ -28,11 +29,13 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
         report::until_signal(&target.title);
     }
     let watched = Arc::clone(&signals);
-    let recording = pipeline::record(&config, &target, host, &signals, || {
-        stop_at_second_signal(watched)
-    })?;
+    let sampling_ended = || stop_at_second_signal(watched);
+    let files = RecordingFiles::begin(&outputs)?;
+    let (recording, files_written) =
+        pipeline::record(&config, &target, host, files, (&signals, sampling_ended))?;
     let picture = picture(&recording, &target, args);
     pipeline::write(&recording.named, &picture, &outputs)?;
+    files_written?;
     report::notes(&recording, args.event.is_some());
     report::closing(&recording.named.totals, &outputs);
     if args.verbose {

@@ -6,6 +6,7 @@ use crate::stack::LayerKind;
 use crate::stacks::ContextId;
 use crate::tasks::{CommId, SpaceId, Tasks};
 use profiler::files::TargetRoot;
+use profiler::perfdata::sidecar::TextId;
 use profiler::record::Stamp;
 use profiler::{CgroupId, CodeAddr, HostPid, HostTid};
 use std::sync::Arc;
@@ -55,10 +56,21 @@ pub(crate) struct ContextKind {
     split: Split,
     proc_cgroups: Option<Arc<str>>,
     root: Option<RootRef>,
+    recorded: Option<TagOf>,
+}
+
+/// Where the container's tag of a context comes from in a recording that has tags: then nothing else
+/// tells in which container a task was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TagOf {
+    /// The recording says it.
+    Recording(TextId),
+    /// It will say it of this address space, when it has come to its end.
+    Space(SpaceId),
 }
 
 impl ContextKind {
-    pub(crate) fn of(context: &Context, tasks: &Tasks) -> Self {
+    pub(crate) fn of(context: &Context, tasks: &Tasks, recorded: Option<TagOf>) -> Self {
         let space = context.space.and_then(|space| tasks.space(space));
         Self {
             cgroup: context.cgroup,
@@ -66,6 +78,7 @@ impl ContextKind {
             split: context.split,
             proc_cgroups: space.and_then(|space| space.proc_cgroups.clone()),
             root: space.map(|space| space.root),
+            recorded,
         }
     }
 }

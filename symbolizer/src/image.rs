@@ -165,6 +165,11 @@ impl Images {
         self.images.get(id.0 as usize)
     }
 
+    /// All entries, by their ids.
+    pub(crate) fn all(&self) -> &[Image] {
+        &self.images
+    }
+
     /// Whether a sampled address in this image should make it be held.
     pub(crate) fn wants_holding(&self, id: ImageId) -> bool {
         self.get(id)

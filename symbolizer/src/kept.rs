@@ -1,7 +1,12 @@
-//! Which pages of which address spaces need no look at their mappings any more: stacks lead through
-//! the same few thousand pages again and again.
+//! What is kept for naming a stack that was not seen before: its mappings, and their images while they
+//! can be had. Stacks lead through the same few thousand pages again and again: which of them need no
+//! look at their mappings any more is remembered.
 
-use crate::tasks::SpaceId;
+use crate::chain::{Part, entries};
+use crate::context::Origin;
+use crate::image::Images;
+use crate::maps::Backing;
+use crate::tasks::{SpaceId, Tasks};
 
 /// A power of two; the table fits into a second-level cache.
 const SLOTS: usize = 1 << 12;
@@ -41,6 +46,40 @@ impl KeptPages {
 fn slot(space: SpaceId, page: u64) -> usize {
     let mixed = (page ^ u64::from(space.0) << 20).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> (64 - SLOTS.ilog2())) as usize
+}
+
+/// Keeps the mappings that a stack leads through for naming it, and holds their images where they
+/// can be had.
+pub(crate) fn keep_mappings(
+    origin: Origin,
+    images: &mut Images,
+    tasks: &mut Tasks,
+    kept: &mut KeptPages,
+    space: SpaceId,
+    words: &[u64],
+) {
+    // Most entries lie in the mapping of the one before.
+    let mut last = 0..0;
+    for (part, addr) in entries(words.iter().copied()) {
+        if part != Part::User || last.contains(&addr) || kept.has(space, addr) {
+            continue;
+        }
+        let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr) else {
+            continue;
+        };
+        last = mapping.start..mapping.end;
+        if let Backing::Image(image) = mapping.backing
+            && images.wants_holding(image)
+        {
+            match origin {
+                Origin::LiveHost => images.hold(image, pid, last.clone(), root),
+                Origin::File => images.look_below(image, root),
+            }
+        }
+        if !matches!(mapping.backing, Backing::Image(image) if images.wants_holding(image)) {
+            kept.note(space, addr);
+        }
+    }
 }
 
 #[cfg(test)]

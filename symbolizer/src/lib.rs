@@ -10,6 +10,7 @@ mod context;
 mod debug_file;
 mod demangle;
 mod elf;
+mod frame_codes;
 #[doc(hidden)]
 pub mod fuzzing;
 mod generated;
@@ -26,11 +27,13 @@ mod name;
 mod path_hash;
 mod pins;
 mod problem;
+mod recorded;
 mod resolve;
 mod source;
 mod stack;
 mod stacks;
 mod tally;
+mod tap;
 mod tasks;
 mod told;
 mod unwind;
@@ -42,11 +45,13 @@ pub use lookup::{Lookup, LookupPlaces, RecordedOn, SysrootOf};
 pub use name::Kallsyms;
 pub use path_hash::{PathHash, PathSeed};
 pub use problem::Problem;
+pub use recorded::{KeepNames, Kept, Known, RecordedTags, Turn};
 pub use resolve::ResolveOptions;
 pub use stack::{
     Frame, FrameId, FrameKind, Layer, LayerKind, NamedStack, Resolved, ResolvedStack, StackPart,
     Unresolved,
 };
 pub use tally::{Counted, Tally};
+pub use tap::Tap;
 pub use told::kernel_build_id;
 pub use unwind::{CallGraph, ChainOptions};

@@ -7,13 +7,15 @@ use crate::image::{Image, ImageId, ImageKey};
 use crate::living::{self, Now};
 use crate::locate::{Locations, Place, PlaceId};
 use crate::lookup::{Lookup, RecordedOn, View};
-use crate::name::{self, ImageOffsets, Kallsyms, VdsoIs, native_frame, numbered};
+use crate::name::{self, ImageOffsets, Kallsyms, Named, VdsoIs, native_frame, numbered};
 use crate::pins::RootRef;
+use crate::recorded::{self, KeepNames, Known, Turn};
 use crate::stack::{Layer, LayerKind, Resolved, Unresolved};
 use crate::tally::Counted;
 use crate::tasks::SpaceId;
 use crate::told::{Told, take_told_id};
 use profiler::perfdata::ImageBuildId;
+use profiler::perfdata::sidecar::Sidecar;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -30,6 +32,10 @@ pub struct ResolveOptions<'a> {
     pub build_ids: &'a [ImageBuildId],
     /// Entries at which the kernel cuts a chain (`kernel.perf_event_max_stack`).
     pub max_stack: usize,
+    /// What the recording itself says of its tasks and places.
+    pub known: Option<Known<'a>>,
+    /// Whether the names are to go into a recording.
+    pub keep_names: KeepNames,
 }
 
 impl Counted {
@@ -40,27 +46,38 @@ impl Counted {
         for part in &mut parts {
             part.cut_at = u32::try_from(options.max_stack).unwrap_or(u32::MAX);
         }
-        let tags = self.tags(options.tag);
+        let tags = self.tags(options.known.map(|known| known.sidecar), options.tag);
+        let keeping = (options.keep_names == KeepNames::Yes).then(|| self.begin_keeping(&places));
+        let known = options.known.map(|known| {
+            let named = self.known_names(known.sidecar, &places);
+            (named, known.turn)
+        });
+        let (known, turn) = known.unwrap_or((Named::new(), Turn::Last));
+        let unnamed = match turn {
+            Turn::First => recorded::without(&places, &known),
+            Turn::Last => places.clone(),
+        };
         let kernel_changes = std::mem::take(&mut self.kernel_changes);
         let lookup = options.lookup;
         let told = Told::new(options.build_ids);
+        let is_all_named = unnamed.iter().all(|place| *place == Place::Unmapped);
         let now = match self.origin {
-            Origin::LiveHost => FastMap::default(),
-            Origin::File => living::look(
+            Origin::File if !is_all_named => living::look(
                 &mut self.tasks,
                 &mut self.images,
                 &mut self.pins,
                 lookup.recorded_on(),
             ),
+            _ => FastMap::default(),
         };
-        let generated = self.generated(&places, &tags, &now);
-        let images = self.images_with_offsets(&places, &told, lookup);
+        let generated = self.generated(&unnamed, &tags, &now);
+        let images = self.images_with_offsets(&unnamed, &told, lookup);
         let vdso_is = match (told.vdso(), self.origin, lookup.recorded_on()) {
             (Some(id), ..) => VdsoIs::Told(id),
             (None, Origin::LiveHost, _) | (None, _, RecordedOn::Here) => VdsoIs::Ours,
             _ => VdsoIs::Unknown,
         };
-        let kernel_addrs: Vec<(PlaceId, u64)> = numbered(&places)
+        let kernel_addrs: Vec<(PlaceId, u64)> = numbered(&unnamed)
             .filter_map(|(id, place)| {
                 if let Place::Kernel(addr) = place {
                     Some((id, addr))
@@ -91,13 +108,22 @@ impl Counted {
             .into_iter()
             .chain(native)
             .chain(jitted)
-            .chain(name::vdso(&places, vdso_is, lookup))
+            .chain(name::vdso(&unnamed, vdso_is, lookup))
         {
             if let Some(slot) = frames.get_mut(id.0 as usize) {
                 *slot = frame;
             }
         }
+        for (id, frame) in known {
+            if let Some(slot) = frames
+                .get_mut(id.0 as usize)
+                .filter(|slot| slot.name.is_err())
+            {
+                *slot = frame;
+            }
+        }
         Resolved {
+            kept: keeping.map(|keeping| self.keep(keeping, (&places, &frames), &tags)),
             frames,
             contexts: self.layers_of_contexts(&tags),
             parts,
@@ -106,10 +132,19 @@ impl Counted {
     }
 
     /// The container tag of each context.
-    fn tags(&self, tag: &mut dyn FnMut(&TaskPlace<'_>) -> Arc<str>) -> Vec<Arc<str>> {
+    fn tags(
+        &self,
+        known: Option<&Sidecar>,
+        tag: &mut dyn FnMut(&TaskPlace<'_>) -> Arc<str>,
+    ) -> Vec<Arc<str>> {
+        let known = known.map(|known| self.known_tags(known));
+        let mut known = known.into_iter().flatten();
         self.contexts
             .iter()
-            .map(|known| tag(&self.place_of(&known.context)))
+            .map(|context| {
+                let known = known.next().flatten();
+                known.unwrap_or_else(|| tag(&self.place_of(&context.context)))
+            })
             .collect()
     }
 

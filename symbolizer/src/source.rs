@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Largest image that is read; only its headers and symbol tables are.
-const IMAGE_LIMIT_BYTES: u64 = 16 << 30;
+pub(crate) const IMAGE_LIMIT_BYTES: u64 = 16 << 30;
 /// Largest perf map that is read: some five million entries.
 const MAP_LIMIT_BYTES: u64 = 1 << 30;
 

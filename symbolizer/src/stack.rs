@@ -1,6 +1,7 @@
 //! What the symbolizer hands on: stacks of named frames, root first, with their weight.
 
 use crate::problem::Problem;
+use crate::recorded::Kept;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub struct Resolved {
     pub parts: Vec<StackPart>,
     /// What kept names away although they may be had.
     pub problems: Vec<Problem>,
+    /// What a recording is to carry so that it names itself, where that was asked for.
+    pub kept: Option<Kept>,
 }
 
 /// Index into [`Resolved::frames`].

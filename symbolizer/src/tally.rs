@@ -1,7 +1,6 @@
 //! The state of a recording: events in, distinct raw stacks with their counts kept. Names
 //! nothing and parses images only to unwind stacks; holds what naming will need, while it can be had.
 
-use crate::chain::{Part, entries};
 use crate::choice::{Counting, Idle, Weight};
 use crate::code::{Code, classify};
 use crate::context::{
@@ -10,12 +9,14 @@ use crate::context::{
 };
 use crate::hash::FastMap;
 use crate::image::Images;
-use crate::kept::KeptPages;
+use crate::kept::{KeptPages, keep_mappings};
 use crate::locate::{ContextPlace, Locator};
 use crate::maps::{Backing, MapTable, Mapping};
 use crate::pins::{Pins, RootRef};
+use crate::recorded::RecordedTags;
 use crate::stack::LayerKind;
 use crate::stacks::{Batch, ContextId, StackTable};
+use crate::tap::Tapped;
 use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
 use crate::unwind::{ChainOptions, Chains, Files};
 use profiler::live::{self, EventSink};
@@ -52,6 +53,8 @@ pub struct Tally {
     kernel_changes: Vec<KernelChange>,
     kept: KeptPages,
     selector: Selector,
+    pub(crate) tap: Tapped,
+    pub(crate) recorded: RecordedTags,
     counts: Counts,
 }
 
@@ -96,6 +99,8 @@ impl Tally {
             kernel_changes: Vec::new(),
             kept: KeptPages::default(),
             selector,
+            tap: Tapped::default(),
+            recorded: RecordedTags::None,
             counts: Counts::default(),
         }
     }
@@ -108,7 +113,11 @@ impl Tally {
 
     /// Makes a cgroup known: those that exist at the start, and at the end those that were missed.
     pub fn know_cgroup(&mut self, id: CgroupId, path: &str) {
-        self.cgroup_paths.entry(id).or_insert_with(|| path.into());
+        if self.cgroup_paths.contains_key(&id) {
+            return;
+        }
+        self.cgroup_paths.insert(id, path.into());
+        self.tap.cgroup(id, path);
     }
 
     /// A symbol of the recorded kernel and its address at that time, where a file tells: `_text`.
@@ -142,6 +151,7 @@ impl Tally {
         }
         if is_idle && self.counting.idle == Idle::CountedOnly {
             self.counts.idle += 1;
+            self.tap.sample(sample);
             return;
         }
         let id = self.context_of(sample);
@@ -153,6 +163,7 @@ impl Tally {
             return;
         }
         self.counts.drawn += 1;
+        self.tap.sample(sample);
         let weight = match self.counting.weight {
             Weight::Samples => 1,
             Weight::Period => sample.period,
@@ -328,7 +339,11 @@ impl Tally {
         } else {
             Selected::No
         };
-        let kind = ContextKind::of(&context, &self.tasks);
+        let kind = ContextKind::of(
+            &context,
+            &self.tasks,
+            self.recorded.tag_of(&context, &self.tasks),
+        );
         let counted_in = *self.counted_in.entry(kind).or_insert(id);
         self.contexts.push(KnownContext {
             context,
@@ -428,40 +443,6 @@ impl Tally {
     }
 }
 
-/// Keeps the mappings that a stack leads through for naming it, and holds their images where they
-/// can be had.
-fn keep_mappings(
-    origin: Origin,
-    images: &mut Images,
-    tasks: &mut Tasks,
-    kept: &mut KeptPages,
-    space: SpaceId,
-    words: &[u64],
-) {
-    // Most entries lie in the mapping of the one before.
-    let mut last = 0..0;
-    for (part, addr) in entries(words.iter().copied()) {
-        if part != Part::User || last.contains(&addr) || kept.has(space, addr) {
-            continue;
-        }
-        let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr) else {
-            continue;
-        };
-        last = mapping.start..mapping.end;
-        if let Backing::Image(image) = mapping.backing
-            && images.wants_holding(image)
-        {
-            match origin {
-                Origin::LiveHost => images.hold(image, pid, last.clone(), root),
-                Origin::File => images.look_below(image, root),
-            }
-        }
-        if !matches!(mapping.backing, Backing::Image(image) if images.wants_holding(image)) {
-            kept.note(space, addr);
-        }
-    }
-}
-
 impl EventSink for Tally {
     fn round_ended(&mut self) {
         self.count_batch();
@@ -472,6 +453,7 @@ impl EventSink for Tally {
             return self.sample(sample);
         }
         self.count_batch();
+        self.tap.event(event);
         match event {
             Event::Mapped(mapped) => self.mapped(mapped),
             Event::Comm(comm) => {

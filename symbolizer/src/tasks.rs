@@ -128,6 +128,12 @@ impl Tasks {
         self.spaces.get(id.0 as usize)
     }
 
+    /// All address spaces.
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = (SpaceId, &Space)> {
+        let numbered = self.spaces.iter().enumerate();
+        numbered.map(|(at, space)| (SpaceId(at as u32), space))
+    }
+
     pub(crate) fn space_mut(&mut self, id: SpaceId) -> Option<&mut Space> {
         self.spaces.get_mut(id.0 as usize)
     }

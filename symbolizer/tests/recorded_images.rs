@@ -5,7 +5,8 @@ use profiler::{BuildId, CgroupId, HostPid, HostTid};
 use std::path::Path;
 use std::sync::Arc;
 use symbolizer::{
-    Counting, Lookup, LookupPlaces, Origin, RecordedOn, ResolveOptions, Selected, StackPart, Tally,
+    Counting, KeepNames, Lookup, LookupPlaces, Origin, RecordedOn, ResolveOptions, Selected,
+    StackPart, Tally,
 };
 
 /// Where `alpha_inner` of `hot_a` is in its file.
@@ -54,6 +55,8 @@ fn leaves(cgroups: &[&str], file: MappedFile, lookup: &Lookup) -> Vec<String> {
         lookup,
         build_ids: &[],
         max_stack: 127,
+        known: None,
+        keep_names: KeepNames::No,
     });
     let mut leaves: Vec<(String, String)> = Vec::new();
     for stack in resolved.parts.iter().flat_map(StackPart::stacks) {

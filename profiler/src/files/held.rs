@@ -65,6 +65,14 @@ impl HeldFile {
         Self::regular(fd, shown)
     }
 
+    /// The same file, held once more.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self {
+            fd: self.fd.try_clone()?,
+            shown: self.shown.clone(),
+        })
+    }
+
     /// `fd`, if it is a regular file.
     pub(super) fn regular(fd: OwnedFd, shown: PathBuf) -> Result<Self, FileError> {
         let kind = statx::of_fd(fd.as_fd(), Freshness::Cached)

@@ -18,6 +18,11 @@ pub(crate) fn monotonic_ns() -> u64 {
     read_ns(ClockId::CLOCK_MONOTONIC).unwrap_or(0)
 }
 
+/// The wall clock now, in nanoseconds since 1970.
+pub(crate) fn wall_ns() -> u64 {
+    read_ns(ClockId::CLOCK_REALTIME).unwrap_or(0)
+}
+
 /// `CLOCK_MONOTONIC` at `ticks` after boot (`/proc/PID/stat`, field 22), rounded down to a tick:
 /// never later than it was.
 pub(crate) fn monotonic_of_boot_ticks(ticks: u64) -> Option<u64> {

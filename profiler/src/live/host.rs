@@ -29,7 +29,7 @@ pub fn monotonic_ns() -> u64 {
 
 /// The build id among ELF notes: `{u32 name bytes, u32 value bytes, u32 type, name, value}`, name and
 /// value padded to 4 bytes.
-fn build_id_in(mut notes: &[u8]) -> Option<BuildId> {
+pub(super) fn build_id_in(mut notes: &[u8]) -> Option<BuildId> {
     loop {
         let (header, rest) = notes.split_first_chunk::<12>()?;
         let word = |at: usize| {

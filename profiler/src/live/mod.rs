@@ -8,6 +8,8 @@ mod error;
 mod events;
 pub mod gate;
 mod host;
+mod kernel_maps;
+mod machine;
 mod open_files;
 mod opened;
 mod procfs;
@@ -21,6 +23,9 @@ pub use crate::record::EventSink;
 pub use config::{Config, KernelSamples, RingSize, SampledEvent, Stop, Target};
 pub use error::LiveError;
 pub use host::{hostname, kernel_build_id, monotonic_ns};
+pub use kernel_maps::{KernelMap, KernelMaps};
+pub use machine::origin;
+pub(crate) use procfs::namespace_links;
 pub use procfs::{
     Identity, ScanTotals, identity, kallsyms, kernel_release, max_stack, proc_cgroups, scan,
     started_by,

@@ -1,7 +1,9 @@
 //! `/proc` as it is at the start: what already runs, as the events that would have told of it.
 
 use super::clock;
-use crate::record::{Comm, Event, Fork, Mapped, MappedFile, NamespacesSeen, Stamp};
+use crate::record::{
+    Comm, Event, Fork, MNT_NS_INDEX, Mapped, MappedFile, NamespacesSeen, NsLinks, Stamp,
+};
 use crate::{HostPid, HostTid, MntNs, NsPid};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -156,6 +158,21 @@ pub fn identity(pid: HostPid) -> Option<Identity> {
     })
 }
 
+/// Names of the links in `/proc/PID/ns`, in the order of [`NsLinks`].
+const NS_NAMES: [&str; 7] = ["net", "uts", "ipc", "pid", "user", "mnt", "cgroup"];
+
+/// All namespaces of a process as it is now; zeros for those that cannot be read.
+pub(crate) fn namespace_links(pid: HostPid) -> NsLinks {
+    let dir = process_dir(Path::new(PROC), pid).join("ns");
+    let mut links = NsLinks::default();
+    for (link, name) in links.iter_mut().zip(NS_NAMES) {
+        if let Ok(ns) = std::fs::metadata(dir.join(name)) {
+            (link.dev, link.inode) = (ns.dev(), ns.ino());
+        }
+    }
+    links
+}
+
 /// `/proc/PID/cgroup` of a process.
 pub fn proc_cgroups(pid: HostPid) -> Option<String> {
     std::fs::read_to_string(process_dir(Path::new(PROC), pid).join("cgroup")).ok()
@@ -224,11 +241,19 @@ pub(crate) fn scan_process(
         }
     }
     match std::fs::metadata(dir.join("ns/mnt")) {
-        Ok(ns) => sink(&Event::Namespaces(NamespacesSeen {
-            stamp: stamp(pid, leader),
-            pid,
-            mnt: Some(MntNs(ns.ino())),
-        })),
+        Ok(ns) => {
+            // The others are asked for by whom they are for: see `namespace_links`.
+            let mut links = NsLinks::default();
+            if let Some(mnt) = links.get_mut(MNT_NS_INDEX) {
+                (mnt.dev, mnt.inode) = (ns.dev(), ns.ino());
+            }
+            sink(&Event::Namespaces(NamespacesSeen {
+                stamp: stamp(pid, leader),
+                pid,
+                mnt: Some(MntNs(ns.ino())),
+                links,
+            }));
+        }
         Err(error) => count_unreadable(&error, totals),
     }
     match read_bounded(&dir.join("maps"), MAPS_LIMIT_BYTES) {

@@ -1,8 +1,10 @@
 //! What a recording says of itself: its events, its host, the build ids of its images.
 
 use super::bytes::ByteOrder;
+use super::sidecar::Sidecar;
 use crate::BuildId;
 use crate::record::Layout;
+use std::sync::Arc;
 
 /// An event that was sampled (or only counted along).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct RecordedEvent {
     pub period_or_hz: u64,
     /// Whether [`Self::period_or_hz`] is a rate.
     pub is_frequency: bool,
+    /// Entries at which the kernel cut its chains (`sample_max_stack`); 0 where nothing tells.
+    pub max_stack: u16,
     /// Ids of its instances, one a CPU or a task.
     pub ids: Vec<u64>,
 }
@@ -66,6 +70,8 @@ pub struct About {
     pub wall_clock_ns: Option<(u64, u64)>,
     /// Build ids of the images that were hit.
     pub build_ids: Vec<ImageBuildId>,
+    /// What a recording of ours says beyond what perf knows.
+    pub sidecar: Option<Arc<Sidecar>>,
     /// Parts of the header that could not be read: no sample depends on them.
     pub unreadable: Vec<UnreadableFeature>,
 }
@@ -94,6 +100,7 @@ impl About {
             clock_id: None,
             wall_clock_ns: None,
             build_ids: Vec::new(),
+            sidecar: None,
             unreadable: Vec::new(),
         }
     }

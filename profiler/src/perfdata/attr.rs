@@ -15,6 +15,11 @@ pub(crate) mod flag {
     pub(crate) const EXCLUDE_HV: u64 = 1 << 6;
     pub(crate) const FREQUENCY: u64 = 1 << 10;
     pub(crate) const SAMPLE_ID_ALL: u64 = 1 << 18;
+    pub(crate) const USE_CLOCK: u64 = 1 << 25;
+    /// The records that our recordings have: mmap, comm, task, mmap2, comm_exec, namespaces, ksymbol,
+    /// cgroup, build_id.
+    pub(crate) const RECORDS: u64 =
+        1 << 8 | 1 << 9 | 1 << 13 | 1 << 23 | 1 << 24 | 1 << 28 | 1 << 29 | 1 << 32 | 1 << 34;
     pub(crate) const EXCLUDE_HOST: u64 = 1 << 19;
     pub(crate) const EXCLUDE_GUEST: u64 = 1 << 20;
     /// `precise_ip`, two bits.
@@ -54,6 +59,8 @@ pub(crate) fn read(fields: &mut Fields<'_>) -> Result<RecordedEvent, PerfDataErr
     let sample_regs_user = later(0);
     // sample_stack_user and clockid
     let sample_regs_intr = later(8);
+    // aux_watermark, then a u16 and a reserved one.
+    let max_stack = attr.take(4).and_then(|_| attr.u16()).unwrap_or(0);
     Ok(RecordedEvent {
         name: event_name::derived(kind, config, flags),
         kind,
@@ -68,6 +75,7 @@ pub(crate) fn read(fields: &mut Fields<'_>) -> Result<RecordedEvent, PerfDataErr
         },
         period_or_hz,
         is_frequency: flags & flag::FREQUENCY != 0,
+        max_stack,
         ids: Vec::new(),
     })
 }

@@ -3,14 +3,25 @@
 use super::PerfDataError;
 use super::chunk::{Chunk, Entry, Message, Place, Spare};
 use super::events::EventTable;
+use super::write;
 use crate::record::{self, Event, EventSink, ReadValues, Sample, sample_bits};
 use std::collections::{HashMap, VecDeque};
+
+/// In which order a recording's records are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// By their times.
+    Time,
+    /// As they are in the file: it was written in the order in which a live recording delivered them.
+    Delivered,
+}
 
 /// Decodes and delivers.
 pub(crate) struct Deliver<'a, S> {
     sink: &'a mut S,
     spare: &'a Spare,
     chosen: u16,
+    order: Order,
     /// Chunks that are needed, and the number of the first of them.
     chunks: VecDeque<Chunk>,
     first_chunk: u32,
@@ -30,11 +41,12 @@ pub(crate) struct DeliverCounts {
 }
 
 impl<'a, S: EventSink> Deliver<'a, S> {
-    pub(crate) fn new(sink: &'a mut S, spare: &'a Spare, chosen: u16) -> Self {
+    pub(crate) fn new(sink: &'a mut S, spare: &'a Spare, chosen: u16, order: Order) -> Self {
         Self {
             sink,
             spare,
             chosen,
+            order,
             chunks: VecDeque::new(),
             first_chunk: 0,
             totals: HashMap::new(),
@@ -67,7 +79,7 @@ impl<'a, S: EventSink> Deliver<'a, S> {
     }
 
     fn deliver(&mut self, entry: &Entry, events: &EventTable) -> Result<(), PerfDataError> {
-        if entry.time_ns != 0 {
+        if entry.time_ns != 0 && self.order == Order::Time {
             self.counts.late += u64::from(entry.time_ns < self.last_ns);
             self.last_ns = entry.time_ns;
         }
@@ -103,7 +115,10 @@ impl<'a, S: EventSink> Deliver<'a, S> {
                 }
                 Ok(())
             }
-            Ok(Some(event)) => {
+            Ok(Some(mut event)) => {
+                if self.order == Order::Delivered {
+                    write::restore(event.stamp_mut());
+                }
                 self.sink.event(&event);
                 Ok(())
             }

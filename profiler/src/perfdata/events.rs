@@ -207,6 +207,7 @@ mod tests {
             },
             period_or_hz: 1,
             is_frequency: false,
+            max_stack: 0,
             ids: ids.to_vec(),
         }
     }

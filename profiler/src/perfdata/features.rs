@@ -5,28 +5,35 @@ use super::about::{About, ImageBuildId, UnreadableFeature};
 use super::attr;
 use super::bytes::{Fields, until_nul};
 use super::events::EventTable;
+use super::sidecar::{self, Sidecar};
 use crate::BuildId;
+use std::sync::Arc;
 
-/// `HEADER_*` (tools/perf/util/header.h): those that are read; all others are skipped.
-mod number {
-    pub(super) const BUILD_ID: u32 = 2;
-    pub(super) const HOSTNAME: u32 = 3;
-    pub(super) const OS_RELEASE: u32 = 4;
-    pub(super) const VERSION: u32 = 5;
-    pub(super) const ARCH: u32 = 6;
-    pub(super) const CPUS: u32 = 7;
-    pub(super) const COMMAND_LINE: u32 = 11;
-    pub(super) const EVENT_DESC: u32 = 12;
-    pub(super) const SAMPLE_TIME: u32 = 21;
-    pub(super) const CLOCK_DATA: u32 = 29;
+/// `HEADER_*` (tools/perf/util/header.h): those that are read or written; all others are skipped.
+pub(crate) mod number {
+    pub(crate) const BUILD_ID: u32 = 2;
+    pub(crate) const HOSTNAME: u32 = 3;
+    pub(crate) const OS_RELEASE: u32 = 4;
+    pub(crate) const VERSION: u32 = 5;
+    pub(crate) const ARCH: u32 = 6;
+    pub(crate) const CPUS: u32 = 7;
+    pub(crate) const CPU_NAME: u32 = 8;
+    pub(crate) const CPU_ID: u32 = 9;
+    pub(crate) const MEMORY: u32 = 10;
+    pub(crate) const COMMAND_LINE: u32 = 11;
+    pub(crate) const EVENT_DESC: u32 = 12;
+    pub(crate) const SAMPLE_TIME: u32 = 21;
+    pub(crate) const CLOCK_ID: u32 = 23;
+    pub(crate) const CLOCK_DATA: u32 = 29;
 }
 
 /// `PERF_RECORD_MISC_*` of a build-id record.
-mod misc {
-    pub(super) const CPUMODE_MASK: u16 = 7;
-    pub(super) const KERNEL: u16 = 1;
+pub(crate) mod misc {
+    pub(crate) const CPUMODE_MASK: u16 = 7;
+    pub(crate) const KERNEL: u16 = 1;
+    pub(crate) const USER: u16 = 2;
     /// Byte 20 of the id is its length.
-    pub(super) const BUILD_ID_SIZE: u16 = 1 << 15;
+    pub(crate) const BUILD_ID_SIZE: u16 = 1 << 15;
 }
 
 /// Whether a section of this number is worth reading.
@@ -44,6 +51,7 @@ pub(crate) fn is_wanted(number: u32) -> bool {
             | EVENT_DESC
             | SAMPLE_TIME
             | CLOCK_DATA
+            | sidecar::FEATURE
     )
 }
 
@@ -91,6 +99,7 @@ fn try_take(
             about.clock_id = Some(clock);
             about.wall_clock_ns = Some((fields.u64()?, fields.u64()?));
         }
+        sidecar::FEATURE => about.sidecar = Some(Arc::new(Sidecar::decode(fields)?)),
         number::EVENT_DESC => take_event_names(fields, events)?,
         number::BUILD_ID => {
             while !fields.is_empty() {

@@ -10,7 +10,7 @@ use super::PerfDataError;
 use super::bytes::{ByteOrder, Fields};
 
 /// `PERFILE2` as its writer's memory holds it: the string on every machine, read as a number.
-const MAGIC: &[u8; 8] = b"PERFILE2";
+pub(crate) const MAGIC: &[u8; 8] = b"PERFILE2";
 const MAGIC_SWAPPED: &[u8; 8] = b"2ELIFREP";
 /// Before perf 2.6.39: no byte order in it.
 const MAGIC_FIRST: &[u8; 8] = b"PERFFILE";
@@ -46,6 +46,11 @@ pub(crate) struct FileHeader {
 }
 
 impl FileHeader {
+    /// Whether a section of this number is there.
+    pub(crate) fn has_feature(&self, number: u32) -> bool {
+        self.feature_numbers().any(|known| known == number)
+    }
+
     /// Numbers of the feature sections, in the order of their table.
     pub(crate) fn feature_numbers(&self) -> impl Iterator<Item = u32> + '_ {
         (0..256u32).filter(|number| {

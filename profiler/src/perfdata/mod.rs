@@ -24,11 +24,13 @@ mod inflate;
 mod open;
 mod read;
 mod rounds;
+pub mod sidecar;
 mod source;
 mod stats;
 mod stream;
 mod swap;
 mod walk;
+pub mod write;
 
 pub use about::{About, ImageBuildId, RecordedEvent, UnreadableFeature};
 pub use bytes::ByteOrder;

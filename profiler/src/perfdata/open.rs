@@ -6,7 +6,7 @@ use super::events::EventTable;
 use super::header::{self, FILE_BYTES, FileHeader, Format, PIPE_BYTES, Section};
 use super::source::{Parts, Source};
 use super::stream::{RoundMarks, Stream};
-use super::{PerfDataError, attr, features, header_records, inflate};
+use super::{PerfDataError, attr, features, header_records, inflate, sidecar};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -26,6 +26,8 @@ pub struct Recording {
     pub(crate) streams: Vec<Stream>,
     /// The header was never completed: perf was killed.
     pub(crate) is_unclosed: bool,
+    /// The records are in the order in which they were delivered when they were recorded.
+    pub(crate) is_in_order: bool,
     /// Features that lie behind the records of a stream.
     pub(crate) features_behind: Option<FileHeader>,
     /// Bytes of all its files, where they are files.
@@ -99,6 +101,7 @@ impl Recording {
                 let mut recording = Self::new(About::new(order, false));
                 recording.events = read_attrs(&header, order, &parts, len)?;
                 recording.is_unclosed = header.data.len_bytes == 0;
+                recording.is_in_order = header.has_feature(sidecar::FEATURE);
                 recording.len_bytes = Some(len);
                 let end = (!recording.is_unclosed).then(|| data_end(&header));
                 if end.is_some() {
@@ -148,11 +151,18 @@ impl Recording {
         let mut recording = Self::new(About::new(order, false));
         recording.events = read_attrs(&header, order, &parts, MOST_HEADER_BYTES)?;
         recording.is_unclosed = header.data.len_bytes == 0;
+        recording.is_in_order = header.has_feature(sidecar::FEATURE);
         let end = (!recording.is_unclosed).then(|| data_end(&header));
         recording.features_behind = end.map(|_| header);
         let source = Source::stream(stream, header.data.offset, end);
         recording.add_stream(source, RoundMarks::Records, 0);
         Ok(recording)
+    }
+
+    /// Whether it is one of ours: it carries a sidecar, though that may be found damaged or, of a
+    /// stream, come last.
+    pub fn is_ours(&self) -> bool {
+        self.is_in_order
     }
 
     /// What the recording says of itself; of a stream, what its start says.
@@ -171,6 +181,7 @@ impl Recording {
             events: EventTable::default(),
             streams: Vec::new(),
             is_unclosed: false,
+            is_in_order: false,
             features_behind: None,
             len_bytes: None,
         }

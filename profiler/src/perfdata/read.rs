@@ -3,7 +3,7 @@
 use super::PerfDataError;
 use super::about::{About, RecordedEvent};
 use super::chunk::{Message, Spare};
-use super::deliver::Deliver;
+use super::deliver::{Deliver, Order};
 use super::events::EventTable;
 use super::open::{Recording, read_features};
 use super::source::Parts;
@@ -109,7 +109,7 @@ impl Recording {
     ) -> Result<Outcome, PerfDataError> {
         let chosen = self.choose(&options.event)?;
         let spare = Spare::default();
-        let mut deliver = Deliver::new(sink, &spare, chosen);
+        let mut deliver = Deliver::new(sink, &spare, chosen, self.order());
         let is_small = self.len_bytes.is_some_and(|len| len < SMALL_BYTES);
         let (walked, delivered) = if is_small {
             let mut delivered = Ok(());
@@ -179,6 +179,13 @@ impl Recording {
         })
     }
 
+    fn order(&self) -> Order {
+        match self.is_in_order {
+            true => Order::Delivered,
+            false => Order::Time,
+        }
+    }
+
     /// The reading side.
     fn walk(
         self,
@@ -187,6 +194,7 @@ impl Recording {
         spare: &Spare,
         emit: &mut dyn FnMut(Message) -> bool,
     ) -> Walked {
+        let order = self.order();
         // A pipe's events come again with its records.
         let (events, about) = match self.about.is_pipe {
             true => (
@@ -196,6 +204,7 @@ impl Recording {
             false => (self.events, self.about),
         };
         let mut walk = Walk::new(events, about, chosen, spare, emit);
+        walk.order = order;
         let mut streams = self.streams;
         let walked = read_streams(&mut streams, &mut walk);
         if walked.is_err() && damage == OnDamage::KeepBefore {

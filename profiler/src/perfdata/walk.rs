@@ -4,6 +4,7 @@
 use super::about::About;
 use super::bytes::ByteOrder;
 use super::chunk::{Chunk, Message, Place, Spare};
+use super::deliver::Order;
 use super::events::{EventTable, SAMPLE};
 use super::rounds::Rounds;
 use super::stats::{KINDS, Stats};
@@ -62,6 +63,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) about: About,
     pub(crate) stats: Stats,
     pub(crate) rounds: Rounds,
+    pub(crate) order: Order,
     /// The event whose samples are wanted.
     chosen: u16,
     /// Samples by event, those of groups not among them: they are told apart when delivered.
@@ -94,6 +96,7 @@ impl<'a> Walk<'a> {
             about,
             stats: Stats::default(),
             rounds: Rounds::new(),
+            order: Order::Time,
             chosen,
             samples: Vec::new(),
             unknown_samples: 0,
@@ -178,7 +181,8 @@ impl<'a> Walk<'a> {
         Arc::make_mut(&mut self.events).settle();
         self.events.check(offset)?;
         self.samples.resize(self.events.events().len(), 0);
-        self.rounds.order_by_time(self.events.is_timed());
+        let is_sorted = self.order == Order::Time && self.events.is_timed();
+        self.rounds.order_by_time(is_sorted);
         self.is_prepared = true;
         Ok(())
     }

@@ -17,6 +17,16 @@ pub struct Stamp {
     pub cpu: u32,
 }
 
+impl Stamp {
+    /// Of what no record told.
+    pub const UNKNOWN: Self = Self {
+        time_ns: 0,
+        pid: HostPid(u32::MAX),
+        tid: HostTid(u32::MAX),
+        cpu: u32::MAX,
+    };
+}
+
 /// One record, decoded.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -39,6 +49,35 @@ pub enum Event<'a> {
     Ksymbol(Ksymbol<'a>),
     /// The kernel dropped records because a ring was full.
     Lost(Lost),
+}
+
+impl Event<'_> {
+    /// When and where it was written.
+    pub fn stamp(&self) -> &Stamp {
+        match self {
+            Self::Sample(sample) => &sample.stamp,
+            Self::Mapped(mapped) => &mapped.stamp,
+            Self::Comm(comm) => &comm.stamp,
+            Self::Fork(task) | Self::Exit(task) => &task.stamp,
+            Self::Namespaces(seen) => &seen.stamp,
+            Self::Cgroup(seen) => &seen.stamp,
+            Self::Ksymbol(seen) => &seen.stamp,
+            Self::Lost(lost) => &lost.stamp,
+        }
+    }
+
+    pub(crate) fn stamp_mut(&mut self) -> &mut Stamp {
+        match self {
+            Self::Sample(sample) => &mut sample.stamp,
+            Self::Mapped(mapped) => &mut mapped.stamp,
+            Self::Comm(comm) => &mut comm.stamp,
+            Self::Fork(task) | Self::Exit(task) => &mut task.stamp,
+            Self::Namespaces(seen) => &mut seen.stamp,
+            Self::Cgroup(seen) => &mut seen.stamp,
+            Self::Ksymbol(seen) => &mut seen.stamp,
+            Self::Lost(lost) => &mut lost.stamp,
+        }
+    }
 }
 
 /// One sampled stack.
@@ -109,7 +148,7 @@ impl<'a> GroupValues<'a> {
 }
 
 /// A branch stack as the kernel delivered it: newest branch first.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Branches<'a> {
     /// `struct perf_branch_entry`: from, to, flags.
     pub(crate) words: &'a [[u8; 8]],
@@ -260,6 +299,20 @@ pub struct NamespacesSeen {
     pub pid: HostPid,
     /// Its mount namespace, when the record had one.
     pub mnt: Option<MntNs>,
+    /// All of them, in the record's order (`enum perf_ns_link`: NET, UTS, IPC, PID, USER, MNT, CGROUP).
+    pub links: NsLinks,
+}
+
+/// The namespaces of a process, in the order of `enum perf_ns_link`.
+pub type NsLinks = [NsLink; 7];
+
+/// A namespace, by its file in nsfs; zeros where nothing told of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NsLink {
+    /// Device of nsfs.
+    pub dev: u64,
+    /// Inode number: the number in brackets of `/proc/PID/ns/*`.
+    pub inode: u64,
 }
 
 /// A cgroup's id and path.
@@ -282,6 +335,8 @@ pub struct Ksymbol<'a> {
     pub addr: CodeAddr,
     /// Length in bytes.
     pub len_bytes: u32,
+    /// `PERF_RECORD_KSYMBOL_TYPE_*`.
+    pub kind: u16,
     /// Its name, such as `bpf_prog_…`.
     pub name: &'a [u8],
     /// It went rather than came.

@@ -7,7 +7,7 @@ mod sample;
 
 pub use event::{
     Branches, CgroupSeen, Chain, Comm, Event, EventSink, Fork, GroupValues, Ksymbol, Lost, Mapped,
-    MappedFile, NamespacesSeen, ReadValues, Registers, Sample, Stamp,
+    MappedFile, NamespacesSeen, NsLink, NsLinks, ReadValues, Registers, Sample, Stamp,
 };
 pub use layout::Layout;
 pub(crate) use layout::{read_bits, sample_bits};
@@ -16,31 +16,32 @@ use crate::{BuildId, CgroupId, CodeAddr, HostPid, HostTid, MntNs};
 use cursor::Cursor;
 
 /// `PERF_RECORD_*` types (include/uapi/linux/perf_event.h).
-mod record_type {
-    pub(super) const MMAP: u32 = 1;
-    pub(super) const LOST: u32 = 2;
-    pub(super) const COMM: u32 = 3;
-    pub(super) const EXIT: u32 = 4;
-    pub(super) const FORK: u32 = 7;
-    pub(super) const SAMPLE: u32 = 9;
-    pub(super) const MMAP2: u32 = 10;
-    pub(super) const LOST_SAMPLES: u32 = 13;
-    pub(super) const NAMESPACES: u32 = 16;
-    pub(super) const KSYMBOL: u32 = 17;
-    pub(super) const CGROUP: u32 = 19;
+pub(crate) mod record_type {
+    pub(crate) const MMAP: u32 = 1;
+    pub(crate) const LOST: u32 = 2;
+    pub(crate) const COMM: u32 = 3;
+    pub(crate) const EXIT: u32 = 4;
+    pub(crate) const FORK: u32 = 7;
+    pub(crate) const SAMPLE: u32 = 9;
+    pub(crate) const MMAP2: u32 = 10;
+    pub(crate) const LOST_SAMPLES: u32 = 13;
+    pub(crate) const NAMESPACES: u32 = 16;
+    pub(crate) const KSYMBOL: u32 = 17;
+    pub(crate) const CGROUP: u32 = 19;
 }
 
 /// `PERF_RECORD_MISC_*` bits.
-mod misc {
+pub(crate) mod misc {
     /// The low three bits: where the record's address lies.
-    pub(super) const CPUMODE_MASK: u16 = 7;
-    pub(super) const KERNEL: u16 = 1;
-    pub(super) const COMM_EXEC: u16 = 1 << 13;
-    pub(super) const MMAP_BUILD_ID: u16 = 1 << 14;
+    pub(crate) const CPUMODE_MASK: u16 = 7;
+    pub(crate) const KERNEL: u16 = 1;
+    pub(crate) const USER: u16 = 2;
+    pub(crate) const COMM_EXEC: u16 = 1 << 13;
+    pub(crate) const MMAP_BUILD_ID: u16 = 1 << 14;
 }
 
 /// Index of the mount namespace in a NAMESPACES record (`enum perf_ns_link`: NET, UTS, IPC, PID, USER, MNT, CGROUP).
-const MNT_NS_INDEX: u64 = 5;
+pub(crate) const MNT_NS_INDEX: usize = 5;
 
 /// A record that does not hold what its header and its event promise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -179,22 +180,29 @@ fn decode_other<'a>(
         }),
         record_type::NAMESPACES => {
             let (pid, _tid, count) = (at.u32()?, at.u32()?, at.u64()?);
-            let links = at.words(count.saturating_mul(2))?;
-            let mnt = links
-                .get(MNT_NS_INDEX as usize * 2 + 1)
-                .map(|inode| MntNs(u64::from_ne_bytes(*inode)));
+            let words = at.words(count.saturating_mul(2))?;
+            let (pairs, _) = words.as_chunks::<2>();
+            let mut links = NsLinks::default();
+            for (link, [dev, inode]) in links.iter_mut().zip(pairs) {
+                (link.dev, link.inode) = (u64::from_ne_bytes(*dev), u64::from_ne_bytes(*inode));
+            }
             Event::Namespaces(NamespacesSeen {
                 stamp,
                 pid: HostPid(pid),
-                mnt,
+                mnt: links
+                    .get(MNT_NS_INDEX)
+                    .filter(|_| pairs.len() > MNT_NS_INDEX)
+                    .map(|link| MntNs(link.inode)),
+                links,
             })
         }
         record_type::KSYMBOL => {
-            let (addr, len_bytes, _ksym_type, flags) = (at.u64()?, at.u32()?, at.u16()?, at.u16()?);
+            let (addr, len_bytes, kind, flags) = (at.u64()?, at.u32()?, at.u16()?, at.u16()?);
             Event::Ksymbol(Ksymbol {
                 stamp,
                 addr: CodeAddr(addr),
                 len_bytes,
+                kind,
                 name: at.c_string_to_end(),
                 is_unregister: flags & 1 != 0,
             })

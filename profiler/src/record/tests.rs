@@ -237,6 +237,10 @@ fn the_small_records_say_what_they_say() {
         stamp: STAMP,
         pid: HostPid(7),
         mnt: Some(MntNs(105)),
+        links: std::array::from_fn(|index| NsLink {
+            dev: 4,
+            inode: 100 + index as u64,
+        }),
     };
     assert_eq!(decode(&ns, &LAYOUT), Ok(Some(Event::Namespaces(expected))));
 

@@ -1,0 +1,66 @@
+//! How a recording in a file is read: what was asked for, and what the recording has for it.
+
+use crate::cli::CallGraphArg;
+use crate::lookup::Sources;
+use crate::report::Failure;
+use profiler::perfdata::{self, EventChoice, Outcome};
+use profiler::record::Layout;
+use symbolizer::{CallGraph, Counting};
+
+/// How a recording in a file is read and named.
+pub(crate) struct How {
+    pub(crate) counting: Counting,
+    /// What its stacks are made from; what it has, where nobody says.
+    pub(crate) call_graph: Option<CallGraphArg>,
+    /// Where names come from.
+    pub(crate) sources: Sources,
+}
+
+/// How samples of the event that is drawn are laid out, where it is known before they are read.
+pub(crate) fn chosen_layout(
+    recording: &perfdata::Recording,
+    choice: &EventChoice,
+) -> Option<Layout> {
+    let mut events = recording.events().iter();
+    let chosen = match choice {
+        EventChoice::Name(name) => events.find(|event| event.name == *name),
+        EventChoice::Index(index) => events.nth(*index),
+        EventChoice::First => events.next(),
+    };
+    chosen.map(|event| event.layout)
+}
+
+/// What stacks are made from; what was asked for must have been recorded, as far as that is known.
+pub(crate) fn call_graph_of(
+    wanted: Option<CallGraphArg>,
+    layout: Option<Layout>,
+) -> Result<CallGraph, Failure> {
+    match wanted {
+        Some(CallGraphArg::Fp) => Ok(CallGraph::FramePointers),
+        Some(how @ CallGraphArg::Dwarf) if layout.is_some_and(|it| !it.has_user_stacks()) => Err(
+            Failure::NotRecorded("user registers and stacks to unwind", how),
+        ),
+        Some(how @ CallGraphArg::Lbr) if layout.is_some_and(|it| !it.has_branches()) => {
+            Err(Failure::NotRecorded("branch stacks", how))
+        }
+        Some(CallGraphArg::Lbr) => Ok(CallGraph::Branches),
+        Some(CallGraphArg::Dwarf) | None => Ok(CallGraph::Registers),
+    }
+}
+
+/// Entries at which perf has the kernel cut a chain when nobody says (`PERF_MAX_STACK_DEPTH`,
+/// include/uapi/linux/perf_event.h).
+const DEFAULT_MAX_STACK: usize = 127;
+
+/// Entries at which the kernel that was recorded cut a chain: as the recording says, never as this
+/// host does.
+pub(crate) fn max_stack_of(outcome: &Outcome) -> usize {
+    let sidecar = outcome.about.sidecar.as_ref();
+    let event = outcome.events.get(outcome.chosen);
+    let told = [
+        sidecar.map_or(0, |sidecar| sidecar.max_stack as usize),
+        event.map_or(0, |event| usize::from(event.max_stack)),
+    ];
+    let told = told.into_iter().find(|told| *told > 0);
+    told.unwrap_or(DEFAULT_MAX_STACK)
+}
