@@ -1,7 +1,7 @@
 //! Where pictures go: checked before the recording, written beside and renamed, never left half done.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -164,30 +164,24 @@ impl Output {
             .map_err(failed)
     }
 
-    /// Writes all of `content`; a file then appears at once, in place of an older one.
-    pub(crate) fn write(&self, content: &[u8]) -> Result<(), OutputError> {
+    /// Writes what `render` makes; a file then appears at once, in place of an older one.
+    pub(crate) fn write(
+        &self,
+        render: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), OutputError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            |source| OutputError::Write { path, source }
+        };
         match &self.destination {
-            Destination::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout
-                    .write_all(content)
-                    .and_then(|()| stdout.flush())
-                    .map_err(|source| OutputError::Stdout { source })
-            }
+            Destination::Stdout => buffered(io::stdout().lock(), render)
+                .map_err(|source| OutputError::Stdout { source }),
             Destination::Stream(path) => File::options()
                 .write(true)
                 .open(path)
-                .and_then(|mut stream| stream.write_all(content))
-                .map_err(|source| OutputError::Write {
-                    path: path.clone(),
-                    source,
-                }),
-            Destination::File(path) => {
-                write_whole(path, content).map_err(|source| OutputError::Write {
-                    path: path.clone(),
-                    source,
-                })
-            }
+                .and_then(|stream| buffered(stream, render))
+                .map_err(failed(path)),
+            Destination::File(path) => write_whole(path, render).map_err(failed(path)),
         }
     }
 
@@ -286,10 +280,22 @@ impl Unfinished {
     }
 }
 
-fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+fn write_whole(
+    path: &Path,
+    render: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     let mut unfinished = Unfinished::beside(path)?;
-    unfinished.beside.write_all(content)?;
+    buffered(unfinished.beside.as_file_mut(), render)?;
     unfinished.finish()
+}
+
+fn buffered(
+    to: impl Write,
+    render: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut to = BufWriter::with_capacity(1 << 16, to);
+    render(&mut to)?;
+    to.flush()
 }
 
 #[cfg(test)]
@@ -318,8 +324,12 @@ mod tests {
         let path = dir.path().join("out.svg");
         let output = Output::parse(&path).expect("an svg");
         output.check().expect("writable");
-        output.write(b"first").expect("written");
-        output.write(b"second").expect("written over");
+        output
+            .write(|out| out.write_all(b"first"))
+            .expect("written");
+        output
+            .write(|out| out.write_all(b"second"))
+            .expect("written over");
         assert_eq!(std::fs::read(&path).expect("there"), b"second");
         assert_eq!(
             std::fs::read_dir(dir.path()).expect("readable").count(),

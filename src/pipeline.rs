@@ -270,14 +270,18 @@ pub(crate) fn write_tree(
 ) -> Result<(), Failure> {
     let mut written = Ok(());
     for output in outputs {
-        let mut content = Vec::new();
-        match output.format {
-            Format::Svg => write_svg(tree, picture, &mut content)?,
-            Format::Folded => write_folded(tree, &mut content).map_err(Failure::Render)?,
+        let done = match output.format {
+            Format::Svg => {
+                let mut svg = Vec::new();
+                write_svg(tree, picture, &mut svg)?;
+                output.write(|out| out.write_all(&svg))
+            }
+            // As it is made: it may be far longer than all that it is made of.
+            Format::Folded => output.write(|out| write_folded(tree, out)),
             // Written while it was recorded.
             Format::PerfData => continue,
-        }
-        written = written.and(output.write(&content).map_err(Failure::from));
+        };
+        written = written.and(done.map_err(Failure::from));
     }
     written
 }

@@ -47,8 +47,6 @@ pub(crate) enum Failure {
     FlagOfRecordings { flag: &'static str },
     #[error("cannot draw the picture")]
     Svg(#[from] SvgError),
-    #[error("cannot write the stacks")]
-    Render(#[source] io::Error),
     #[error("the recording has no {0}")]
     NotRecorded(&'static str, CallGraphArg),
     #[error("cannot block signals")]
