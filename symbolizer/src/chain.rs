@@ -1,5 +1,7 @@
 //! A call chain's words, told apart: markers, leaves, return addresses.
 
+use profiler::record::Chain;
+
 /// `PERF_CONTEXT_MAX`: chain entries from here on are markers (include/uapi/linux/perf_event.h).
 const FIRST_MARKER: u64 = -4095_i64 as u64;
 /// `PERF_CONTEXT_USER`.
@@ -10,6 +12,27 @@ pub(crate) const KERNEL_MARKER: u64 = -128_i64 as u64;
 pub(crate) const WHOLE_MARKER: u64 = -4094_i64 as u64;
 /// Our own, behind a user part that was unwound from registers: its root is missing.
 pub(crate) const CUT_MARKER: u64 = -4095_i64 as u64;
+
+/// Whether a recorded chain has nothing but markers: recorded without call chains, or without those
+/// of user space.
+pub(crate) fn has_no_entry(chain: Chain<'_>) -> bool {
+    // Kernel, user, and what a guest may add.
+    chain.len() <= 4 && chain.iter().all(is_marker)
+}
+
+/// The chain of a sample that is only known where it was.
+pub(crate) fn leaf_alone(ip: u64) -> [u64; 2] {
+    // The kernel's half of the addresses, on all 64-bit machines.
+    let is_kernel = ip >> 63 == 1;
+    [
+        if is_kernel {
+            KERNEL_MARKER
+        } else {
+            USER_MARKER
+        },
+        ip,
+    ]
+}
 
 /// Whether a chain's word says what follows rather than where the code was.
 pub(crate) fn is_marker(word: u64) -> bool {
@@ -63,6 +86,22 @@ pub(crate) fn entries(words: impl Iterator<Item = u64>) -> impl Iterator<Item = 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sample_without_a_chain_is_where_it_was() {
+        let chain = |words: &[u64]| {
+            let words: Vec<_> = words.iter().map(|word| word.to_ne_bytes()).collect();
+            has_no_entry(Chain { words: &words })
+        };
+        assert!(chain(&[]) && chain(&[USER_MARKER]) && chain(&[KERNEL_MARKER, USER_MARKER]));
+        assert!(!chain(&[USER_MARKER, 5]) && !chain(&[KERNEL_MARKER; 100]));
+        let at = |ip| entries(leaf_alone(ip).into_iter()).collect::<Vec<_>>();
+        assert_eq!(at(0x40_1000), [(Part::User, 0x40_1000)]);
+        assert_eq!(
+            at(0xffff_ffff_8100_0000),
+            [(Part::Kernel, 0xffff_ffff_8100_0000)]
+        );
+    }
 
     #[test]
     fn a_parts_first_entry_is_where_it_is_and_the_others_are_inside_their_calls() {

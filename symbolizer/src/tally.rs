@@ -1,6 +1,7 @@
 //! The state of a recording: events in, distinct raw stacks with their counts kept. Names
 //! nothing and parses images only to unwind stacks; holds what naming will need, while it can be had.
 
+use crate::chain::{has_no_entry, leaf_alone};
 use crate::choice::{Counting, Idle, Weight};
 use crate::code::{Code, classify};
 use crate::context::{
@@ -168,17 +169,26 @@ impl Tally {
             Weight::Samples => 1,
             Weight::Period => sample.period,
         };
-        let context = &known.context;
-        let files = Files {
-            maps: self.tasks.maps_of(sample.stamp.pid),
-            images: &self.images,
-            sysroots: &|lookup| {
-                let place = place_of(context, &self.tasks, &self.pins, &self.cgroup_paths);
-                lookup.sysroots_of(&place)
-            },
+        let made = if self.chains.concern(sample) {
+            let context = &known.context;
+            let files = Files {
+                maps: self.tasks.maps_of(sample.stamp.pid),
+                images: &self.images,
+                sysroots: &|lookup| {
+                    let place = place_of(context, &self.tasks, &self.pins, &self.cgroup_paths);
+                    lookup.sysroots_of(&place)
+                },
+            };
+            self.chains.read(sample, &files)
+        } else {
+            None
         };
-        let batch = match self.chains.read(sample, &files) {
+        let batch = match made {
             Some(words) => self.stacks.push(id, words.iter().copied(), weight),
+            None if has_no_entry(sample.chain) => {
+                self.stacks
+                    .push(id, leaf_alone(sample.ip.0).into_iter(), weight)
+            }
             None => self.stacks.push(id, sample.chain.iter(), weight),
         };
         if batch == Batch::Full {

@@ -82,6 +82,15 @@ impl Chains {
         }
     }
 
+    /// Whether a chain may be made for this sample: nearly all recordings have none to make.
+    pub(crate) fn concern(&self, sample: &Sample<'_>) -> bool {
+        match self.call_graph {
+            CallGraph::FramePointers => false,
+            CallGraph::Registers => sample.user_registers.is_some(),
+            CallGraph::Branches => true,
+        }
+    }
+
     /// The chain of a sample, with its kernel and its user part; `None` for the one that was recorded.
     pub(crate) fn read(&mut self, sample: &Sample<'_>, files: &Files<'_>) -> Option<&[u64]> {
         self.words.clear();
