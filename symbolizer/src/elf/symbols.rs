@@ -1,7 +1,6 @@
 //! Function symbols as disjoint spans, sorted: a lookup is one binary search.
 
 use std::borrow::Cow;
-use std::ffi::CStr;
 
 use object::Endianness;
 use object::elf;
@@ -416,6 +415,8 @@ fn name_at(names: &[u8], name: u32) -> Cow<'_, [u8]> {
 fn bounded(names: &[u8], name: u32, max: usize) -> &[u8] {
     let rest = names.get(name as usize..).unwrap_or_default();
     let window = rest.get(..max).unwrap_or(rest);
-    // The standard library's fast memchr.
-    CStr::from_bytes_until_nul(window).map_or(window, CStr::to_bytes)
+    match memchr::memchr(0, window) {
+        Some(end) => window.get(..end).unwrap_or(window),
+        None => window,
+    }
 }
