@@ -4,6 +4,7 @@ use super::PerfDataError;
 use super::about::RecordedEvent;
 use super::bytes::ByteOrder;
 use crate::record::Layout;
+use std::collections::HashMap;
 
 /// `perf_event_header.type` of a sample.
 pub(crate) const SAMPLE: u32 = 9;
@@ -100,6 +101,19 @@ impl EventTable {
     pub(crate) fn rename(&mut self, number: usize, name: String) {
         if let Some(event) = self.events.get_mut(number) {
             event.name = name;
+        }
+    }
+
+    /// Gives the second of several events of one name (`perf record -e cycles -e cycles`) the name
+    /// `cycles#2`, and so on: each can be asked for.
+    pub(crate) fn number_equal_names(&mut self) {
+        let mut known: HashMap<String, usize> = HashMap::new();
+        for event in &mut self.events {
+            let count = known.entry(event.name.clone()).or_insert(0);
+            *count += 1;
+            if *count > 1 {
+                event.name = format!("{}#{count}", event.name);
+            }
         }
     }
 
@@ -241,6 +255,18 @@ mod tests {
         assert_eq!(table.time_ns(0, 3, &other), Some(44));
         assert_eq!(table.event_of(SAMPLE, &words(&[0, 77]), order), None);
         assert_eq!(table.event_of(SAMPLE, &words(&[0, 0]), order), Some(0));
+    }
+
+    #[test]
+    fn events_of_one_name_can_each_be_asked_for() {
+        let one = event(bit::IP, &[]);
+        let mut table = table(&[one.clone(), one.clone(), one]);
+        table.rename(1, "instructions".to_owned());
+        table.number_equal_names();
+        let numbered = ["cycles", "instructions", "cycles#2"];
+        assert_eq!(table.names(), numbered);
+        table.number_equal_names();
+        assert_eq!(table.names(), numbered);
     }
 
     #[test]

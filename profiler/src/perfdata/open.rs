@@ -107,6 +107,7 @@ impl Recording {
                 if end.is_some() {
                     read_features(&header, &parts, &mut recording.about, &mut recording.events);
                 }
+                recording.events.number_equal_names();
                 let source = Source::file(file, header.data.offset, end);
                 recording.add_stream(source, RoundMarks::Records, len);
                 Ok(recording)
@@ -150,6 +151,7 @@ impl Recording {
         };
         let mut recording = Self::new(About::new(order, false));
         recording.events = read_attrs(&header, order, &parts, MOST_HEADER_BYTES)?;
+        recording.events.number_equal_names();
         recording.is_unclosed = header.data.len_bytes == 0;
         recording.is_in_order = header.has_feature(sidecar::FEATURE);
         let end = (!recording.is_unclosed).then(|| data_end(&header));
@@ -193,6 +195,7 @@ impl Recording {
         let (about, events) = (&mut recording.about, &mut recording.events);
         header_records::read_leading(leading, offset, about, events);
         recording.events.settle();
+        recording.events.number_equal_names();
         recording
     }
 

@@ -227,6 +227,7 @@ impl Recording {
             let events = Arc::make_mut(&mut walk.events);
             read_features(&header, &parts, &mut walk.about, events);
         }
+        Arc::make_mut(&mut walk.events).number_equal_names();
         Walked {
             about: walk.about,
             events: walk.events,
