@@ -122,6 +122,7 @@ fn samples_are_counted_when_asked_for_and_flags_of_recordings_are_refused() {
         ["--comm", "sh"],
         ["--by", "tid"],
         ["--time", "+1,"],
+        ["--call-graph", "dwarf"],
     ] {
         let refused = convert(&file, &flag).expect_failure();
         let said = format!("{} is for recordings", flag[0]);
