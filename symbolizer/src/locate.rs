@@ -118,7 +118,10 @@ impl Locator {
         let renumbered: Vec<(StackPart, Vec<FrameId>)> = self
             .shards
             .into_iter()
-            .map(|shard| {
+            .map(|mut shard| {
+                for slot in &shard.slots {
+                    shard.stacks.weigh(slot.stack, slot.weight);
+                }
                 let ids = shard.places.into_iter().map(&mut intern).collect();
                 (shard.stacks, ids)
             })
@@ -136,7 +139,7 @@ impl Locator {
 
 /// For each shard where its stacks are in the table: those of one context in a row, in the order they
 /// were first seen, and the contexts of one space.
-fn grouped(stacks: &StackTable, contexts: &[ContextPlace<'_>], shards: usize) -> Vec<Vec<usize>> {
+fn grouped(stacks: &StackTable, contexts: &[ContextPlace<'_>], shards: usize) -> Vec<Vec<u32>> {
     let shard_of = |context: &ContextPlace<'_>| context.counted_in.0 as usize % shards;
     let mut counts = vec![0; contexts.len()];
     for (_, context) in stacks.order() {
@@ -207,6 +210,8 @@ struct Slot {
     check: u32,
     /// Its number in the part.
     stack: u32,
+    /// Kept here while more of it comes: what was found is in the cache.
+    weight: u64,
 }
 
 /// Locates one stack after the other, each from where it differs from the one before.
@@ -317,8 +322,8 @@ impl Shard {
     fn count(&mut self, context: ContextId, entries: u32, path: PathHash, weight: u64) {
         let hash = self.seed.then(path, u64::from(entries));
         let is_it = |slot: &Slot| slot.place == hash.place() && slot.check == hash.check();
-        if let Some(slot) = self.slots.find(hash.place(), is_it) {
-            self.stacks.weigh(slot.stack, weight);
+        if let Some(slot) = self.slots.find_mut(hash.place(), is_it) {
+            slot.weight = slot.weight.saturating_add(weight);
             return;
         }
         let shared = if self.kept_context == Some(context) {
@@ -338,12 +343,13 @@ impl Shard {
             context: context.0,
             shared,
             entries,
-            weight,
+            weight: 0,
         };
         let slot = Slot {
             place: hash.place(),
             check: hash.check(),
             stack: self.stacks.push(head, frames),
+            weight,
         };
         self.slots
             .insert_unique(slot.place, slot, |slot| slot.place);

@@ -123,10 +123,10 @@ impl StackPart {
         (self.stacks.len() - 1) as u32
     }
 
-    /// Adds to the weight of a stack.
+    /// Gives a stack its weight.
     pub(crate) fn weigh(&mut self, number: u32, weight: u64) {
         if let Some((head, _)) = self.stacks.get_mut(number as usize) {
-            head.weight = head.weight.saturating_add(weight);
+            head.weight = weight;
         }
     }
 }

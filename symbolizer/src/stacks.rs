@@ -1,10 +1,11 @@
 //! Equal raw stacks, counted while they are sampled: memory follows distinct stacks, not samples.
 //!
 //! The table is far larger than the caches, and what it is asked for comes in no order: a lookup
-//! waits for memory three times (control bytes, entry, words). So samples are counted in batches,
-//! in passes over the batch: the waits of one pass do not depend on each other and overlap.
+//! waits for memory twice (control bytes, entry). So samples are counted in batches, in passes over
+//! the batch: the waits of one pass do not depend on each other and overlap. A stack is known by its
+//! hash: to look at its words would wait a third time.
 
-use crate::hash::FastState;
+use crate::hash::{FastState, StackHash};
 use hashbrown::HashTable;
 use std::hint::black_box;
 
@@ -27,7 +28,7 @@ struct Pending {
     len_words: u32,
     start: usize,
     weight: u64,
-    hash: u64,
+    hash: StackHash,
 }
 
 impl Pending {
@@ -37,11 +38,13 @@ impl Pending {
     }
 }
 
-/// Where a stack is, by its hash.
+/// A stack that was seen, all that counting it again needs: its words are not looked at any more.
 #[derive(Clone, Copy)]
 struct Slot {
-    hash: u64,
-    at: usize,
+    hash: StackHash,
+    /// Where its words are.
+    at: u32,
+    weight: u64,
 }
 
 /// Words before a stack's own: its header and its weight.
@@ -57,7 +60,7 @@ pub(crate) struct StackTable {
     arena: Vec<u64>,
     slots: HashTable<Slot>,
     /// Where each stack is, and its context.
-    order: Vec<(usize, ContextId)>,
+    order: Vec<(u32, ContextId)>,
     pending: Vec<Pending>,
     pending_words: Vec<u64>,
     hash: FastState,
@@ -105,21 +108,10 @@ impl StackTable {
         let mut touched = 0;
         for pending in &self.pending {
             // Never equal: this only fetches control bytes and candidates.
-            self.slots.find(pending.hash, |slot| {
+            self.slots.find(pending.hash.place(), |slot| {
                 touched ^= slot.at;
                 false
             });
-        }
-        for pending in &self.pending {
-            if let Some(slot) = self
-                .slots
-                .find(pending.hash, |slot| slot.hash == pending.hash)
-            {
-                let last = slot.at + HEAD + pending.len_words as usize;
-                let ends = (self.arena.get(slot.at), self.arena.get(last - 1));
-                touched ^=
-                    ends.0.copied().unwrap_or(0) as usize ^ ends.1.copied().unwrap_or(0) as usize;
-            }
         }
         black_box(touched);
         let Self {
@@ -131,26 +123,23 @@ impl StackTable {
             ..
         } = self;
         for pending in pending.drain(..) {
-            let end = pending.start + pending.len_words as usize;
-            let chain = pending_words.get(pending.start..end).unwrap_or(&[]);
-            let header = pending.header();
-            let known = slots.find(pending.hash, |slot| {
-                slot.hash == pending.hash && is_at(arena, slot.at, header, chain)
-            });
+            let known = slots.find_mut(pending.hash.place(), |slot| slot.hash == pending.hash);
             if let Some(slot) = known {
-                if let Some(weight) = arena.get_mut(slot.at + 1) {
-                    *weight = weight.saturating_add(pending.weight);
-                }
+                slot.weight = slot.weight.saturating_add(pending.weight);
                 continue;
             }
+            let end = pending.start + pending.len_words as usize;
+            let chain = pending_words.get(pending.start..end).unwrap_or(&[]);
             let slot = Slot {
                 hash: pending.hash,
-                at: arena.len(),
+                // Whoever fills the table empties it long before (`LOCATE_WORDS`).
+                at: arena.len() as u32,
+                weight: pending.weight,
             };
-            arena.extend_from_slice(&[header, pending.weight]);
+            arena.extend_from_slice(&[pending.header(), 0]);
             arena.extend_from_slice(chain);
             order.push((slot.at, pending.context));
-            slots.insert_unique(slot.hash, slot, |moved| moved.hash);
+            slots.insert_unique(slot.hash.place(), slot, |moved| moved.hash.place());
             is_new(pending.context, chain);
         }
         pending_words.clear();
@@ -168,18 +157,26 @@ impl StackTable {
         self.order.clear();
     }
 
-    /// Where every distinct stack is, and its context, in the order they were first seen. The
-    /// batches must have been counted.
-    pub(crate) fn order(&self) -> &[(usize, ContextId)] {
+    /// Puts the weights to the stacks: they are to be read now. The batches must have been counted.
+    pub(crate) fn weigh(&mut self) {
+        for slot in &self.slots {
+            if let Some(weight) = self.arena.get_mut(slot.at as usize + 1) {
+                *weight = slot.weight;
+            }
+        }
+    }
+
+    /// Where every distinct stack is, and its context, in the order they were first seen.
+    pub(crate) fn order(&self) -> &[(u32, ContextId)] {
         &self.order
     }
 
     /// Brings these stacks into the cache.
-    pub(crate) fn fetch(&self, few: &[usize]) {
+    pub(crate) fn fetch(&self, few: &[u32]) {
         const LINE_WORDS: usize = 8;
         let mut touched = 0;
         for at in few {
-            touched ^= self.arena.get(*at).copied().unwrap_or(0);
+            touched ^= self.arena.get(*at as usize).copied().unwrap_or(0);
         }
         black_box(touched);
         for at in few {
@@ -192,7 +189,8 @@ impl StackTable {
     }
 
     /// The stack at a place that [`Self::order`] gave, and its words, leaf first.
-    pub(crate) fn at(&self, at: usize) -> (RawStack, &[u64]) {
+    pub(crate) fn at(&self, at: u32) -> (RawStack, &[u64]) {
+        let at = at as usize;
         match self.head(at) {
             Some((stack, len)) => {
                 let words = self.arena.get(at + HEAD..at + HEAD + len);
@@ -216,10 +214,6 @@ const NO_STACK: RawStack = RawStack {
     context: ContextId(u32::MAX),
     weight: 0,
 };
-
-fn is_at(arena: &[u64], at: usize, header: u64, chain: &[u64]) -> bool {
-    arena.get(at) == Some(&header) && arena.get(at + HEAD..at + HEAD + chain.len()) == Some(chain)
-}
 
 #[cfg(test)]
 mod tests {
@@ -249,6 +243,7 @@ mod tests {
         assert_eq!(new, first_seen);
         let _ = table.push(ContextId(1), [1, 2].into_iter(), 10);
         table.count_batch(|_, words| panic!("{words:?} was seen before"));
+        table.weigh();
         let counts: Vec<_> = table
             .order()
             .iter()
@@ -280,6 +275,7 @@ mod tests {
         }
         table.count_batch(|_, _| seen_first += 1);
         assert_eq!(seen_first, 10_000);
+        table.weigh();
         let all: Vec<_> = table.order().iter().map(|(at, _)| table.at(*at)).collect();
         assert_eq!(all.len(), 10_000);
         assert!(all.iter().all(|(stack, _)| stack.weight == 100));
