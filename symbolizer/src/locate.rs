@@ -73,7 +73,9 @@ pub(crate) struct Locator {
 
 impl Locator {
     /// Takes all stacks of the table. `contexts` tells of each context in the order of their ids.
-    pub(crate) fn take(&mut self, stacks: &StackTable, contexts: &[ContextPlace<'_>]) {
+    pub(crate) fn take(&mut self, stacks: &mut StackTable, contexts: &[ContextPlace<'_>]) {
+        stacks.weigh();
+        let stacks = &*stacks;
         if self.shards.is_empty() {
             let shards = SHARDS_PER_THREAD * rayon::current_num_threads();
             self.shards.resize_with(shards.max(1), Shard::default);

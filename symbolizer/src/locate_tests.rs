@@ -43,7 +43,7 @@ fn locate_stacks(
             let _ = table.push(ContextId(*context), words.iter().copied(), 1);
             table.count_batch(|_, _| {});
         }
-        locator.take(&table, &contexts);
+        locator.take(&mut table, &contexts);
         table.clear();
     }
     let mut locations = locator.finish();
@@ -266,7 +266,7 @@ fn one_program_at_many_addresses_needs_the_memory_of_one() {
         table.count_batch(|_, _| {});
     }
     let mut locator = Locator::default();
-    locator.take(&table, &contexts);
+    locator.take(&mut table, &contexts);
     let locations = locator.finish();
     let stacks: Vec<_> = locations.parts.iter().flat_map(StackPart::stacks).collect();
     assert_eq!(stacks.len(), 10);

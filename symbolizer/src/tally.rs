@@ -232,8 +232,7 @@ impl Tally {
                 }
             })
             .collect();
-        self.stacks.weigh();
-        self.located.take(&self.stacks, &contexts);
+        self.located.take(&mut self.stacks, &contexts);
         self.stacks.clear();
         // Of a file, they tell which containers an image was mapped in, when it is looked for.
         if self.counting.origin == Origin::LiveHost {
