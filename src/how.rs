@@ -1,8 +1,8 @@
 //! How a recording in a file is read: what was asked for, and what the recording has for it.
 
 use crate::cli::CallGraphArg;
+use crate::failure::Failure;
 use crate::lookup::Sources;
-use crate::report::Failure;
 use profiler::perfdata::{self, EventChoice, Outcome};
 use profiler::record::Layout;
 use symbolizer::{CallGraph, Counting};

@@ -6,11 +6,14 @@ use super::values::{
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
+/// What is converted if nothing is given: what `perf record` writes.
+pub(crate) const DEFAULT_INPUT: &str = "perf.data";
+
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
     /// A perf.data file or directory, the text of perf script, folded stacks, or a text of dtrace,
     /// sample, vtune and others; plain or gzip; - for standard input
-    #[arg(value_name = "FILE", default_value = "perf.data")]
+    #[arg(value_name = "FILE", default_value = DEFAULT_INPUT)]
     pub(crate) input: PathBuf,
 
     /// Draw this event's samples, by its name as perf prints it [default: the recording's first]

@@ -4,7 +4,9 @@ mod convert;
 mod record;
 mod values;
 
-pub(crate) use convert::{CallGraphArg, ConvertArgs, LayerArg, SourceArgs, WeightArg};
+pub(crate) use convert::{
+    CallGraphArg, ConvertArgs, DEFAULT_INPUT, LayerArg, SourceArgs, WeightArg,
+};
 pub(crate) use record::{EventArg, RecordArgs};
 pub(crate) use values::{RingSize, TimeArg};
 
