@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     #[error("{input}")]
     Recording {
         input: String,
+        /// Samples that were read before it.
+        samples_before: u64,
         source: PerfDataError,
     },
     #[error(transparent)]
@@ -55,12 +57,13 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// A recording that cannot be opened or read.
-    pub(crate) fn recording(input: &Path, error: PerfDataError) -> Self {
+    /// A recording that cannot be opened, or not be read after `samples_before` samples.
+    pub(crate) fn recording(input: &Path, samples_before: u64, error: PerfDataError) -> Self {
         match error {
             PerfDataError::Open { path, source } => Self::OpenInput { path, source },
             source => Self::Recording {
                 input: input::shown(input),
+                samples_before,
                 source,
             },
         }
@@ -100,6 +103,11 @@ impl Failure {
                     }
                 ),
             }),
+            Self::Recording {
+                source,
+                samples_before,
+                ..
+            } if source.is_damage() => Some(damage_hint(*samples_before).to_owned()),
             Self::Recording { source, .. } => source.hint().map(str::to_owned),
             Self::NotRecorded(_, CallGraphArg::Lbr) => {
                 Some("leave --call-graph out; `perf record --call-graph lbr` records them".into())
@@ -122,6 +130,16 @@ impl Failure {
             Self::Live(LiveError::Command { .. }) => CANNOT_RUN,
             _ => FAILED,
         }
+    }
+}
+
+/// Where samples came before the damage the flag was not given: it would have drawn them.
+fn damage_hint(samples_before: u64) -> &'static str {
+    match samples_before {
+        0 => {
+            "nothing to draw came before the damage: copy the file again from where it was recorded, or record again"
+        }
+        _ => "`--allow-damaged` draws what came before the damage",
     }
 }
 

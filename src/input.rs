@@ -26,7 +26,7 @@ pub(crate) fn open(path: &Path) -> Result<Input, Failure> {
     let metadata = file.metadata().map_err(open_error)?;
     let recording = |opened| match opened {
         Ok(recording) => Ok(Input::Recording(Box::new(recording))),
-        Err(error) => Err(Failure::recording(path, error)),
+        Err(error) => Err(Failure::recording(path, 0, error)),
     };
     if metadata.is_dir() {
         return recording(Recording::open(path));
@@ -55,7 +55,7 @@ fn stream(path: &Path, mut stream: Box<dyn Read + Send>) -> Result<Input, Failur
         return Ok(Input::Text(Box::new(stream)));
     }
     let recording = Recording::from_stream(Box::new(stream));
-    let recording = recording.map_err(|error| Failure::recording(path, error))?;
+    let recording = recording.map_err(|error| Failure::recording(path, 0, error))?;
     Ok(Input::Recording(Box::new(recording)))
 }
 

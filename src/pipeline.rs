@@ -13,7 +13,7 @@ use collapse::{FrameTree, Taken, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
 use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
-use profiler::perfdata::{self, ImageBuildId, Outcome, ReadOptions};
+use profiler::perfdata::{self, Ending, ImageBuildId, Outcome, ReadOptions};
 use std::path::Path;
 use std::sync::Arc;
 use symbolizer::{
@@ -154,9 +154,16 @@ pub(crate) fn convert(
         None if recording.is_ours() => RecordedTags::Later,
         None => RecordedTags::None,
     });
-    let outcome = recording
-        .read(options, &mut tally)
-        .map_err(|error| Failure::recording(input, error))?;
+    let outcome = match recording.read(options, &mut tally) {
+        // Nothing is drawn of what has no samples before its damage.
+        Ok(Outcome {
+            ending: Ending::Damaged(error),
+            samples,
+            ..
+        }) if samples.iter().all(|samples| *samples == 0) => Err(error),
+        read => read,
+    }
+    .map_err(|error| Failure::recording(input, tally.counts().samples, error))?;
     let read = CpuTime::now();
     let sidecar = outcome.about.sidecar.as_deref();
     sources.chosen.check()?;

@@ -113,7 +113,7 @@ fn a_recording_of_another_kernel_gets_none_of_this_ones_names() {
 #[test]
 fn a_cut_recording_is_an_error_with_its_offset_and_drawn_only_when_told_so() {
     let whole =
-        fs::read(recordings().join("quipper/quipper.singleprocess-3.8.data")).expect("a recording");
+        fs::read(recordings().join("quipper/quipper.callgraph-3.8.data")).expect("a recording");
     let dir = tempfile::tempdir().expect("a directory");
     let cut = dir.path().join("cut.data");
     fs::write(&cut, &whole[..whole.len() / 2]).expect("written");

@@ -3,9 +3,12 @@
 mod support;
 
 use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use support::ctrflame::{Ctrflame, Finished};
 use support::gates::Gate;
 
@@ -159,4 +162,62 @@ fn a_recording_of_a_killed_perf_is_drawn_and_a_note_says_where_it_ends() {
              drawn is what came before"
         )
     );
+}
+
+/// Whether the hint of a refusal is the flag that draws what came before the damage.
+fn is_told_to_allow_it(run: Finished) -> bool {
+    let (error, hint) = refused(run);
+    assert!(!hint.is_empty(), "{error}");
+    hint.contains("--allow-damaged")
+}
+
+#[test]
+fn allow_damaged_is_the_hint_where_it_draws_something_and_nowhere_else() {
+    let whole =
+        fs::read(recordings().join("quipper/quipper.callgraph-3.8.data")).expect("a recording");
+    let text = fs::read_to_string(recordings().join("../text/c.txt")).expect("a text");
+    let dir = tempfile::tempdir().expect("a directory");
+    let late =
+        fs::read(recordings().join("quipper/quipper.singleprocess-3.8.data")).expect("a recording");
+    let records_at = usize::from(u16::from_le_bytes([whole[40], whole[41]]));
+    let first_record_damaged =
+        [&whole[..records_at], &[0xff; 16], &whole[records_at + 16..]].concat();
+    let first_attr_damaged = [&whole[..16], &[0xff; 8], &whole[24..]].concat();
+    let unknown_gzip = [&gzip(b"a;b 1\n")[..12], &[]].concat();
+    let packed = gzip(text.as_bytes());
+    for (name, bytes, is_drawn) in [
+        ("cut.data", &whole[..whole.len() / 2], true),
+        // Without the header nothing is read, with or without the flag.
+        ("header.data", &whole[..60], false),
+        ("attr.data", &first_attr_damaged, false),
+        ("records.data", &whole[..records_at], false),
+        ("first.data", &first_record_damaged, false),
+        // Its samples come last.
+        ("early.data", &late[..late.len() / 2], false),
+        (
+            "pipe.data",
+            b"PERFILE2\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            false,
+        ),
+        ("cut.gz", &packed[..packed.len() * 2 / 3], true),
+        ("start.gz", &unknown_gzip, false),
+        ("line.folded", b"a;b 1\nno count\na;c 2\n", true),
+        ("dtrace.txt", b"\n\n  a`b+0x1\n  3\n\n  4\n", false),
+    ] {
+        let file = dir.path().join(name);
+        fs::write(&file, bytes).expect("written");
+        let hinted = is_told_to_allow_it(convert(&file, &[]));
+        assert_eq!(hinted, is_drawn, "{name}");
+        let allowed = convert(&file, &["--allow-damaged"]);
+        match is_drawn {
+            true => assert!(allowed.expect_code(0).folded().total() > 0, "{name}"),
+            false => assert!(!is_told_to_allow_it(allowed), "{name}"),
+        }
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(bytes).expect("into memory");
+    packed.finish().expect("into memory")
 }

@@ -136,7 +136,7 @@ impl PerfDataError {
         )
     }
 
-    /// What the user can do about it.
+    /// What the user can do about it. Of damage that depends on what came before it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoSuchEvent { .. } => Some("choose one of these with `-e`"),
@@ -148,9 +148,6 @@ impl PerfDataError {
             ),
             Self::MixedEvents { .. } => {
                 Some("`perf record --sample-identifier` makes them tell which event they are of")
-            }
-            error if error.is_damage() => {
-                Some("`--allow-damaged` draws what came before the damage")
             }
             _ => None,
         }

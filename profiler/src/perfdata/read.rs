@@ -46,7 +46,7 @@ pub enum EventChoice {
 /// What becomes of a damaged recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDamage {
-    /// It is an error.
+    /// It is an error; what came before it was delivered.
     #[default]
     Refuse,
     /// What came before the damage is delivered, and the outcome tells of it.
@@ -214,10 +214,9 @@ impl Recording {
             }
         }
         let ending = walked.and_then(|()| end_streams(&mut streams, &mut walk, self.is_unclosed));
-        if ending.is_ok() || damage == OnDamage::KeepBefore {
-            walk.rounds.end();
-            walk.send_ready();
-        }
+        // Of a damaged recording too: the sink then tells whether there is anything before the damage.
+        walk.rounds.end();
+        walk.send_ready();
         if let (Some(header), Some(stream)) = (self.features_behind, streams.first_mut()) {
             let tail = stream.source.tail(MOST_TAIL_BYTES);
             let parts = Parts::Kept {
