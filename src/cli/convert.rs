@@ -16,7 +16,8 @@ pub(crate) struct ConvertArgs {
     #[arg(value_name = "FILE", default_value = DEFAULT_INPUT)]
     pub(crate) input: PathBuf,
 
-    /// Draw this event's samples, by its name as perf prints it [default: the recording's first]
+    /// Draw this event's samples, by its name as perf prints it (cycles:u, cpu-clock), of several events
+    /// of one name with a number: cpu-clock#2 [default: the recording's first]
     #[arg(short = 'e', long = "event", value_name = "EVENT")]
     pub(crate) event: Option<String>,
 

@@ -106,6 +106,14 @@ pub enum PerfDataError {
         /// What there is.
         known: Vec<String>,
     },
+    /// What was asked for can be each of several events.
+    #[error("event `{wanted}` can be {}", found.join(", "))]
+    SeveralEvents {
+        /// What was asked for.
+        wanted: String,
+        /// What it can be.
+        found: Vec<String>,
+    },
 }
 
 impl PerfDataError {
@@ -139,7 +147,9 @@ impl PerfDataError {
     /// What the user can do about it. Of damage that depends on what came before it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoSuchEvent { .. } => Some("choose one of these with `-e`"),
+            Self::NoSuchEvent { .. } | Self::SeveralEvents { .. } => {
+                Some("choose one of these with `-e`")
+            }
             Self::NotPerfData { .. } | Self::NoDirectoryRecording => {
                 Some("give the perf.data file itself")
             }
