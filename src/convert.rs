@@ -2,11 +2,13 @@
 
 use crate::cli::{ConvertArgs, LayerArg, TimeArg, WeightArg};
 use crate::cost::Cost;
+use crate::failure::Failure;
 use crate::how::How;
+use crate::input::{self, Input};
 use crate::lookup::Sources;
 use crate::pipeline::{self, Converted};
-use crate::report::{self, Failure};
-use crate::text::{self, Input};
+use crate::report;
+use crate::text;
 use crate::{output, target::Host};
 use collapse::clean_line;
 use flamegraph_web::Picture;
@@ -20,7 +22,7 @@ use symbolizer::{Choice, Counting, Idle, LayerKind, Moment, Origin, Weight};
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let outputs = output::all(&args.outputs)?;
     output::no_recordings(&outputs)?;
-    let recording = match text::open(&args.input)? {
+    let recording = match input::open(&args.input)? {
         Input::Recording(recording) => recording,
         Input::Text(input) => return text::run(args, &outputs, input),
     };
@@ -44,7 +46,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         call_graph: args.call_graph,
         sources,
     };
-    let converted = pipeline::convert(*recording, &options, how, host)?;
+    let converted = pipeline::convert((*recording, &args.input), &options, how, host)?;
     pipeline::write(&converted.named, &picture(&converted, args), &outputs)?;
     report::converted(&converted, &args.input);
     report::closing(&converted.named.totals, &outputs);
@@ -134,7 +136,7 @@ fn picture(converted: &Converted, args: &ConvertArgs) -> Picture {
         },
     };
     Picture {
-        title: clean_line(&format!("{}: {event}{host}", input.display()), 200).into_owned(),
+        title: clean_line(&format!("{}: {event}{host}", input::shown(input)), 200).into_owned(),
         subtitle: format!("{}{damage}", converted.named.totals),
         notes: format!("ctrflame {}", env!("CARGO_PKG_VERSION")),
         unit: match args.weight {

@@ -1,8 +1,8 @@
 //! How a recording in a file is read: what was asked for, and what the recording has for it.
 
 use crate::cli::CallGraphArg;
+use crate::failure::Failure;
 use crate::lookup::Sources;
-use crate::report::Failure;
 use profiler::perfdata::{self, EventChoice, Outcome};
 use profiler::record::Layout;
 use symbolizer::{CallGraph, Counting};
@@ -21,13 +21,9 @@ pub(crate) fn chosen_layout(
     recording: &perfdata::Recording,
     choice: &EventChoice,
 ) -> Option<Layout> {
-    let mut events = recording.events().iter();
-    let chosen = match choice {
-        EventChoice::Name(name) => events.find(|event| event.name == *name),
-        EventChoice::Index(index) => events.nth(*index),
-        EventChoice::First => events.next(),
-    };
-    chosen.map(|event| event.layout)
+    let chosen = recording.choose(choice).ok();
+    let event = chosen.and_then(|at| recording.events().get(at));
+    event.map(|event| event.layout)
 }
 
 /// What stacks are made from; what was asked for must have been recorded, as far as that is known.

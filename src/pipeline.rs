@@ -1,19 +1,20 @@
 //! The way of the data as code: events are counted while they come, then named, merged, drawn.
 
 use crate::cost::CpuTime;
+use crate::failure::Failure;
 use crate::how::{How, call_graph_of, chosen_layout, max_stack_of};
 use crate::kernel::{self, RecordedKernel};
 use crate::lookup::recorded_on;
 use crate::naming::{NameThread, Tagger};
 use crate::output::{Format, Output, OutputError};
 use crate::recording_files::{self, RecordingFiles};
-use crate::report::Failure;
 use crate::target::{Host, Target};
 use collapse::{FrameTree, Taken, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
 use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
-use profiler::perfdata::{self, ImageBuildId, Outcome, ReadOptions};
+use profiler::perfdata::{self, Ending, ImageBuildId, Outcome, ReadOptions};
+use std::path::Path;
 use std::sync::Arc;
 use symbolizer::{
     CallGraph, ChainOptions, Counting, Counts, Kallsyms, KeepNames, Kept, Known, Lookup, Origin,
@@ -119,7 +120,7 @@ pub(crate) fn record(
 
 /// Reads a recording to its end, then names what was counted by what this host has.
 pub(crate) fn convert(
-    recording: perfdata::Recording,
+    (recording, input): (perfdata::Recording, &Path),
     options: &ReadOptions,
     How {
         counting,
@@ -153,7 +154,16 @@ pub(crate) fn convert(
         None if recording.is_ours() => RecordedTags::Later,
         None => RecordedTags::None,
     });
-    let outcome = recording.read(options, &mut tally)?;
+    let outcome = match recording.read(options, &mut tally) {
+        // Nothing is drawn of what has no samples before its damage.
+        Ok(Outcome {
+            ending: Ending::Damaged(error),
+            samples,
+            ..
+        }) if samples.iter().all(|samples| *samples == 0) => Err(error),
+        read => read,
+    }
+    .map_err(|error| Failure::recording(input, tally.counts().samples, error))?;
     let read = CpuTime::now();
     let sidecar = outcome.about.sidecar.as_deref();
     sources.chosen.check()?;

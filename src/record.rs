@@ -2,10 +2,11 @@
 
 use crate::cli::{EventArg, RecordArgs, RingSize};
 use crate::cost::Cost;
+use crate::failure::Failure;
 use crate::output;
 use crate::pipeline::{self, Recording};
 use crate::recording_files::RecordingFiles;
-use crate::report::{self, Failure};
+use crate::report;
 use crate::target::{self, Host, Target};
 use flamegraph_web::Picture;
 use profiler::live::{Config, KernelSamples, SampledEvent, Signals, Stop};

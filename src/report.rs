@@ -1,16 +1,14 @@
 //! All that ctrflame says: errors with what to do, the closing line, notes; and the exit status.
 
-use crate::cli::CallGraphArg;
 use crate::cost::Cost;
-use crate::lookup::LookupError;
-use crate::output::{Output, OutputError};
+use crate::failure::{FAILED, Failure};
+use crate::input;
+use crate::output::Output;
 use crate::pipeline::{Converted, Named, Recording};
 use collapse::clean_line;
-use collapse::text::{Collapsed, TextError};
-use flamegraph_web::SvgError;
-use profiler::container::{ContainerError, HierarchyError};
-use profiler::live::{Ended, LiveError, ScanTotals};
-use profiler::perfdata::{Ending, PerfDataError};
+use collapse::text::Collapsed;
+use profiler::live::{Ended, ScanTotals};
+use profiler::perfdata::Ending;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -18,88 +16,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 
-/// ctrflame itself failed.
-const FAILED: u8 = 125;
-/// The command was found and could not be run; it was not found (as env(1) and timeout(1)).
-const CANNOT_RUN: u8 = 126;
-const NOT_FOUND: u8 = 127;
 /// A second signal ended it at once: 128 and the signal's number is added by the caller.
 const SIGNAL_BASE: i32 = 128;
-
-/// Anything that ends ctrflame without its picture.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    #[error(transparent)]
-    Container(#[from] ContainerError),
-    #[error(transparent)]
-    Hierarchy(#[from] HierarchyError),
-    #[error(transparent)]
-    Live(#[from] LiveError),
-    #[error(transparent)]
-    PerfData(#[from] PerfDataError),
-    #[error(transparent)]
-    Lookup(#[from] LookupError),
-    #[error(transparent)]
-    Text(#[from] TextError),
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    #[error("{flag} is for recordings: a text does not tell all that it needs")]
-    FlagOfRecordings { flag: &'static str },
-    #[error("cannot draw the picture")]
-    Svg(#[from] SvgError),
-    #[error("the recording has no {0}")]
-    NotRecorded(&'static str, CallGraphArg),
-    #[error("cannot block signals")]
-    Signals(#[source] io::Error),
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
-}
-
-impl Failure {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Container(error) => Some(error.hint()),
-            Self::Hierarchy(error) => error.hint().map(str::to_owned),
-            Self::Live(error) => error.hint(),
-            Self::Lookup(error) => Some(error.hint().to_owned()),
-            Self::Output(error) => error.hint(),
-            Self::Text(error) => error.hint(),
-            Self::FlagOfRecordings { flag } => Some(match *flag {
-                "--container" | "--sysroot" | "--perf-map" | "--idle" => {
-                    "give the perf.data itself".to_owned()
-                }
-                flag => format!(
-                    "give the perf.data itself, or choose when the text is made: `perf script` has {}",
-                    match flag {
-                        "--by" => "-F",
-                        "--comm" => "--comms",
-                        same => same,
-                    }
-                ),
-            }),
-            Self::PerfData(error) => error.hint().map(str::to_owned),
-            Self::NotRecorded(_, CallGraphArg::Lbr) => {
-                Some("leave --call-graph out; `perf record --call-graph lbr` records them".into())
-            }
-            Self::NotRecorded(..) => {
-                Some("leave --call-graph out; `perf record --call-graph dwarf` records them".into())
-            }
-            _ => None,
-        }
-    }
-
-    fn status(&self) -> u8 {
-        match self {
-            Self::Live(LiveError::Command { source, .. })
-                if source.kind() == io::ErrorKind::NotFound =>
-            {
-                NOT_FOUND
-            }
-            Self::Live(LiveError::Command { .. }) => CANNOT_RUN,
-            _ => FAILED,
-        }
-    }
-}
 
 /// One line on standard error. When nobody can read it there is nobody to tell.
 fn say(line: impl Display) {
@@ -203,6 +121,7 @@ fn problems(named: &Named) {
 
 /// Says what a picture of a file cannot: what else is in it, what could not be read.
 pub(crate) fn converted(converted: &Converted, input: &Path) {
+    let input = input::shown(input);
     let outcome = &converted.outcome;
     let note = |text: String| say(clean_line(&format!("ctrflame: note: {text}"), 400));
     let others = outcome.events.iter().zip(&outcome.samples).enumerate();
@@ -241,18 +160,18 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
     }
     match &outcome.ending {
         Ending::Whole => {}
+        Ending::Unclosed { cut_bytes: 0 } => note(format!(
+            "{input}: perf was killed while it wrote; drawn is what it had written"
+        )),
         Ending::Unclosed { cut_bytes } => note(format!(
-            "{}: perf was killed while it wrote; {cut_bytes} bytes at the end are no whole record",
-            input.display()
+            "{input}: perf was killed while it wrote; the last {cut_bytes} bytes are no whole record, drawn is \
+             what came before"
         )),
-        Ending::Damaged(error) => note(format!(
-            "{}: {error}; drawn is what came before",
-            input.display()
-        )),
+        Ending::Damaged(error) => note(format!("{input}: {error}; drawn is what came before")),
     }
     for part in &outcome.about.unreadable {
         note(format!(
-            "header part {} cannot be read: {}",
+            "{input}: header part {} cannot be read: {}",
             part.feature, part.reason
         ));
     }

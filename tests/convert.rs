@@ -113,7 +113,7 @@ fn a_recording_of_another_kernel_gets_none_of_this_ones_names() {
 #[test]
 fn a_cut_recording_is_an_error_with_its_offset_and_drawn_only_when_told_so() {
     let whole =
-        fs::read(recordings().join("quipper/quipper.singleprocess-3.8.data")).expect("a recording");
+        fs::read(recordings().join("quipper/quipper.callgraph-3.8.data")).expect("a recording");
     let dir = tempfile::tempdir().expect("a directory");
     let cut = dir.path().join("cut.data");
     fs::write(&cut, &whole[..whole.len() / 2]).expect("written");
@@ -141,6 +141,33 @@ fn an_event_that_is_not_there_lists_those_that_are() {
         "{}",
         refused.stderr
     );
+}
+
+#[test]
+fn an_event_is_found_by_every_name_that_perf_prints_of_it() {
+    for (file, spellings) in [
+        // perf 6.1 prints the first; the recording's own description comes behind its events.
+        (
+            "quipper.piped.header_features_aligned-6.12.data",
+            &["cycles:uH", "cycles:u", "cycles"][..],
+        ),
+        (
+            "quipper.branch-4.14.data",
+            &["cycles:ppp", "cycles:P", "cycles"],
+        ),
+        (
+            "quipper.piped.lost_samples-4.4.data",
+            &["cycles:ppH", "cycles:pp"],
+        ),
+    ] {
+        let file = recordings().join("quipper").join(file);
+        let first = convert(&file, &[]).expect_code(0).read("out.folded");
+        for spelling in spellings {
+            let run = convert(&file, &["-e", spelling]).expect_code(0);
+            assert_eq!(run.read("out.folded"), first, "{spelling}");
+        }
+        convert(&file, &["-e", "cycles:k"]).expect_failure();
+    }
 }
 
 #[test]

@@ -277,7 +277,7 @@ fn a_damaged_text_is_an_error_with_its_place_and_drawn_only_when_told_so() {
 fn what_is_no_text_of_stacks_is_an_error_that_says_what_can_be_given() {
     let dir = tempfile::tempdir().expect("a directory");
     for (name, content, said) in [
-        ("empty", &b""[..], "the input is empty"),
+        ("empty", &b""[..], "empty is empty"),
         ("words", b"hello world\n", "begins with `hello world`"),
         (
             "elf",

@@ -130,6 +130,6 @@ fn an_event_is_chosen_by_its_name_or_its_place_and_the_others_are_named() {
     let error = read(EventChoice::Name("cycles".to_owned())).expect_err("not recorded");
     assert_eq!(
         error.to_string(),
-        "no event `cycles` in perf.data; it has cache-references, branch-misses"
+        "the recording has no event `cycles`; it has cache-references, branch-misses"
     );
 }

@@ -9,9 +9,10 @@ use crate::name::{Named, READ_DEADLINE};
 use crate::problem::Problem;
 use crate::source::{MapFile, MapOwner, map_path, open_given_map, open_map};
 use crate::stack::{Frame, FrameKind, Unresolved};
+use crate::whose_map::{NotItsMap, not_its_map};
 use profiler::NsPid;
 use profiler::files::{FileError, TargetRoot, within};
-use profiler::live::Identity;
+use profiler::live::{self, Identity};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -72,11 +73,16 @@ fn name_process(
             (Some(map), problem)
         }
         Ok(MapRead::Absent) => (None, None),
-        Ok(MapRead::OfAnother(host_pid, path)) => {
-            let problem = Problem::MapOfAnother {
+        Ok(MapRead::NotIts {
+            host_pid,
+            path,
+            why,
+        }) => {
+            let problem = Problem::MapNotIts {
                 container: Arc::clone(&container),
                 host_pid,
                 path,
+                why,
             };
             (None, Some(problem))
         }
@@ -100,8 +106,12 @@ enum MapRead {
     Map(JitMap, PathBuf),
     Absent,
     Refused(FileError),
-    /// One is there under its pid, which another process has now.
-    OfAnother(u32, PathBuf),
+    /// One is there under its pid, and is not taken for its own.
+    NotIts {
+        host_pid: u32,
+        path: PathBuf,
+        why: NotItsMap,
+    },
 }
 
 impl Generator {
@@ -128,8 +138,19 @@ impl Generator {
             return read(own);
         };
         match open_map(host, NsPid(self.host_pid), owner) {
-            MapFile::Found(_) if self.now == Some(Now::Another) => {
-                MapRead::OfAnother(self.host_pid, map_path(NsPid(self.host_pid)))
+            MapFile::Found { file, changed_ns } if self.origin == Origin::File => {
+                let booted_ns = match lookup.recorded_on() {
+                    RecordedOn::Here => live::boot_wall_ns(),
+                    _ => None,
+                };
+                match not_its_map(self.now, changed_ns, booted_ns) {
+                    Some(why) => MapRead::NotIts {
+                        host_pid: self.host_pid,
+                        path: map_path(NsPid(self.host_pid)),
+                        why,
+                    },
+                    None => read(MapFile::Found { file, changed_ns }),
+                }
             }
             on_host => read(on_host),
         }
@@ -138,7 +159,7 @@ impl Generator {
 
 fn read(file: MapFile) -> MapRead {
     match file {
-        MapFile::Found(file) => {
+        MapFile::Found { file, .. } => {
             let path = file.shown_path().to_owned();
             match JitMap::read(file, &JitMapLimits::default()) {
                 Ok(map) => MapRead::Map(map, path),
@@ -211,19 +232,30 @@ mod tests {
             }
             MapRead::Absent => "absent".into(),
             MapRead::Refused(error) => error.to_string(),
-            MapRead::OfAnother(pid, path) => format!("another {pid} {}", path.display()),
+            MapRead::NotIts {
+                host_pid,
+                path,
+                why,
+            } => format!("{why:?} {host_pid} {}", path.display()),
         }
     }
 
     #[test]
-    fn a_recorded_processs_map_is_the_given_one_its_own_or_the_hosts_if_nobody_else_has_its_pid() {
+    fn a_recorded_processs_map_is_the_given_one_its_own_or_the_hosts_if_nobody_else_may_have_made_it()
+     {
         let (_dir, host) = host();
         let lookup = Lookup::of_host();
         for now in [None, Some(Now::Gone)] {
             assert_eq!(named(recorded(&host, now), &lookup), "host");
         }
-        let another = named(recorded(&host, Some(Now::Another)), &lookup);
-        assert_eq!(another, "another 7 /tmp/perf-7.map");
+        // The map was made just now.
+        let now_ns = live::wall_ns();
+        const HOUR_NS: u64 = 3_600_000_000_000;
+        let another = |began_ns| named(recorded(&host, Some(Now::Another { began_ns })), &lookup);
+        for may_have_written_it in [None, Some(now_ns - HOUR_NS)] {
+            assert_eq!(another(may_have_written_it), "OfAnother 7 /tmp/perf-7.map");
+        }
+        assert_eq!(another(Some(now_ns + HOUR_NS)), "host");
         let elsewhere = Lookup::of_host().recorded(RecordedOn::Elsewhere);
         assert_eq!(named(recorded(&host, None), &elsewhere), "absent");
 
@@ -233,7 +265,7 @@ mod tests {
         })
         .expect("nothing to open");
         for (now, on) in [
-            (Now::Another, RecordedOn::Here),
+            (Now::Another { began_ns: None }, RecordedOn::Here),
             (Now::Gone, RecordedOn::Elsewhere),
         ] {
             let given = given.clone().recorded(on);

@@ -38,6 +38,7 @@ mod tasks;
 mod told;
 mod unwind;
 mod vdso;
+mod whose_map;
 
 pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
@@ -55,3 +56,4 @@ pub use tally::{Counted, Tally};
 pub use tap::Tap;
 pub use told::kernel_build_id;
 pub use unwind::{CallGraph, ChainOptions};
+pub use whose_map::NotItsMap;

@@ -24,7 +24,10 @@ pub(crate) enum Now {
     /// The process that was recorded: its view is pinned, its identity known.
     Same,
     /// Another one, or nothing tells.
-    Another,
+    Another {
+        /// When it began, by the wall clock in nanoseconds since 1970 and at most a tick too early.
+        began_ns: Option<u64>,
+    },
 }
 
 /// Looks at each space's process; those that are still there get their pinned view and their identity,
@@ -60,12 +63,15 @@ fn look_at(
     let Some(identity) = live::identity(pid) else {
         return Now::Gone;
     };
+    let another = || Now::Another {
+        began_ns: live::began_wall_ns(pid),
+    };
     if recorded_on != RecordedOn::Here {
-        return Now::Another;
+        return another();
     }
     let by_ns = latest_start_ns(space.since_ns);
     if !live::started_by(pid, by_ns) {
-        return Now::Another;
+        return another();
     }
     let mapped = mapped_now(pid);
     if mapped.is_empty() {
@@ -74,7 +80,7 @@ fn look_at(
     }
     let kept: Vec<Mapping> = space.maps.iter().copied().collect();
     if !is_same(&kept, images, &mapped) {
-        return Now::Another;
+        return another();
     }
     let Some(root) = pins.pin_still_there(pid, by_ns) else {
         return Now::Gone;
@@ -90,7 +96,7 @@ fn look_at(
     if live::started_by(pid, by_ns) {
         Now::Same
     } else {
-        Now::Another
+        another()
     }
 }
 

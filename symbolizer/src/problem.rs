@@ -1,5 +1,6 @@
 //! What kept names away although they may be had: for the reader, beside the picture.
 
+use crate::whose_map::NotItsMap;
 use profiler::BuildId;
 use profiler::files::FileError;
 use std::fmt;
@@ -29,14 +30,16 @@ pub enum Problem {
         /// The limit after which nothing was read: `5000000 lines`.
         cut_after: Option<String>,
     },
-    /// A perf map under the pid of a process that was recorded, but another process has that pid now.
-    MapOfAnother {
+    /// A perf map under the pid of a process that was recorded, which may be of another one.
+    MapNotIts {
         /// Tag of the container whose process it was.
         container: Arc<str>,
         /// Its pid.
         host_pid: u32,
         /// The map.
         path: PathBuf,
+        /// Why.
+        why: NotItsMap,
     },
     /// A perf map was given for a process without a sample that needs it.
     MapUnused {
@@ -102,16 +105,28 @@ impl fmt::Display for Problem {
                     None => Ok(()),
                 }
             }
-            Self::MapOfAnother {
+            Self::MapNotIts {
                 container,
                 host_pid,
                 path,
-            } => write!(
-                f,
-                "{container}: {} is not used: another process than the recorded one has pid {host_pid} now; if it \
-                 is of the recorded one, `--perf-map {host_pid}=FILE` with a copy of it uses it",
-                path.display()
-            ),
+                why,
+            } => {
+                let (path, pid) = (path.display(), host_pid);
+                write!(f, "{container}: {path} is not used: ")?;
+                match why {
+                    NotItsMap::OfAnother => write!(
+                        f,
+                        "another process than the recorded one has pid {pid} now and may have written it"
+                    )?,
+                    NotItsMap::BeforeBoot => f.write_str(
+                        "it was not changed since the host was booted, and that was before the recording",
+                    )?,
+                }
+                write!(
+                    f,
+                    "; if it is of the recorded one, `--perf-map {pid}=FILE` with a copy of it uses it"
+                )
+            }
             Self::MapUnused { host_pid, path } => write!(
                 f,
                 "{}: not needed: no sample is in generated code of process {host_pid}",

@@ -220,7 +220,11 @@ fn inode_agrees(held: &HeldFile, key: &ImageKey, how: How) -> bool {
 /// A perf map that may be believed, or why there is none.
 pub(crate) enum MapFile {
     /// There it is.
-    Found(BoundedFile),
+    Found {
+        file: BoundedFile,
+        /// As [`HeldFile::changed_ns`].
+        changed_ns: u64,
+    },
     /// The program wrote none.
     Absent,
     /// There is something under its name that is not read.
@@ -258,10 +262,11 @@ pub(crate) fn open_map(root: &TargetRoot, pid: NsPid, owner: MapOwner) -> MapFil
                 ),
             });
         }
-        held.open_regular(MAP_LIMIT_BYTES)
+        let file = held.open_regular(MAP_LIMIT_BYTES)?;
+        Ok((file, held.changed_ns()?))
     });
     match opened {
-        Ok(file) => MapFile::Found(file),
+        Ok((file, changed_ns)) => MapFile::Found { file, changed_ns },
         Err(FileError::NotFound { .. }) => MapFile::Absent,
         Err(error) => MapFile::Refused(error),
     }
@@ -273,11 +278,12 @@ pub(crate) fn map_path(pid: NsPid) -> PathBuf {
 
 /// The map that the user gave: whoever's it is.
 pub(crate) fn open_given_map(host: &TargetRoot, path: &Path) -> MapFile {
-    let opened = host
-        .open(path, LastLink::Follow)
-        .and_then(|held| held.open_regular(MAP_LIMIT_BYTES));
+    let opened = host.open(path, LastLink::Follow).and_then(|held| {
+        let changed_ns = held.changed_ns()?;
+        Ok((held.open_regular(MAP_LIMIT_BYTES)?, changed_ns))
+    });
     match opened {
-        Ok(file) => MapFile::Found(file),
+        Ok((file, changed_ns)) => MapFile::Found { file, changed_ns },
         Err(error) => MapFile::Refused(error),
     }
 }

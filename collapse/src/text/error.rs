@@ -45,6 +45,13 @@ pub enum TextError {
         #[source]
         source: io::Error,
     },
+    /// The same, before it was known what the text is.
+    #[error("the gzip stream is damaged or cut before the text in it can be told")]
+    GzipStart {
+        /// What the decompressor said.
+        #[source]
+        source: io::Error,
+    },
     /// No text has such lines.
     #[error("line {} (byte {}) is longer than {limit_bytes} bytes", at.line, at.byte)]
     LongLine {
@@ -110,6 +117,7 @@ impl TextError {
             Self::Unknown { .. } => "it can be a perf.data, the output of `perf script`, folded stacks (`a;b;c 12`), \
                  or a text of dtrace, sample, vtune, vsprof, xctrace or ghcprof; plain or gzip"
                 .to_owned(),
+            Self::GzipStart { .. } => "copy or write the file again".to_owned(),
             Self::Gzip { .. } => "copy or write the file again; `--allow-damaged` draws what came before".to_owned(),
             Self::Line {
                 format: Format::PerfScript,
@@ -117,7 +125,10 @@ impl TextError {
             } => "print it with `perf script -F comm,pid,tid,cpu,time,period,event,ip,sym,dso`; `--allow-damaged` leaves \
                  such lines out and counts them"
                 .to_owned(),
-            Self::Line { .. } => "`--allow-damaged` leaves such lines out and counts them".to_owned(),
+            Self::Line {
+                format: Format::Folded,
+                ..
+            } => "`--allow-damaged` leaves such lines out and counts them".to_owned(),
             Self::LongLine { .. } => "is it a text at all? stacks have one line each, or one line for each frame".to_owned(),
             Self::NoSamples { .. } => "was anything recorded? `perf report --stats` counts the samples".to_owned(),
             Self::Difference => "give one of the two folded texts that it was made of".to_owned(),
@@ -126,7 +137,9 @@ impl TextError {
                 format!("the text has: {}", clean_line(&present.join(", "), 300))
             }
             Self::NoEvents { .. } => "leave `-e` out: all of it is drawn".to_owned(),
-            Self::Foreign { .. } => "write it again with the profiler's default options".to_owned(),
+            Self::Foreign { .. } | Self::Line { .. } => {
+                "write it again with the profiler's default options, and copy it whole".to_owned()
+            }
             Self::Read { .. } => return None,
         };
         Some(hint)

@@ -42,6 +42,13 @@ pub(super) fn collapse<R: Read>(
     .unwrap_or_else(|_| Err(io::Error::other("inferno's reader gave up")));
     let mut broken = None;
     let stopped = match (checked.error.take(), read) {
+        // Nothing of it can be had, unlike of the formats that are read here.
+        (Some(error @ (TextError::Gzip { .. } | TextError::Read { .. })), _) => {
+            Some(TextError::Foreign {
+                format,
+                source: io::Error::other(error),
+            })
+        }
         (Some(error), _) => Some(error),
         (None, Err(source)) => Some(TextError::Foreign { format, source }),
         (None, Ok(())) => None,

@@ -54,6 +54,14 @@ impl Packing {
             Self::Gzip => TextError::Gzip { byte, source },
         }
     }
+
+    /// The same, before it is known what the text is.
+    pub(super) fn start_error(self, byte: u64, source: io::Error) -> TextError {
+        match self {
+            Self::Plain => TextError::Read { byte, source },
+            Self::Gzip => TextError::GzipStart { source },
+        }
+    }
 }
 
 impl<R: Read> Lines<R> {

@@ -86,7 +86,7 @@ fn unpacked(
 ) -> Result<Collapsed, TextError> {
     let (start, error) = read_start(&mut input, detect::LOOKED_AT_BYTES);
     if start.is_empty() {
-        return Err(error.map_or(TextError::Empty, |error| packing.error(0, error)));
+        return Err(error.map_or(TextError::Empty, |error| packing.start_error(0, error)));
     }
     if let Some(program) = detect::compressor(&start) {
         return Err(TextError::Compressed { program });
@@ -97,7 +97,7 @@ fn unpacked(
             let lines = Lines::new(start, Interrupted { error, input }, packing);
             by_format(lines, format, options)
         }
-        (None, Some(error)) => Err(packing.error(start.len() as u64, error)),
+        (None, Some(error)) => Err(packing.start_error(start.len() as u64, error)),
         (None, None) => Err(TextError::Unknown {
             start: beginning(&start),
         }),

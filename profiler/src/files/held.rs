@@ -32,10 +32,8 @@ pub struct FileIdentity {
     pub size_bytes: u64,
     /// Owner, as a host uid.
     pub uid: u32,
-    /// Last modification, seconds since 1970.
-    pub mtime_sec: i64,
-    /// Last modification, nanoseconds within that second.
-    pub mtime_nsec: u32,
+    /// Last modification, nanoseconds since 1970.
+    pub mtime_ns: u64,
 }
 
 impl HeldFile {
@@ -94,9 +92,16 @@ impl HeldFile {
             inode: stat.inode,
             size_bytes: stat.size_bytes,
             uid: stat.uid,
-            mtime_sec: stat.mtime_sec,
-            mtime_nsec: stat.mtime_nsec,
+            mtime_ns: stat.mtime_ns,
         })
+    }
+
+    /// When it last changed, its content (mtime) or its owner, name or rights (ctime), whichever is
+    /// later: nanoseconds since 1970. Nobody can set ctime back. Does not block.
+    pub fn changed_ns(&self) -> Result<u64, FileError> {
+        let stat = statx::of_fd(self.fd.as_fd(), Freshness::Cached)
+            .map_err(|source| FileError::from_io(&self.shown, source))?;
+        Ok(stat.mtime_ns.max(stat.ctime_ns))
     }
 
     /// Opens the file for reading at most `limit_bytes`; larger ones are refused unread. Waits for

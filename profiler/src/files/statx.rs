@@ -25,8 +25,9 @@ pub(super) struct Stat {
     pub(super) inode: u64,
     pub(super) size_bytes: u64,
     pub(super) uid: u32,
-    pub(super) mtime_sec: i64,
-    pub(super) mtime_nsec: u32,
+    /// In nanoseconds since 1970, as the next.
+    pub(super) mtime_ns: u64,
+    pub(super) ctime_ns: u64,
     /// Since Linux 5.8.
     pub(super) mount_id: Option<u64>,
 }
@@ -75,10 +76,19 @@ fn statx(dir: BorrowedFd<'_>, path: &CStr, freshness: Freshness) -> io::Result<S
         inode: found.stx_ino,
         size_bytes: found.stx_size,
         uid: found.stx_uid,
-        mtime_sec: found.stx_mtime.tv_sec,
-        mtime_nsec: found.stx_mtime.tv_nsec,
+        mtime_ns: nanoseconds(&found.stx_mtime),
+        ctime_ns: nanoseconds(&found.stx_ctime),
         mount_id: (found.stx_mask & libc::STATX_MNT_ID != 0).then_some(found.stx_mnt_id),
     })
+}
+
+/// Since 1970; what was before is 1970.
+fn nanoseconds(time: &libc::statx_timestamp) -> u64 {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::from(time.tv_nsec);
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanoseconds)
 }
 
 #[cfg(test)]
@@ -98,8 +108,12 @@ mod tests {
             assert_eq!(stat.size_bytes, 7);
             assert_eq!(stat.inode, expected.ino());
             assert_eq!(stat.uid, expected.uid());
-            assert_eq!(stat.mtime_sec, expected.mtime());
-            assert_eq!(i64::from(stat.mtime_nsec), expected.mtime_nsec());
+            let nanoseconds = |sec: i64, nsec: i64| sec as u64 * 1_000_000_000 + nsec as u64;
+            let (mtime, ctime) = (
+                nanoseconds(expected.mtime(), expected.mtime_nsec()),
+                nanoseconds(expected.ctime(), expected.ctime_nsec()),
+            );
+            assert_eq!((stat.mtime_ns, stat.ctime_ns), (mtime, ctime));
             assert_eq!(stat.dev_major, libc::major(expected.dev()));
             assert_eq!(stat.dev_minor, libc::minor(expected.dev()));
         }

@@ -19,30 +19,40 @@ pub(crate) fn monotonic_ns() -> u64 {
 }
 
 /// The wall clock now, in nanoseconds since 1970.
-pub(crate) fn wall_ns() -> u64 {
+pub fn wall_ns() -> u64 {
     read_ns(ClockId::CLOCK_REALTIME).unwrap_or(0)
+}
+
+/// The wall clock at boot, in nanoseconds since 1970, as it is set now.
+pub fn boot_wall_ns() -> Option<u64> {
+    wall_ns().checked_sub(read_ns(ClockId::CLOCK_BOOTTIME)?)
+}
+
+/// The wall clock, as it is set now, at `ticks` after boot, rounded down to a tick.
+pub(crate) fn wall_of_boot_ticks(ticks: u64) -> Option<u64> {
+    boot_wall_ns()?.checked_add(boot_ticks_ns(ticks)?)
+}
+
+fn boot_ticks_ns(ticks: u64) -> Option<u64> {
+    let ticks_per_s = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??)
+        .ok()
+        .filter(|hz| *hz > 0)?;
+    u64::try_from(u128::from(ticks) * u128::from(NS_PER_S) / u128::from(ticks_per_s)).ok()
 }
 
 /// `CLOCK_MONOTONIC` at `ticks` after boot (`/proc/PID/stat`, field 22), rounded down to a tick:
 /// never later than it was.
 pub(crate) fn monotonic_of_boot_ticks(ticks: u64) -> Option<u64> {
-    let ticks_per_s = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??)
-        .ok()
-        .filter(|hz| *hz > 0)?;
-    let since_boot_ns = u128::from(ticks) * u128::from(NS_PER_S) / u128::from(ticks_per_s);
     // Boot time runs on while the machine is suspended, monotonic time does not.
     let suspended_ns =
         read_ns(ClockId::CLOCK_BOOTTIME)?.saturating_sub(read_ns(ClockId::CLOCK_MONOTONIC)?);
-    Some(
-        u64::try_from(since_boot_ns)
-            .ok()?
-            .saturating_sub(suspended_ns),
-    )
+    Some(boot_ticks_ns(ticks)?.saturating_sub(suspended_ns))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::UNIX_EPOCH;
 
     #[test]
     fn this_process_began_before_now_and_after_boot() {
@@ -54,6 +64,20 @@ mod tests {
         assert!(
             began_ns > 0 && began_ns <= now_ns,
             "{began_ns} is not before {now_ns}"
+        );
+        // A file's time is of the last jiffy.
+        let file = tempfile::tempfile().expect("a temporary file");
+        let made = file.metadata().and_then(|file| file.modified());
+        let made = made.expect("a time").duration_since(UNIX_EPOCH);
+        let made_ns = made.expect("after 1970").as_nanos();
+        let began_wall_ns = super::super::procfs::began_wall_ns(pid).expect("we run");
+        let booted_ns = boot_wall_ns().expect("the clocks can be read");
+        assert!(booted_ns < began_wall_ns, "{booted_ns} {began_wall_ns}");
+        let ran_ns = made_ns - u128::from(began_wall_ns);
+        let by_boot_ns = u128::from(now_ns - began_ns);
+        assert!(
+            ran_ns.abs_diff(by_boot_ns) < 1_000_000_000,
+            "{ran_ns} {by_boot_ns}"
         );
         assert!(super::super::procfs::started_by(pid, now_ns));
         assert!(!super::super::procfs::started_by(

@@ -20,6 +20,7 @@ mod signals;
 mod watch;
 
 pub use crate::record::EventSink;
+pub use clock::{boot_wall_ns, wall_ns};
 pub use config::{Config, KernelSamples, RingSize, SampledEvent, Stop, Target};
 pub use error::LiveError;
 pub use host::{hostname, kernel_build_id, monotonic_ns};
@@ -27,8 +28,8 @@ pub use kernel_maps::{KernelMap, KernelMaps};
 pub use machine::origin;
 pub(crate) use procfs::namespace_links;
 pub use procfs::{
-    Identity, ScanTotals, identity, kallsyms, kernel_release, max_stack, proc_cgroups, scan,
-    started_by,
+    Identity, ScanTotals, began_wall_ns, identity, kallsyms, kernel_release, max_stack,
+    proc_cgroups, scan, started_by,
 };
 pub use session::{Ended, Recorded, record};
 pub use signals::Signals;

@@ -129,6 +129,12 @@ pub fn started_by(pid: HostPid, time_ns: u64) -> bool {
     before_start_ns <= time_ns
 }
 
+/// When the process that has `pid` now began, by the wall clock as it is set now: nanoseconds since
+/// 1970, at most a tick too early. `None` when there is none.
+pub fn began_wall_ns(pid: HostPid) -> Option<u64> {
+    clock::wall_of_boot_ticks(start_ticks(Path::new(PROC), pid)?)
+}
+
 /// What `/proc/PID/status` says of who a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {

@@ -17,6 +17,8 @@ pub struct RecordedEvent {
     pub kind: u32,
     /// What of that type.
     pub config: u64,
+    /// The bit field of its attributes.
+    pub(crate) flags: u64,
     /// How its records are laid out.
     pub layout: Layout,
     /// Samples a second, or events a sample: as [`Self::is_frequency`] says.

@@ -65,6 +65,7 @@ pub(crate) fn read(fields: &mut Fields<'_>) -> Result<RecordedEvent, PerfDataErr
         name: event_name::derived(kind, config, flags),
         kind,
         config,
+        flags,
         layout: Layout {
             sample_type,
             read_format,

@@ -174,7 +174,7 @@ mod tests {
         let error = fields.string().expect_err("one byte is not four gigabytes");
         assert_eq!(
             error.to_string(),
-            "perf.data ends inside the host name at byte 104: 4294967295 bytes expected, 1 left"
+            "the recording ends inside the host name at byte 104: 4294967295 bytes expected, 1 left"
         );
     }
 }

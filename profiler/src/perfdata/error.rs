@@ -4,7 +4,8 @@ use crate::record::RecordError;
 use std::io;
 use std::path::PathBuf;
 
-/// A recording that cannot be read, or not to its end.
+/// A recording that cannot be read, or not to its end. Which file it is, whoever opened it knows: but for
+/// [`Self::Open`] the messages do not name it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PerfDataError {
@@ -17,7 +18,7 @@ pub enum PerfDataError {
         source: io::Error,
     },
     /// The system refused a read.
-    #[error("cannot read perf.data at byte {offset}")]
+    #[error("cannot read the recording at byte {offset}")]
     Read {
         /// Where in the file.
         offset: u64,
@@ -30,9 +31,12 @@ pub enum PerfDataError {
         /// The first bytes, at most eight.
         found: Vec<u8>,
     },
+    /// A directory that perf did not make.
+    #[error("not a recording of `perf record --threads`: the directory has no file `data`")]
+    NoDirectoryRecording,
     /// It ends too early.
     #[error(
-        "perf.data ends inside the {what} at byte {offset}: {wanted_bytes} bytes expected, {found_bytes} left"
+        "the recording ends inside the {what} at byte {offset}: {wanted_bytes} bytes expected, {found_bytes} left"
     )]
     Truncated {
         /// Where what is cut begins.
@@ -83,24 +87,32 @@ pub enum PerfDataError {
         reason: String,
     },
     /// No event describes the samples.
-    #[error("perf.data describes no event up to byte {offset}")]
+    #[error("the recording describes no event up to byte {offset}")]
     NoEvents {
         /// Where an event was needed.
         offset: u64,
     },
     /// Several events whose records differ, and no id that tells them apart.
-    #[error("perf.data has {events} events whose records cannot be told apart")]
+    #[error("the recording has {events} events whose records cannot be told apart")]
     MixedEvents {
         /// How many events.
         events: usize,
     },
     /// The event asked for is not in the recording.
-    #[error("no event `{wanted}` in perf.data; it has {}", known.join(", "))]
+    #[error("the recording has no event `{wanted}`; it has {}", known.join(", "))]
     NoSuchEvent {
         /// What was asked for.
         wanted: String,
         /// What there is.
         known: Vec<String>,
+    },
+    /// What was asked for can be each of several events.
+    #[error("event `{wanted}` can be {}", found.join(", "))]
+    SeveralEvents {
+        /// What was asked for.
+        wanted: String,
+        /// What it can be.
+        found: Vec<String>,
     },
 }
 
@@ -132,12 +144,20 @@ impl PerfDataError {
         )
     }
 
-    /// What the user can do about it.
+    /// What the user can do about it. Of damage that depends on what came before it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoSuchEvent { .. } => Some("choose one of these with `-e`"),
-            error if error.is_damage() => {
-                Some("`--allow-damaged` draws what came before the damage")
+            Self::NoSuchEvent { .. } | Self::SeveralEvents { .. } => {
+                Some("choose one of these with `-e`")
+            }
+            Self::NotPerfData { .. } | Self::NoDirectoryRecording => {
+                Some("give the perf.data file itself")
+            }
+            Self::NoEvents { .. } => Some(
+                "did `perf record` fail? its own message says why; what it writes first are its events",
+            ),
+            Self::MixedEvents { .. } => {
+                Some("`perf record --sample-identifier` makes them tell which event they are of")
             }
             _ => None,
         }

@@ -58,8 +58,26 @@ const CACHE_OPS: [(&str, &str); 3] = [
     ("prefetches", "prefetch"),
 ];
 
-/// What perf makes of type, configuration and exclusions.
+/// What perf makes of type, configuration and exclusions; as long as 6.12, when most recordings were made.
 pub(crate) fn derived(kind: u32, config: u64, flags: u64) -> String {
+    named(kind, config, modifiers(flags, Guests::LeftOut))
+}
+
+/// What any perf makes of them.
+pub(crate) fn spellings(kind: u32, config: u64, flags: u64) -> [String; 2] {
+    [Guests::LeftOut, Guests::Sampled].map(|rule| named(kind, config, modifiers(flags, rule)))
+}
+
+/// What perf does with guests when nobody says, and so does not print.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guests {
+    /// Up to 6.12: they are left out, but not by an event that has modifiers.
+    LeftOut,
+    /// Since 6.13 (`evsel__add_modifiers()` without `exclude_guest_default`).
+    Sampled,
+}
+
+fn named(kind: u32, config: u64, modifiers: String) -> String {
     let low = usize::try_from(config & 0xffff_ffff).unwrap_or(usize::MAX);
     let plain = match kind {
         kind::HARDWARE => HARDWARE.get(low).map(|name| (*name).to_owned()),
@@ -71,7 +89,7 @@ pub(crate) fn derived(kind: u32, config: u64, flags: u64) -> String {
         _ => None,
     };
     match plain {
-        Some(name) if kind != kind::TRACEPOINT => name + &modifiers(flags),
+        Some(name) if kind != kind::TRACEPOINT => name + &modifiers,
         Some(name) => name,
         None => format!("type {kind} config 0x{config:x}"),
     }
@@ -89,7 +107,7 @@ fn cache_name(config: u64) -> Option<String> {
 }
 
 /// `:u`, `:ppp`, `:HG` and the like (`perf_evsel__add_modifiers()`).
-fn modifiers(flags: u64) -> String {
+fn modifiers(flags: u64, guests: Guests) -> String {
     let mut letters = String::new();
     let mut print = |pairs: &[(u64, char)]| {
         let included = pairs.iter().filter(|(excluded, _)| flags & excluded == 0);
@@ -108,8 +126,11 @@ fn modifiers(flags: u64) -> String {
         print(&[(0, 'p')]);
     }
     let guest_is_excluded = flags & flag::EXCLUDE_GUEST != 0;
-    let is_guest_left_out_as_a_rule = is_excluding || precise > 0;
-    if flags & flag::EXCLUDE_HOST != 0 || guest_is_excluded == is_guest_left_out_as_a_rule {
+    let is_guest_worth_a_word = match guests {
+        Guests::LeftOut => guest_is_excluded == (is_excluding || precise > 0),
+        Guests::Sampled => guest_is_excluded,
+    };
+    if flags & flag::EXCLUDE_HOST != 0 || is_guest_worth_a_word {
         print(&[(flag::EXCLUDE_HOST, 'H'), (flag::EXCLUDE_GUEST, 'G')]);
     }
     if letters.is_empty() {
@@ -133,6 +154,11 @@ mod tests {
         let precise = 2 << flag::PRECISE_SHIFT;
         assert_eq!(derived(0, 0, precise), "cycles:pp");
         assert_eq!(derived(0, 0, precise | plain), "cycles:ppH");
+        let of_any_perf = |flags| spellings(0, 0, flags).map(|name| name.replace("cycles", ""));
+        assert_eq!(of_any_perf(plain), ["", ":H"]);
+        assert_eq!(of_any_perf(0), [":HG", ""]);
+        assert_eq!(of_any_perf(user_only | plain), [":uH", ":uH"]);
+        assert_eq!(of_any_perf(precise), [":pp", ":pp"]);
         assert_eq!(derived(1, 0, plain), "cpu-clock");
         assert_eq!(derived(3, 0x1_0003, plain), "dTLB-load-misses");
         assert_eq!(derived(4, 0x1a8, plain), "raw 0x1a8");

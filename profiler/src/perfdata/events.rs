@@ -211,6 +211,7 @@ mod tests {
             name: "cycles".to_owned(),
             kind: 0,
             config: 0,
+            flags: 0,
             layout: Layout {
                 sample_type,
                 read_format: 0,

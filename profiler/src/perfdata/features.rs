@@ -238,7 +238,7 @@ mod tests {
                 .unreadable
                 .first()
                 .map(|unread| unread.reason.as_str()),
-            Some("perf.data ends inside the feature at byte 1009: 4 bytes expected, 0 left")
+            Some("the recording ends inside the feature at byte 1009: 4 bytes expected, 0 left")
         );
     }
 }

@@ -15,6 +15,7 @@ mod bytes;
 mod chunk;
 mod deliver;
 mod error;
+mod event_choice;
 mod event_name;
 mod events;
 mod features;

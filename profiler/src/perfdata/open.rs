@@ -56,7 +56,13 @@ impl Recording {
         if !is_directory {
             return Self::from_file(file);
         }
-        let mut recording = Self::from_file(open(&path.join("data"))?)?;
+        let data = match open(&path.join("data")) {
+            Err(PerfDataError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(PerfDataError::NoDirectoryRecording);
+            }
+            opened => opened?,
+        };
+        let mut recording = Self::from_file(data)?;
         for path in numbered_files(path)? {
             let file = open(&path)?;
             let len = file.metadata().map_or(0, |file| file.len());

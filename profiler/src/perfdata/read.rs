@@ -4,6 +4,7 @@ use super::PerfDataError;
 use super::about::{About, RecordedEvent};
 use super::chunk::{Message, Spare};
 use super::deliver::{Deliver, Order};
+use super::event_choice;
 use super::events::EventTable;
 use super::open::{Recording, read_features};
 use super::source::Parts;
@@ -39,14 +40,15 @@ pub enum EventChoice {
     First,
     /// By its place in [`Recording::events`].
     Index(usize),
-    /// By its name as perf prints it.
+    /// By its name as perf prints it, or as it was asked for; without its modifiers if no other has
+    /// that name.
     Name(String),
 }
 
 /// What becomes of a damaged recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDamage {
-    /// It is an error.
+    /// It is an error; what came before it was delivered.
     #[default]
     Refuse,
     /// What came before the damage is delivered, and the outcome tells of it.
@@ -107,7 +109,8 @@ impl Recording {
         options: &ReadOptions,
         sink: &mut impl EventSink,
     ) -> Result<Outcome, PerfDataError> {
-        let chosen = self.choose(&options.event)?;
+        // As many as 16384 events are read.
+        let chosen = self.choose(&options.event)? as u16;
         let spare = Spare::default();
         let mut deliver = Deliver::new(sink, &spare, chosen, self.order());
         let is_small = self.len_bytes.is_some_and(|len| len < SMALL_BYTES);
@@ -162,20 +165,28 @@ impl Recording {
         })
     }
 
-    fn choose(&self, choice: &EventChoice) -> Result<u16, PerfDataError> {
-        let names = self.events.names();
+    /// The place in [`Self::events`] of the event that is meant. Of a pipe whose events come later than
+    /// its start tells, none is found.
+    pub fn choose(&self, choice: &EventChoice) -> Result<usize, PerfDataError> {
+        let events = self.events();
+        let name_of = |at: usize| events.get(at).map(|event| event.name.clone());
         let (found, wanted) = match choice {
             EventChoice::First => return Ok(0),
-            EventChoice::Index(index) => (names.get(*index).map(|_| *index), index.to_string()),
-            EventChoice::Name(name) => (
-                names.iter().position(|known| known == name),
-                name.to_owned(),
-            ),
+            EventChoice::Index(index) => {
+                let found = events.get(*index).map(|_| *index);
+                (found.ok_or_else(Vec::new), index.to_string())
+            }
+            EventChoice::Name(name) => (event_choice::find(events, name), name.to_owned()),
         };
-        let found = found.and_then(|index| u16::try_from(index).ok());
-        found.ok_or(PerfDataError::NoSuchEvent {
-            wanted,
-            known: names,
+        found.map_err(|several| match several.as_slice() {
+            [] => PerfDataError::NoSuchEvent {
+                wanted,
+                known: self.events.names(),
+            },
+            several => PerfDataError::SeveralEvents {
+                wanted,
+                found: several.iter().copied().filter_map(name_of).collect(),
+            },
         })
     }
 
@@ -214,10 +225,9 @@ impl Recording {
             }
         }
         let ending = walked.and_then(|()| end_streams(&mut streams, &mut walk, self.is_unclosed));
-        if ending.is_ok() || damage == OnDamage::KeepBefore {
-            walk.rounds.end();
-            walk.send_ready();
-        }
+        // Of a damaged recording too: the sink then tells whether there is anything before the damage.
+        walk.rounds.end();
+        walk.send_ready();
         if let (Some(header), Some(stream)) = (self.features_behind, streams.first_mut()) {
             let tail = stream.source.tail(MOST_TAIL_BYTES);
             let parts = Parts::Kept {

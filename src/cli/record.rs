@@ -1,0 +1,71 @@
+//! The flags of `ctrflame record`.
+
+use super::values::{RingSize, parse_duration, parse_ring_size};
+use clap::{Args, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// Sample every process of the host (the default without -G, -p and a command)
+    #[arg(short = 'a', long = "all", conflicts_with = "pids")]
+    pub(crate) all: bool,
+
+    /// Sample this container: id prefix, name, namespace/pod, pod, or cgroup path
+    #[arg(
+        short = 'G',
+        long = "container",
+        value_name = "WHAT",
+        value_delimiter = ',',
+        conflicts_with = "pids"
+    )]
+    pub(crate) containers: Vec<String>,
+
+    /// Sample this process, its threads and its children
+    #[arg(short = 'p', long = "pid", value_name = "PID", value_delimiter = ',',
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pids: Vec<u32>,
+
+    /// Samples a second on each CPU
+    #[arg(short = 'F', long = "freq", value_name = "HZ", default_value_t = 99,
+          value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) rate_hz: u64,
+
+    /// Event to sample by [default: cycles where the machine counts them, else cpu-clock]
+    #[arg(short = 'e', long = "event", value_name = "EVENT")]
+    pub(crate) event: Option<EventArg>,
+
+    /// Leave the kernel's own stacks out
+    #[arg(long)]
+    pub(crate) no_kernel: bool,
+
+    /// Ring buffer of each CPU: pages, or a size such as 1M; rounded up to a power of two
+    #[arg(short = 'm', long = "mmap-pages", value_name = "PAGES", value_parser = parse_ring_size)]
+    pub(crate) ring: Option<RingSize>,
+
+    /// Stop after this much time, such as 30s or 2m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "argv")]
+    pub(crate) duration: Option<Duration>,
+
+    /// Write here: .svg, .folded or .data (a perf.data) by extension, - for an SVG on standard
+    /// output; repeatable
+    /// [default: ctrflame.svg]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub(crate) outputs: Vec<PathBuf>,
+
+    /// Also say what the recording itself cost
+    #[arg(short = 'v', long)]
+    pub(crate) verbose: bool,
+
+    /// Stop when this command ends; without -a, -G and -p it is what is sampled
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) argv: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventArg {
+    CpuClock,
+    TaskClock,
+    Cycles,
+}

@@ -1,0 +1,160 @@
+//! All that ends ctrflame without its picture: what it is, what the user can do, the exit status.
+
+use crate::cli::{CallGraphArg, DEFAULT_INPUT};
+use crate::input;
+use crate::lookup::LookupError;
+use crate::output::OutputError;
+use collapse::text::TextError;
+use flamegraph_web::SvgError;
+use profiler::container::{ContainerError, HierarchyError};
+use profiler::live::LiveError;
+use profiler::perfdata::PerfDataError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// ctrflame itself failed.
+pub(crate) const FAILED: u8 = 125;
+/// The command was found and could not be run; it was not found (as env(1) and timeout(1)).
+const CANNOT_RUN: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// Anything that ends ctrflame without its picture.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    #[error(transparent)]
+    Hierarchy(#[from] HierarchyError),
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    #[error("cannot open {}", path.display())]
+    OpenInput { path: PathBuf, source: io::Error },
+    #[error("{} is empty", path.display())]
+    EmptyFile { path: PathBuf },
+    #[error("{input}")]
+    Recording {
+        input: String,
+        /// Samples that were read before it.
+        samples_before: u64,
+        source: PerfDataError,
+    },
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error("{input}")]
+    Text { input: String, source: TextError },
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error("{flag} is for recordings: a text does not tell all that it needs")]
+    FlagOfRecordings { flag: &'static str },
+    #[error("cannot draw the picture")]
+    Svg(#[from] SvgError),
+    #[error("the recording has no {0}")]
+    NotRecorded(&'static str, CallGraphArg),
+    #[error("cannot block signals")]
+    Signals(#[source] io::Error),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+impl Failure {
+    /// A recording that cannot be opened, or not be read after `samples_before` samples.
+    pub(crate) fn recording(input: &Path, samples_before: u64, error: PerfDataError) -> Self {
+        match error {
+            PerfDataError::Open { path, source } => Self::OpenInput { path, source },
+            source => Self::Recording {
+                input: input::shown(input),
+                samples_before,
+                source,
+            },
+        }
+    }
+
+    /// A text that cannot be read.
+    pub(crate) fn text(input: &Path, source: TextError) -> Self {
+        Self::Text {
+            input: input::shown(input),
+            source,
+        }
+    }
+
+    /// What the user can do.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Container(error) => Some(error.hint()),
+            Self::Hierarchy(error) => error.hint().map(str::to_owned),
+            Self::Live(error) => error.hint(),
+            Self::Lookup(error) => Some(error.hint().to_owned()),
+            Self::Output(error) => error.hint(),
+            Self::OpenInput { path, source } => open_hint(path, source).map(str::to_owned),
+            Self::EmptyFile { .. } => Some(
+                "was the recording stopped before it began, or the disk full? record again".into(),
+            ),
+            Self::Text { source, .. } => source.hint(),
+            Self::FlagOfRecordings { flag } => Some(match *flag {
+                "--container" | "--sysroot" | "--perf-map" | "--idle" => {
+                    "give the perf.data itself".to_owned()
+                }
+                flag => format!(
+                    "give the perf.data itself, or choose when the text is made: `perf script` has {}",
+                    match flag {
+                        "--by" => "-F",
+                        "--comm" => "--comms",
+                        same => same,
+                    }
+                ),
+            }),
+            Self::Recording {
+                source,
+                samples_before,
+                ..
+            } if source.is_damage() => Some(damage_hint(*samples_before).to_owned()),
+            Self::Recording { source, .. } => source.hint().map(str::to_owned),
+            Self::NotRecorded(_, CallGraphArg::Lbr) => {
+                Some("leave --call-graph out; `perf record --call-graph lbr` records them".into())
+            }
+            Self::NotRecorded(..) => {
+                Some("leave --call-graph out; `perf record --call-graph dwarf` records them".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// The exit status.
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Self::Live(LiveError::Command { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                NOT_FOUND
+            }
+            Self::Live(LiveError::Command { .. }) => CANNOT_RUN,
+            _ => FAILED,
+        }
+    }
+}
+
+/// Where samples came before the damage the flag was not given: it would have drawn them.
+fn damage_hint(samples_before: u64) -> &'static str {
+    match samples_before {
+        0 => {
+            "nothing to draw came before the damage: copy the file again from where it was recorded, or record again"
+        }
+        _ => "`--allow-damaged` draws what came before the damage",
+    }
+}
+
+fn open_hint(path: &Path, source: &io::Error) -> Option<&'static str> {
+    match source.kind() {
+        io::ErrorKind::NotFound if path == Path::new(DEFAULT_INPUT) => Some(
+            "give a recording or a text of stacks, or make one here: `ctrflame record -o perf.data`, `perf record -g`",
+        ),
+        io::ErrorKind::NotFound => {
+            Some("give the path of a perf.data or of a text of stacks, or - for standard input")
+        }
+        io::ErrorKind::PermissionDenied => Some(
+            "perf writes recordings for their owner alone (mode 0600): convert it as that user or as root, or let \
+             others read it with `chmod a+r`",
+        ),
+        _ => None,
+    }
+}
