@@ -7,7 +7,7 @@ use object::elf;
 use std::ops::Range;
 
 /// Largest section that is read. Real ones reach some 30 MB (browsers, LLVM).
-const SECTION_BYTES_MAX: u64 = 256 << 20;
+const SECTION_BYTES_MAX: u64 = 128 << 20;
 /// Largest string table of section names that is read.
 const NAMES_BYTES_MAX: u64 = 16 << 20;
 
