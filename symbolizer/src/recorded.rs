@@ -132,11 +132,11 @@ impl Counted {
 
     /// The names that came with the recording.
     pub(crate) fn known_names(&self, sidecar: &Sidecar, places: &[Place]) -> Named {
-        let images: HashMap<&ImageFile, &Names> = sidecar
-            .images
-            .iter()
-            .map(|(file, names)| (file, names))
-            .collect();
+        let image_names = |wanted: &ImageFile| {
+            let images = &sidecar.images;
+            let found = images.binary_search_by(|(file, _)| file.cmp(wanted)).ok()?;
+            images.get(found).map(|(_, names)| names)
+        };
         let mut of_image: FastMap<ImageId, Option<&Names>> = FastMap::default();
         let mut of_space: FastMap<SpaceId, Option<&Names>> = FastMap::default();
         let mut frames: HashMap<FramesId, Option<Frame>> = HashMap::new();
@@ -151,7 +151,7 @@ impl Counted {
                 Place::Image(image, offset) => {
                     let find = || {
                         let key = &self.images.get(image)?.key;
-                        images.get(&ImageFile::from(key)).copied()
+                        image_names(&ImageFile::from(key))
                     };
                     (*of_image.entry(image).or_insert_with(find), offset)
                 }

@@ -7,7 +7,7 @@ use object::elf;
 use std::ops::Range;
 
 /// Largest section that is read. Real ones reach some 30 MB (browsers, LLVM).
-const SECTION_BYTES_MAX: u64 = 256 << 20;
+const SECTION_BYTES_MAX: u64 = 128 << 20;
 /// Largest string table of section names that is read.
 const NAMES_BYTES_MAX: u64 = 16 << 20;
 
@@ -55,7 +55,7 @@ impl FrameSections {
         };
         let find = |wanted: &[u8]| {
             let mut sections = headers.sections.iter();
-            sections.find(|section| name_of(section, &names) == Some(wanted))
+            sections.find(|section| is_named(section, &names, wanted))
         };
         let svma_of = |name| find(name).map_or(0, |section| section.addr);
         let placed = |name, what| match find(name) {
@@ -104,7 +104,9 @@ fn within(what: &'static str, found: u64, limit: u64) -> Result<(), ElfError> {
     }
 }
 
-fn name_of<'a>(section: &Section, names: &'a [u8]) -> Option<&'a [u8]> {
-    let rest = names.get(section.name as usize..)?;
-    rest.split(|byte| *byte == 0).next()
+/// Reads no further than `wanted` is long: all sections may share one name without an end.
+fn is_named(section: &Section, names: &[u8], wanted: &[u8]) -> bool {
+    let name = names.get(section.name as usize..);
+    let rest = name.and_then(|name| name.strip_prefix(wanted));
+    rest.is_some_and(|rest| rest.first().is_none_or(|byte| *byte == 0))
 }

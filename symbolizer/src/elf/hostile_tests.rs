@@ -242,3 +242,28 @@ fn hostile_tables_take_no_more_than_linear_time() {
         assert!(start.elapsed() < Duration::from_secs(5));
     }
 }
+
+#[test]
+fn section_names_without_an_end_are_not_read_to_it_once_for_each_section() {
+    const SECTIONS: u16 = 60_000;
+    let mut bytes = small();
+    let names = (bytes.len() as u64, 4 << 20);
+    bytes.resize(bytes.len() + (4 << 20), b'n');
+    let sections_at = bytes.len() as u64;
+    let mut section = [0; 64];
+    section[4] = 3;
+    section[24..32].copy_from_slice(&names.0.to_le_bytes());
+    section[32..40].copy_from_slice(&u64::to_le_bytes(names.1));
+    for _ in 0..SECTIONS {
+        bytes.extend(section);
+    }
+    bytes[40..48].copy_from_slice(&sections_at.to_le_bytes());
+    bytes[60..62].copy_from_slice(&SECTIONS.to_le_bytes());
+    bytes[62..64].copy_from_slice(&1_u16.to_le_bytes());
+    let start = Instant::now();
+    let sections = FrameSections::read(&*bytes, &ElfLimits::default());
+    let sections = sections.expect("readable").expect("64-bit");
+    assert!(sections.eh_frame.is_none());
+    // To the end each time would be minutes.
+    assert!(start.elapsed() < Duration::from_secs(5));
+}

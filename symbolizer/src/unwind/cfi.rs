@@ -4,30 +4,61 @@ use super::machine::Machine;
 use super::rule::{Found, Rule};
 use crate::elf::{ElfError, ElfLimits, FrameSections, Placed, ReadAt};
 use gimli::{
-    BaseAddresses, CieOrFde, DebugFrame, EhFrame, EndianSlice, Expression, FrameDescriptionEntry,
-    LittleEndian, UnwindContext, UnwindOffset, UnwindSection, UnwindTableRow,
+    BaseAddresses, CieOrFde, CommonInformationEntry, DebugFrame, EhFrame, EndianSlice, Expression,
+    FrameDescriptionEntry, LittleEndian, Register, RegisterRule, UnwindContext,
+    UnwindContextStorage, UnwindOffset, UnwindSection, UnwindTableRow,
 };
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Bytes of a section.
 pub(super) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 /// Rules at an address.
-pub(super) type Row = UnwindTableRow<usize>;
+pub(super) type Row = UnwindTableRow<usize, Room>;
 /// Room in which rows are worked out.
-pub(super) type Context = UnwindContext<usize>;
+pub(super) type Context = UnwindContext<usize, Room>;
 
-/// Largest entry that is read: a function's rules are worked out from its beginning each time.
-const ENTRY_BYTES_MAX: usize = 256 << 10;
+/// Rules of one row, and rows that are remembered. Real rows have some 20 rules; each that there
+/// is room for makes a hostile image slower, which remembers rows with all of them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Room;
+
+impl UnwindContextStorage<usize> for Room {
+    type Rules = [(Register, RegisterRule<usize>); 48];
+    type Stack = Box<[UnwindTableRow<usize, Self>; 4]>;
+}
+
+/// Largest entry of a function that is read: its rules are worked out from its beginning each time.
+/// The largest real ones have 20 KB.
+const FUNCTION_BYTES_MAX: u64 = 256 << 10;
+/// Largest entry that functions share. Real ones have some 30 bytes.
+const SHARED_BYTES_MAX: u64 = 1 << 10;
 /// Most functions of one image. The largest images have a million.
-const FUNCTIONS_MAX: usize = 16 << 20;
+const FUNCTIONS_MAX: usize = 4 << 20;
+
+/// Bytes of entries that an image may make us work out for each row that it is asked for. On the
+/// average of real stacks they are 110.
+const ROW_BYTES: i64 = 256;
+/// And besides: entries of [`FUNCTION_BYTES_MAX`] would make each frame of a stack last 10 ms.
+const BESIDES_BYTES: i64 = 8 << 20;
 
 /// One image's call frame information.
 pub(crate) struct Cfi {
     machine: Machine,
     sections: FrameSections,
     bases: BaseAddresses,
-    /// Where functions begin (stated addresses) and their entries' offsets; sorted.
-    eh_index: Vec<(u64, u32)>,
-    debug_index: Vec<(u64, u32)>,
+    eh_index: Index,
+    debug_index: Index,
+    /// Bytes of entries that may still be worked out.
+    left_bytes: AtomicI64,
+}
+
+/// Where functions begin (stated addresses) and their entries' offsets.
+enum Index {
+    /// The linker's own, of so many functions: ascending, as all linkers sort it. Where one did
+    /// not, the entry that is found is about another address.
+    Linked(usize),
+    /// Made by reading all of a section; sorted.
+    Walked(Vec<(u64, u32)>),
 }
 
 impl Cfi {
@@ -52,14 +83,15 @@ impl Cfi {
             machine,
             sections,
             bases,
-            eh_index: Vec::new(),
-            debug_index: Vec::new(),
+            eh_index: Index::Linked(0),
+            debug_index: Index::Linked(0),
+            left_bytes: AtomicI64::new(BESIDES_BYTES),
         };
-        cfi.eh_index = match cfi.header_index() {
-            Some(index) => index,
-            None => walked_index(&cfi.eh_frame(), &cfi.bases),
+        cfi.eh_index = match cfi.linked() {
+            Some(entries) => Index::Linked(entries.len()),
+            None => walked_index(&cfi.eh_frame(), cfi.eh_bytes(), &cfi.bases),
         };
-        cfi.debug_index = walked_index(&cfi.debug_frame(), &cfi.bases);
+        cfi.debug_index = walked_index(&cfi.debug_frame(), cfi.debug_bytes(), &cfi.bases);
         Ok(Some(cfi))
     }
 
@@ -76,8 +108,11 @@ impl Cfi {
             &self.sections.debug_frame,
         ];
         let sections: usize = sections.map(|section| bytes_of(section).len()).iter().sum();
-        let index = self.eh_index.len() + self.debug_index.len();
-        (sections + index * size_of::<(u64, u32)>()) as u64
+        let indexes = [&self.eh_index, &self.debug_index].map(|index| match index {
+            Index::Linked(_) => 0,
+            Index::Walked(functions) => functions.len() * size_of::<(u64, u32)>(),
+        });
+        (sections + indexes.iter().sum::<usize>()) as u64
     }
 
     /// What holds at a byte of the file.
@@ -105,61 +140,99 @@ impl Cfi {
         apply: impl FnOnce(&Row, &FrameDescriptionEntry<Bytes<'_>>, &dyn ExpressionBytes) -> T,
     ) -> Option<T> {
         let svma = self.sections.svma_of(file_offset)?;
-        if let Some(offset) = preceding(&self.eh_index, svma) {
+        let offset = match &self.eh_index {
+            Index::Linked(functions) => self.linked_preceding(*functions, svma),
+            Index::Walked(functions) => preceding(functions, svma),
+        };
+        if let Some(offset) = offset {
             let section = self.eh_frame();
-            if let Some(entry) = entry_at(&section, &self.bases, offset as usize, svma) {
+            if let Some(entry) = self.entry_at(&section, self.eh_bytes(), offset, svma) {
                 let row = entry.unwind_info_for_address(&section, &self.bases, context, svma);
                 return Some(apply(row.ok()?, &entry, &section));
             }
         }
-        let offset = preceding(&self.debug_index, svma)?;
+        let Index::Walked(functions) = &self.debug_index else {
+            return None;
+        };
+        let offset = preceding(functions, svma)?;
         let section = self.debug_frame();
-        let entry = entry_at(&section, &self.bases, offset as usize, svma)?;
+        let entry = self.entry_at(&section, self.debug_bytes(), offset, svma)?;
         let row = entry.unwind_info_for_address(&section, &self.bases, context, svma);
         Some(apply(row.ok()?, &entry, &section))
     }
 
+    /// The entry at `offset`, if it is about `svma` and not too much is to be worked out.
+    fn entry_at<'a, S: UnwindSection<Bytes<'a>>>(
+        &self,
+        section: &S,
+        bytes: &[u8],
+        offset: u32,
+        svma: u64,
+    ) -> Option<FrameDescriptionEntry<Bytes<'a>>> {
+        let offset = offset as usize;
+        entry_len(bytes, offset).filter(|len| *len <= FUNCTION_BYTES_MAX)?;
+        let small_cie = |section: &S, bases: &BaseAddresses, offset: S::Offset| {
+            shared_entry(section, bytes, bases, offset)
+        };
+        let entry = section.fde_from_offset(&self.bases, S::Offset::from(offset), small_cie);
+        let entry = entry.ok().filter(|entry| entry.contains(svma))?;
+        let len = (entry.entry_len() + entry.cie().entry_len()) as i64;
+        if self.left_bytes.load(Ordering::Relaxed) < 0 {
+            self.left_bytes.fetch_add(ROW_BYTES, Ordering::Relaxed);
+            return None;
+        }
+        self.left_bytes
+            .fetch_add(ROW_BYTES - len, Ordering::Relaxed);
+        Some(entry)
+    }
+
+    fn eh_bytes(&self) -> &[u8] {
+        bytes_of(&self.sections.eh_frame)
+    }
+
+    fn debug_bytes(&self) -> &[u8] {
+        bytes_of(&self.sections.debug_frame)
+    }
+
     fn eh_frame(&self) -> EhFrame<Bytes<'_>> {
-        let mut section = EhFrame::new(bytes_of(&self.sections.eh_frame), LittleEndian);
+        let mut section = EhFrame::new(self.eh_bytes(), LittleEndian);
         section.set_address_size(8);
         section
     }
 
     fn debug_frame(&self) -> DebugFrame<Bytes<'_>> {
-        let mut section = DebugFrame::new(bytes_of(&self.sections.debug_frame), LittleEndian);
+        let mut section = DebugFrame::new(self.debug_bytes(), LittleEndian);
         section.set_address_size(8);
         section
     }
 
-    /// The linker's own index, where it has the form that all linkers give it: 32-bit offsets from
-    /// the header's address (Linux Standard Base, "The .eh_frame_hdr section").
-    fn header_index(&self) -> Option<Vec<(u64, u32)>> {
+    /// The entries of the linker's own index, where it has the form that all linkers give it: 32-bit
+    /// offsets from the header's address (Linux Standard Base, "The .eh_frame_hdr section").
+    fn linked(&self) -> Option<&[[u8; 8]]> {
         const FORM: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
         let header = self.sections.eh_frame_hdr.as_ref()?;
-        let eh_frame = self.sections.eh_frame.as_ref()?;
         let bytes = header.bytes.strip_prefix(&FORM)?;
         let count = u32::from_le_bytes(*bytes.get(4..)?.first_chunk::<4>()?) as usize;
         let (entries, _) = bytes.get(8..)?.as_chunks::<8>();
-        if count > entries.len() || count > FUNCTIONS_MAX {
-            return None;
-        }
-        let at = |field: &[u8; 4]| {
-            let distance = i64::from(i32::from_le_bytes(*field));
-            header.svma.wrapping_add_signed(distance)
+        entries.get(..count)
+    }
+
+    /// The last entry of the linker's index that begins at or before `svma`.
+    fn linked_preceding(&self, functions: usize, svma: u64) -> Option<u32> {
+        let header = self.sections.eh_frame_hdr.as_ref()?;
+        let eh_frame = self.sections.eh_frame.as_ref()?;
+        let (entries, _) = header.bytes.get(12..)?.as_chunks::<8>();
+        let entries = entries.get(..functions)?;
+        let distance = |field: Option<&[u8; 4]>| {
+            field.map_or(0, |field| i64::from(i32::from_le_bytes(*field)))
         };
-        let mut index: Vec<(u64, u32)> = entries
-            .iter()
-            .take(count)
-            .filter_map(|entry| {
-                let (start, place) = (entry.first_chunk::<4>()?, entry.last_chunk::<4>()?);
-                let offset = at(place).checked_sub(eh_frame.svma)?;
-                Some((at(start), u32::try_from(offset).ok()?))
-            })
-            .collect();
-        if !index.is_sorted() {
-            index.sort_unstable();
-        }
-        Some(index)
+        let wanted = svma.wrapping_sub(header.svma) as i64;
+        let after = entries.partition_point(|entry| distance(entry.first_chunk()) <= wanted);
+        let entry = entries.get(after.checked_sub(1)?)?;
+        let place = header
+            .svma
+            .wrapping_add_signed(distance(entry.last_chunk()));
+        u32::try_from(place.checked_sub(eh_frame.svma)?).ok()
     }
 }
 
@@ -191,25 +264,37 @@ fn preceding(index: &[(u64, u32)], svma: u64) -> Option<u32> {
     Some(*offset)
 }
 
-/// The entry at `offset`, if it is about `svma` and of a size that is worked out.
-fn entry_at<'a, S: UnwindSection<Bytes<'a>>>(
+/// What the entry at `offset` says that its length is.
+fn entry_len(section: &[u8], offset: usize) -> Option<u64> {
+    let rest = section.get(offset..)?;
+    let (len, rest) = rest.split_first_chunk::<4>()?;
+    match u32::from_le_bytes(*len) {
+        u32::MAX => rest.first_chunk::<8>().map(|len| u64::from_le_bytes(*len)),
+        len => Some(len.into()),
+    }
+}
+
+/// An entry that functions share, unless reading it takes long: it is read for each of them.
+fn shared_entry<'a, S: UnwindSection<Bytes<'a>>>(
     section: &S,
+    bytes: &[u8],
     bases: &BaseAddresses,
-    offset: usize,
-    svma: u64,
-) -> Option<FrameDescriptionEntry<Bytes<'a>>> {
-    let entry = section.fde_from_offset(bases, S::Offset::from(offset), S::cie_from_offset);
-    let entry = entry.ok()?;
-    let is_small =
-        entry.entry_len() <= ENTRY_BYTES_MAX && entry.cie().entry_len() <= ENTRY_BYTES_MAX;
-    (is_small && entry.contains(svma)).then_some(entry)
+    offset: S::Offset,
+) -> gimli::Result<CommonInformationEntry<Bytes<'a>>> {
+    match entry_len(bytes, UnwindOffset::into(offset)) {
+        Some(0..=SHARED_BYTES_MAX) => section.cie_from_offset(bases, offset),
+        _ => Err(gimli::Error::NotCiePointer(
+            UnwindOffset::into(offset) as u64
+        )),
+    }
 }
 
 /// An index made by reading all of a section. Behind damage nothing is known.
 fn walked_index<'a, S: UnwindSection<Bytes<'a>>>(
     section: &S,
+    bytes: &[u8],
     bases: &BaseAddresses,
-) -> Vec<(u64, u32)> {
+) -> Index {
     let mut index = Vec::new();
     let mut entries = section.entries(bases);
     // Entries in a row mostly share one.
@@ -225,7 +310,7 @@ fn walked_index<'a, S: UnwindSection<Bytes<'a>>>(
             if let Some(cie) = last.as_ref().filter(|cie| offset_of(cie) == wanted) {
                 return Ok(cie.clone());
             }
-            let cie = section.cie_from_offset(bases, offset)?;
+            let cie = shared_entry(section, bytes, bases, offset)?;
             last = Some(cie.clone());
             Ok(cie)
         });
@@ -236,9 +321,9 @@ fn walked_index<'a, S: UnwindSection<Bytes<'a>>>(
         }
     }
     index.sort_unstable();
-    index
+    Index::Walked(index)
 }
 
-fn offset_of(cie: &gimli::CommonInformationEntry<Bytes<'_>>) -> usize {
+fn offset_of(cie: &CommonInformationEntry<Bytes<'_>>) -> usize {
     cie.offset()
 }

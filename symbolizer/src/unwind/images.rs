@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// Call frame information that is kept of all images together. Those of a whole distribution's
 /// processes have some 200 MB.
-const ALL_BYTES_MAX: u64 = 2 << 30;
+const ALL_BYTES_MAX: u64 = 512 << 20;
 
 /// Whose vdso the recorded processes had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

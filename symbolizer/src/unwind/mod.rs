@@ -10,7 +10,10 @@
 mod branches;
 mod cfi;
 mod chains;
+#[cfg(test)]
+mod hostile_tests;
 mod images;
+mod known;
 mod machine;
 mod rule;
 mod stack;
@@ -27,6 +30,7 @@ pub(crate) use stack::StackBytes;
 use crate::image::ImageId;
 use crate::maps::{Backing, MapTable, Mapping};
 use cfi::{Cfi, Context};
+use known::KnownRules;
 use rule::Found;
 use std::sync::Arc;
 use step::{Caller, Frame, Stuck};
@@ -67,34 +71,24 @@ pub(crate) struct Start<'a> {
 /// Unwinds stacks, of any process, and remembers the rules that it used: by image and file
 /// offset, so that processes of the same images share them.
 pub(crate) struct Unwinder {
-    rules: Vec<Option<Known>>,
+    known: KnownRules,
     context: Box<Context>,
 }
 
-/// A rule that was used.
-#[derive(Clone, Copy)]
-struct Known {
-    image: ImageId,
-    offset: u64,
-    found: Found,
-}
-
-/// Rules that are remembered: some thousand return addresses make nearly all frames of a recording.
-const KNOWN_RULES: usize = 1 << 14;
 /// What no image has as its number.
 const VDSO: ImageId = ImageId(u32::MAX);
 
 impl Unwinder {
     pub(crate) fn new() -> Self {
         Self {
-            rules: vec![None; KNOWN_RULES],
+            known: KnownRules::new(),
             context: Box::default(),
         }
     }
 
     /// Forgets all rules: an image's number may be another one's from now on.
     pub(crate) fn forget(&mut self) {
-        self.rules.fill(None);
+        self.known = KnownRules::new();
     }
 
     /// Appends the addresses of a stack to `into`, leaf first, as the kernel gives chains: behind
@@ -142,6 +136,11 @@ impl Unwinder {
                 Err(Stuck::Lost) => return Ended::Lost,
             };
             let addr = without_signature(caller.return_address, machine, maps);
+            if addr >> 63 != 0 {
+                // The kernel's half: no call came from there. The highest numbers would be taken
+                // for markers, and what is behind them for the kernel's.
+                return Ended::Lost;
+            }
             registers.set(machine.pc(), Some(addr));
             is_interrupted = caller.is_interrupted;
             lookup = addr.saturating_sub(u64::from(!is_interrupted));
@@ -157,24 +156,12 @@ impl Unwinder {
         machine: Machine,
         source: &mut dyn CfiSource,
     ) -> Found {
-        // Return addresses of one image differ in their low bits first.
-        let slot = offset ^ (offset >> 14) ^ u64::from(image.0).wrapping_mul(0x9e37_79b9);
-        let slot = slot as usize % KNOWN_RULES;
-        if let Some(Some(known)) = self.rules.get(slot)
-            && known.image == image
-            && known.offset == offset
-        {
-            return known.found;
+        if let Some(found) = self.known.get(image, offset) {
+            return found;
         }
         let cfi = cfi_of(image, source).filter(|cfi| cfi.machine() == machine);
         let found = cfi.map_or(Found::Nothing, |cfi| cfi.find(offset, &mut self.context));
-        if let Some(slot) = self.rules.get_mut(slot) {
-            *slot = Some(Known {
-                image,
-                offset,
-                found,
-            });
-        }
+        self.known.note(image, offset, found);
         found
     }
 

@@ -5,7 +5,7 @@ use super::machine::Machine;
 use gimli::{CfaRule, Register, RegisterRule};
 
 /// What call frame information says of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Found {
     Rule(Rule),
     /// It is of the outermost function: there is no return address.
@@ -18,7 +18,7 @@ pub(super) enum Found {
 
 /// The caller's registers from a frame's: the CFA (the stack pointer before the call) is a
 /// register and an offset, and what was saved lies at offsets from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Rule {
     pub(super) cfa_offset: i32,
     pub(super) cfa_register: u8,

@@ -2,16 +2,13 @@
 //! information, or by the frame pointer.
 
 use super::cfi::{Bytes, ExpressionBytes, Row};
-use super::machine::{Machine, Registers};
+use super::machine::{Machine, REGISTERS, Registers};
 use super::rule::Rule;
 use super::stack::{Outside, StackBytes};
 use gimli::{
     CfaRule, Encoding, Evaluation, EvaluationResult, Register, RegisterRule, UnwindExpression,
     Value,
 };
-
-/// Steps of one DWARF expression. Real ones have some ten.
-const EXPRESSION_STEPS_MAX: u32 = 1000;
 
 /// A frame that is to be left.
 pub(super) struct Frame<'a> {
@@ -197,8 +194,10 @@ fn stuck(outside: Outside) -> Stuck {
     }
 }
 
+/// `None` for a register that is nobody's concern.
 fn number_of(register: Register) -> Option<u8> {
-    u8::try_from(register.0).ok()
+    let number = u8::try_from(register.0).ok()?;
+    (usize::from(number) < REGISTERS).then_some(number)
 }
 
 /// The value of a DWARF expression; `pushed` lies on its stack at the beginning.
@@ -210,7 +209,8 @@ fn evaluate(
     stack: &StackBytes<'_>,
 ) -> Option<u64> {
     let mut evaluation = Evaluation::new(bytes, encoding);
-    evaluation.set_max_iterations(EXPRESSION_STEPS_MAX);
+    // Each step has its byte: where stacks are unwound, none jumps back.
+    evaluation.set_max_iterations(bytes.len() as u32);
     if let Some(value) = pushed {
         evaluation.set_initial_value(value);
     }

@@ -16,7 +16,7 @@ const BASE: u64 = 0x7f00_0000_0000;
 const TEXT: u64 = 0x1000;
 const STACK: u64 = 0x7ffd_0000_0000;
 
-const X86_64: u16 = 62;
+pub(super) const X86_64: u16 = 62;
 const AARCH64: u16 = 183;
 
 /// A sample of nothing.
@@ -41,19 +41,19 @@ pub(super) fn sample() -> Sample<'static> {
 }
 
 /// A function: its first address relative to [`TEXT`], its length, its call frame instructions.
-struct Function<'a> {
-    start: u64,
-    len: u64,
-    rules: &'a [u8],
+pub(super) struct Function<'a> {
+    pub(super) start: u64,
+    pub(super) len: u64,
+    pub(super) rules: &'a [u8],
 }
 
 /// `DW_CFA_def_cfa` of a register.
-fn cfa(register: u8, offset: u8) -> Vec<u8> {
+pub(super) fn cfa(register: u8, offset: u8) -> Vec<u8> {
     vec![0x0c, register, offset]
 }
 
 /// `DW_CFA_offset`: saved so many words below the CFA.
-fn saved(register: u8, words: u8) -> Vec<u8> {
+pub(super) fn saved(register: u8, words: u8) -> Vec<u8> {
     vec![0x80 | register, words]
 }
 
@@ -92,7 +92,7 @@ fn eh_frame(
 }
 
 /// An image with [`TEXT`] and an `.eh_frame`, and with a `.plt` behind the text.
-fn image(
+pub(super) fn image(
     machine: u16,
     return_register: u8,
     augmentation: &[u8],
@@ -164,7 +164,7 @@ fn image(
     out
 }
 
-struct One(Option<Arc<Cfi>>);
+pub(super) struct One(Option<Arc<Cfi>>);
 
 impl CfiSource for One {
     fn image(&mut self, _: ImageId) -> Option<Arc<Cfi>> {
@@ -194,17 +194,17 @@ fn maps() -> MapTable {
 }
 
 /// Address of a byte of the text.
-fn code(at: u64) -> u64 {
+pub(super) fn code(at: u64) -> u64 {
     BASE + TEXT + at
 }
 
-fn source(image: &[u8]) -> One {
+pub(super) fn source(image: &[u8]) -> One {
     let read = Cfi::read(image, &ElfLimits::default());
     One(read.ok().flatten().map(Arc::new))
 }
 
 /// Unwinds from `pc`, with the stack pointer at the stack's first word.
-fn unwind(
+pub(super) fn unwind(
     source: &mut One,
     machine: Machine,
     registers: &[(u8, u64)],
@@ -229,14 +229,14 @@ fn unwind(
     (found, ended)
 }
 
-fn x86(functions: &[Function<'_>]) -> One {
+pub(super) fn x86(functions: &[Function<'_>]) -> One {
     source(&image(X86_64, 16, b"zR", functions))
 }
 
-const PC: u8 = 16;
-const RBX: u8 = 3;
+pub(super) const PC: u8 = 16;
+pub(super) const RBX: u8 = 3;
 const RBP: u8 = 6;
-const RSP: u8 = 7;
+pub(super) const RSP: u8 = 7;
 
 /// leaf (no frame) ← middle (24 bytes, rbx saved) ← root (no return address)
 fn three() -> Vec<(u64, Vec<u8>)> {

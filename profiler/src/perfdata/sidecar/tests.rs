@@ -180,3 +180,25 @@ fn a_count_that_is_larger_than_what_follows_is_refused_with_its_offset() {
     let error = decode(&bytes).expect_err("four thousand million strings");
     assert_eq!(error.offset(), Some(1032), "{error}");
 }
+
+#[test]
+fn what_would_cost_many_times_its_length_is_refused() {
+    let mut bytes = b"ctrflame".to_vec();
+    bytes.extend(1_u64.to_ne_bytes());
+    let mut block = |kind: u64, content: &[u8]| {
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend((content.len() as u64).to_ne_bytes());
+        bytes.extend(content);
+    };
+    // One empty list of frames, and 3.5 million kernel addresses of two bytes each: 56 MB.
+    block(4, &[1, 0]);
+    let mut names = vec![0xe0, 0xcf, 0xd5, 0x01];
+    names.extend([1, 0].repeat(3_500_000));
+    block(5, &names);
+    let error = decode(&bytes).expect_err("eight times its length");
+    assert_eq!(
+        error.to_string(),
+        "room for what the sidecar tells (a small multiple of its length expected) at byte 1050 \
+         is 56000000"
+    );
+}
