@@ -54,6 +54,12 @@ pub(crate) enum Failure {
     Signals(#[source] io::Error),
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    #[error("cannot list the processes of this host")]
+    Processes(#[source] io::Error),
+    #[error("no JVM {}", if targets.is_empty() { "runs here" } else { "in what was named" })]
+    NoJvm { targets: String },
+    #[error("cannot answer who asked")]
+    Worker(#[source] io::Error),
 }
 
 impl Failure {
@@ -109,6 +115,10 @@ impl Failure {
                 ..
             } if source.is_damage() => Some(damage_hint(*samples_before).to_owned()),
             Self::Recording { source, .. } => source.hint().map(str::to_owned),
+            Self::NoJvm { targets } if !targets.is_empty() => Some(
+                "`ctrflame jvm status` lists all JVMs that are ours to see; as root, all".into(),
+            ),
+            Self::NoJvm { .. } => Some("others' processes are seen as root".into()),
             Self::NotRecorded(_, CallGraphArg::Lbr) => {
                 Some("leave --call-graph out; `perf record --call-graph lbr` records them".into())
             }

@@ -7,6 +7,7 @@ mod cost;
 mod failure;
 mod how;
 mod input;
+mod jvm;
 mod kernel;
 mod lookup;
 mod naming;
@@ -19,6 +20,8 @@ mod target;
 mod text;
 
 use clap::Parser;
+use profiler::jvm::worker;
+use std::io;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -27,6 +30,10 @@ fn main() -> ExitCode {
     let result = match cli.command {
         cli::Command::Record(args) => record::run(&args),
         cli::Command::Convert(args) => convert::run(&args),
+        cli::Command::Jvm(args) => jvm::run(&args),
+        cli::Command::JvmWorker => worker::serve(io::stdin().lock(), io::stdout().lock())
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(failure::Failure::Worker),
     };
     match result {
         Ok(status) => status,

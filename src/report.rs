@@ -3,10 +3,12 @@
 use crate::cost::Cost;
 use crate::failure::{FAILED, Failure};
 use crate::input;
+use crate::jvm::{Found, Status, WrittenMap};
 use crate::output::Output;
 use crate::pipeline::{Converted, Named, Recording};
 use collapse::clean_line;
 use collapse::text::Collapsed;
+use profiler::jvm::{FIRST_WITH_PERFMAP, JvmError};
 use profiler::live::{Ended, ScanTotals};
 use profiler::perfdata::Ending;
 use std::error::Error;
@@ -233,9 +235,85 @@ pub(crate) fn closing(totals: &impl Display, outputs: &[Output]) {
     say(format_args!("{totals} → {}", places.join(", ")));
 }
 
+/// A line on standard output, for commands whose answer is text: what containers wrote is escaped.
+fn answer(line: &str) {
+    let _ = writeln!(io::stdout(), "{}", clean_line(line, 400));
+}
+
+/// Where a JVM's map is, or why there is none.
+pub(crate) fn jvm_map(found: &Found, written: &Result<WrittenMap, JvmError>) {
+    let (pid, tag) = (found.jvm.pid.0, &found.tag);
+    match written {
+        Ok(map) => answer(&format!(
+            "{} · {} bytes · JVM {pid} in {tag}",
+            map.path.display(),
+            map.bytes
+        )),
+        Err(error) => jvm_error(&format!("JVM {pid} in {tag}"), error),
+    }
+}
+
+fn jvm_error(whose: &str, error: &JvmError) {
+    say(clean_line(&format!("ctrflame: {whose}: {error}"), 400));
+    if let Some(hint) = error.hint() {
+        say(format_args!("  hint: {hint}"));
+    }
+}
+
+/// What a JVM is, and whether its frames can be named.
+pub(crate) fn jvm_status(found: &Found, status: &Status) {
+    let inside = status
+        .ns_pid
+        .map_or_else(String::new, |ns_pid| match ns_pid.0 {
+            same if same == found.jvm.pid.0 => String::new(),
+            inside => format!(", {inside} to itself"),
+        });
+    answer(&format!("JVM {}{inside} in {}", found.jvm.pid.0, found.tag));
+    let field = |name: &str, value: &str| answer(&format!("  {name:<16} {value}"));
+    let mut can_map = None;
+    match &status.version {
+        Ok(version) => {
+            field("machine", &version.machine);
+            field("attachable", "yes");
+            can_map = version.release.map(|release| release >= FIRST_WITH_PERFMAP);
+        }
+        Err(error) => {
+            field("attachable", &format!("no: {error}"));
+            if let Some(hint) = error.hint() {
+                field("", hint);
+            }
+        }
+    }
+    field(
+        "frame pointers",
+        if status.has_frame_pointers {
+            "yes"
+        } else {
+            "no: start it with -XX:+PreserveFramePointer, or its stacks end at the first Java frame"
+        },
+    );
+    if can_map == Some(false) {
+        field("names", "no: Compiler.perfmap came with JDK 17");
+    }
+    let map = status.map.as_ref().map_or_else(
+        || "none now; a recording asks for one".to_owned(),
+        |map| format!("{} · {} bytes", map.path.display(), map.bytes),
+    );
+    field("perf map", &map);
+}
+
 /// What it cost.
 pub(crate) fn cost(cost: &Cost) {
     say(format_args!("ctrflame: {cost}"));
+}
+
+/// The exit status of a command that did all, or not all, that was asked of it.
+pub(crate) fn exit(all_well: bool) -> ExitCode {
+    if all_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    }
 }
 
 /// The exit status of a recording that gave its picture.

@@ -127,6 +127,28 @@ fn containers(wanted: &[String], host: &Host) -> Result<Target, ContainerError> 
 }
 
 impl Wanted {
+    /// Those of a target that was found.
+    pub(crate) fn cgroups_of(found: &Found) -> Self {
+        let of_processes = found.containers.iter().map(|one| one.cgroup_path.clone());
+        Self::Cgroups(
+            found
+                .cgroup_paths
+                .iter()
+                .cloned()
+                .chain(of_processes)
+                .collect(),
+        )
+    }
+
+    /// Whether a process with these cgroups is wanted.
+    pub(crate) fn has(&self, cgroups: &ProcCgroups) -> bool {
+        let Self::Cgroups(wanted) = self else {
+            return true;
+        };
+        let mut lines = cgroups.lines.iter();
+        lines.any(|line| wanted.iter().any(|cgroup| is_below(&line.path, cgroup)))
+    }
+
     /// Whether a task's samples are wanted.
     pub(crate) fn select(&self, place: &Place<'_>) -> Selected {
         let Self::Cgroups(cgroups) = self else {
@@ -134,13 +156,7 @@ impl Wanted {
         };
         let is_in = |path: &str| cgroups.iter().any(|cgroup| is_below(path, cgroup));
         let by_sample = place.cgroup_path.is_some_and(is_in);
-        let by_process = || {
-            let text = place.proc_cgroups.unwrap_or_default();
-            ProcCgroups::parse(text)
-                .lines
-                .iter()
-                .any(|line| is_in(&line.path))
-        };
+        let by_process = || self.has(&ProcCgroups::parse(place.proc_cgroups.unwrap_or_default()));
         if by_sample || by_process() {
             Selected::Yes
         } else {

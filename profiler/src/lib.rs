@@ -8,6 +8,7 @@
 pub mod container;
 pub mod files;
 mod ids;
+pub mod jvm;
 pub mod live;
 mod order;
 pub mod perfdata;

@@ -1,12 +1,14 @@
 //! The flags, and nothing else: what was typed, checked as far as it can be without asking the system.
 
 mod convert;
+mod jvm;
 mod record;
 mod values;
 
 pub(crate) use convert::{
     CallGraphArg, ConvertArgs, DEFAULT_INPUT, LayerArg, SourceArgs, WeightArg,
 };
+pub(crate) use jvm::{JvmArgs, JvmCommand};
 pub(crate) use record::{EventArg, RecordArgs};
 pub(crate) use values::{RingSize, TimeArg};
 
@@ -39,6 +41,16 @@ Examples:
   ctrflame convert stacks.folded.gz -o out.svg
   ctrflame convert --time +10,+20 --by container,comm,tid    ten seconds, thread by thread")]
     Convert(Box<ConvertArgs>),
+    /// Ask JVMs from outside, in containers and on the host: nothing is loaded into them
+    #[command(after_help = "\
+Examples:
+  ctrflame jvm status           all JVMs: release, frame pointers, whether they can be asked
+  ctrflame jvm status web       those of one container
+  ctrflame jvm map web          names of their code, for perf and others")]
+    Jvm(JvmArgs),
+    /// The process that asks one JVM
+    #[command(name = crate::jvm::WORKER, hide = true)]
+    JvmWorker,
 }
 
 #[cfg(test)]

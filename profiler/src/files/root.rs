@@ -3,7 +3,7 @@
 use super::below::{Resolver, hold_below};
 use super::held::open_proc_dir;
 use super::statx::{self, Freshness};
-use super::{FileError, HeldFile, LastLink};
+use super::{FileError, FileKind, HeldFile, LastLink};
 use crate::{HostPid, MntNs};
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
@@ -159,6 +159,19 @@ impl TargetRoot {
     /// Waits for whoever serves the directories on the way: wrap it in [`super::within`].
     pub fn open(&self, path: &Path, last: LastLink) -> Result<HeldFile, FileError> {
         self.open_by(path, last, Resolver::Kernel)
+    }
+
+    /// Holds (`O_PATH`) the directory that `path` names inside, resolved as [`Self::open`] does.
+    pub(crate) fn open_directory(&self, path: &Path) -> Result<OwnedFd, FileError> {
+        let fd = hold_below(self.root.as_fd(), path, LastLink::Follow, Resolver::Kernel)?;
+        let found = statx::of_fd(fd.as_fd(), Freshness::Cached)
+            .map_err(|source| FileError::from_io(path, source))?;
+        if found.kind == FileKind::Directory {
+            return Ok(fd);
+        }
+        Err(FileError::NotFound {
+            path: path.to_path_buf(),
+        })
     }
 
     /// `dir`, a directory of this host that the user chose, as if it were a target's root: an image

@@ -26,10 +26,10 @@ pub use error::LiveError;
 pub use host::{hostname, kernel_build_id, monotonic_ns};
 pub use kernel_maps::{KernelMap, KernelMaps};
 pub use machine::origin;
-pub(crate) use procfs::namespace_links;
 pub use procfs::{
-    Identity, ScanTotals, began_wall_ns, identity, kallsyms, kernel_release, max_stack,
+    Identity, ScanTotals, began_wall_ns, identity, kallsyms, kernel_release, max_stack, pids,
     proc_cgroups, scan, started_by,
 };
+pub(crate) use procfs::{namespace_links, start_ticks_of};
 pub use session::{Ended, Recorded, record};
 pub use signals::Signals;

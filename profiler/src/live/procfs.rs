@@ -34,6 +34,11 @@ fn stamp(pid: HostPid, tid: HostTid) -> Stamp {
     }
 }
 
+/// All processes, ascending.
+pub fn pids() -> io::Result<Vec<HostPid>> {
+    all_pids(Path::new(PROC))
+}
+
 /// Pids in `/proc`, ascending.
 pub(crate) fn all_pids(proc_root: &Path) -> io::Result<Vec<HostPid>> {
     let mut pids: Vec<HostPid> = numbered_entries(proc_root)?.map(HostPid).collect();
@@ -112,6 +117,11 @@ fn stat_field(stat: &[u8], number: usize) -> Option<&str> {
 
 /// When a process began, in clock ticks since boot (`/proc/PID/stat`, field 22): with its pid, its
 /// identity.
+pub(crate) fn start_ticks_of(pid: HostPid) -> Option<u64> {
+    start_ticks(Path::new(PROC), pid)
+}
+
+/// As [`start_ticks_of`], in another `/proc`.
 pub(crate) fn start_ticks(proc_root: &Path, pid: HostPid) -> Option<u64> {
     let stat = std::fs::read(process_dir(proc_root, pid).join("stat")).ok()?;
     stat_field(&stat, 22)?.parse().ok()

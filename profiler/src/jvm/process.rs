@@ -1,0 +1,148 @@
+//! Which processes are JVMs, and whether one may be asked.
+
+use super::status::Status;
+use super::{JavaOptions, JvmError};
+use crate::live::start_ticks_of;
+use crate::{HostPid, NsPid};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+
+/// Whose machine a JVM is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// OpenJDK's, under whatever vendor's name.
+    HotSpot,
+    /// Eclipse OpenJ9.
+    OpenJ9,
+}
+
+/// A process that runs a JVM, told from a later one of the same pid by when it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jvm {
+    /// Its pid on the host.
+    pub pid: HostPid,
+    /// Whose it is.
+    pub machine: Machine,
+    pub(crate) start_ticks: u64,
+}
+
+/// Of `/proc/PID/maps`, `cmdline` and `environ`: what a program made longer is cut there.
+const PROC_LIMIT_BYTES: u64 = 16 << 20;
+
+impl Jvm {
+    /// Looks whether `pid` is a JVM, by the library that it has mapped. `None` if not, if it is gone, or
+    /// if it is not ours to look at.
+    pub fn look(pid: HostPid) -> Option<Self> {
+        let start_ticks = start_ticks_of(pid)?;
+        let maps = File::open(format!("/proc/{}/maps", pid.0)).ok()?;
+        let machine = machine_of(BufReader::new(maps.take(PROC_LIMIT_BYTES)))?;
+        let jvm = Self {
+            pid,
+            machine,
+            start_ticks,
+        };
+        jvm.is_there().then_some(jvm)
+    }
+
+    /// Whether the process still runs: its pid may be another's by now.
+    pub fn is_there(&self) -> bool {
+        start_ticks_of(self.pid) == Some(self.start_ticks)
+    }
+
+    /// Its pid as itself sees it; with it, whether asking is safe now.
+    pub fn check(&self) -> Result<NsPid, JvmError> {
+        self.askable().map(|status| status.ns_pid)
+    }
+
+    pub(crate) fn askable(&self) -> Result<Status, JvmError> {
+        let status = self.status()?;
+        if self.machine == Machine::OpenJ9 {
+            return Err(JvmError::OpenJ9);
+        }
+        let options = self.options();
+        if !status.catches_sigquit() {
+            return Err(JvmError::WouldDie {
+                reduced_signals: options.reduced_signals,
+            });
+        }
+        if options.attach_disabled {
+            return Err(JvmError::Disabled);
+        }
+        match status.state {
+            'T' => Err(JvmError::Stopped("by a signal".into())),
+            't' => Err(JvmError::Stopped("by a debugger".into())),
+            _ => Ok(status),
+        }
+    }
+
+    /// Its pid as itself sees it: the number in the name of its perf map.
+    pub fn ns_pid(&self) -> Result<NsPid, JvmError> {
+        self.status().map(|status| status.ns_pid)
+    }
+
+    /// What it was started with.
+    pub fn options(&self) -> JavaOptions {
+        let read = |name: &str| {
+            let mut text = Vec::new();
+            if let Ok(file) = File::open(format!("/proc/{}/{name}", self.pid.0)) {
+                // What was read until an error is all there is to know.
+                let _ = file.take(PROC_LIMIT_BYTES).read_to_end(&mut text);
+            }
+            text
+        };
+        JavaOptions::parse(&read("cmdline"), &read("environ"))
+    }
+
+    fn status(&self) -> Result<Status, JvmError> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid.0));
+        let status = text.ok().and_then(|text| Status::parse(self.pid, &text));
+        match status {
+            Some(status) if self.is_there() => Ok(status),
+            _ => Err(JvmError::Gone),
+        }
+    }
+}
+
+/// By the name of a mapped file: `libjvm.so`, `libj9vm29.so`.
+fn machine_of(maps: impl BufRead) -> Option<Machine> {
+    let lines = maps.split(b'\n').map_while(Result::ok);
+    lines.into_iter().find_map(|line| {
+        let line = line.strip_suffix(b" (deleted)").unwrap_or(&line);
+        let name = line.rsplit(|byte| *byte == b'/').next()?;
+        if name == b"libjvm.so" && line.contains(&b'/') {
+            return Some(Machine::HotSpot);
+        }
+        let is_j9 = name.starts_with(b"libj9vm") && name.ends_with(b".so");
+        is_j9.then_some(Machine::OpenJ9)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jvm_is_known_by_its_library_wherever_it_lies() {
+        let of = |maps: &str| machine_of(maps.as_bytes());
+        let hot = "7f0-7f1 r-xp 0 08:01 12   /opt/my jdk/lib/server/libjvm.so\n";
+        assert_eq!(of(hot), Some(Machine::HotSpot));
+        let upgraded = "7f0-7f1 r-xp 0 08:01 12   /usr/lib/server/libjvm.so (deleted)\n";
+        assert_eq!(of(upgraded), Some(Machine::HotSpot));
+        let j9 = "7f0-7f1 r-xp 0 08:01 12   /opt/java/lib/default/libj9vm29.so\n";
+        assert_eq!(of(j9), Some(Machine::OpenJ9));
+        assert_eq!(
+            of("7f0-7f1 r-xp 0 08:01 12   /usr/lib/notlibjvm.so\n"),
+            None
+        );
+        assert_eq!(
+            of("7f0-7f1 r-xp 0 0:0 0 \n7f0-7f1 r-xp 0 0:0 0   [vdso]\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn our_own_process_is_none_and_nobody_is_none() {
+        assert_eq!(Jvm::look(HostPid(std::process::id())), None);
+        assert_eq!(Jvm::look(HostPid(1 << 30)), None);
+    }
+}

@@ -1,0 +1,312 @@
+//! One question to one JVM, in a process of its own: it takes on the JVM's uid and gid, for these the
+//! JVM checks of whom it listens to, and in a user namespace no others mean anything.
+//!
+//! Everything that needs our privilege is opened before it is given up. Paths of the container are only
+//! walked below its root, and nothing that it put there is followed.
+
+use super::reply::text_of;
+use super::status::Status;
+use super::{Jvm, JvmError, Machine};
+use crate::HostPid;
+use crate::files::TargetRoot;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{
+    Gid, Uid, UnlinkatFlags, getegid, geteuid, setgroups, setresgid, setresuid, unlinkat,
+};
+use rustix::process::{Pid, PidfdFlags, Signal as RawSignal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What to ask whom.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) pid: u32,
+    pub(crate) start_ticks: u64,
+    pub(crate) command: String,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// How long to wait for what, in seconds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Timeouts {
+    /// For its socket. A JVM opens it within milliseconds, unless it is in a long pause.
+    pub(crate) listen_s: u64,
+    /// For its answer, once connected.
+    pub(crate) answer_s: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            listen_s: 6,
+            answer_s: 15,
+        }
+    }
+}
+
+impl Timeouts {
+    pub(crate) fn total(self) -> Duration {
+        Duration::from_secs(self.listen_s.saturating_add(self.answer_s))
+    }
+}
+
+/// Longest answer that is taken of a JVM.
+const REPLY_LIMIT_BYTES: u64 = 1 << 20;
+
+/// Reads a request, asks, and writes what came of it. Changes the uid, the gid and the signal mask of
+/// the calling process: for one that does nothing else.
+pub fn serve(input: impl Read, mut output: impl Write) -> io::Result<()> {
+    // Whoever ends us while the trigger file is there would leave it behind.
+    let ending = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+    let ending: SigSet = ending.into_iter().collect();
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&ending), None)?;
+    let request: Request = serde_json::from_reader(input)?;
+    serde_json::to_writer(&mut output, &ask(&request))?;
+    output.flush()
+}
+
+fn ask(request: &Request) -> Result<String, JvmError> {
+    let jvm = Jvm {
+        pid: HostPid(request.pid),
+        machine: Machine::HotSpot,
+        start_ticks: request.start_ticks,
+    };
+    let target = Target::open(&jvm)?;
+    become_user(&target.status)?;
+    let stream = target.connect(request.timeouts)?;
+    let answer = exchange(stream, &request.command, request.timeouts.answer_s)?;
+    text_of(&request.command, &answer)
+}
+
+/// A JVM that may be asked, and all that asking needs.
+struct Target<'a> {
+    jvm: &'a Jvm,
+    status: Status,
+    /// Held before its identity was checked: a signal to it reaches nobody else.
+    process: OwnedFd,
+    tmp: Result<OwnedFd, String>,
+    cwd: Result<OwnedFd, String>,
+}
+
+impl<'a> Target<'a> {
+    fn open(jvm: &'a Jvm) -> Result<Self, JvmError> {
+        let pid = i32::try_from(jvm.pid.0).ok().and_then(Pid::from_raw);
+        let process = pid
+            .ok_or(Errno::ESRCH)
+            .and_then(|pid| {
+                pidfd_open(pid, PidfdFlags::empty())
+                    .map_err(|error| Errno::from_raw(error.raw_os_error()))
+            })
+            .map_err(|errno| match errno {
+                Errno::ESRCH => JvmError::Gone,
+                errno => JvmError::system("pidfd_open (Linux 5.3 has it)", errno),
+            })?;
+        let status = jvm.askable()?;
+        let root = TargetRoot::of_process(jvm.pid);
+        let tmp = root.and_then(|root| root.open_directory(Path::new("/tmp")));
+        let cwd = nix::fcntl::open(
+            Path::new(&format!("/proc/{}/cwd", jvm.pid.0)),
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        );
+        Ok(Self {
+            jvm,
+            status,
+            process,
+            tmp: tmp.map_err(|error| error.to_string()),
+            cwd: cwd.map_err(|errno| format!("its working directory: {errno}")),
+        })
+    }
+
+    /// A connection to it, once it listens. Tells it to, if it does not.
+    fn connect(&self, timeouts: Timeouts) -> Result<UnixStream, JvmError> {
+        if let Some(stream) = self.try_connect()? {
+            return Ok(stream);
+        }
+        let _trigger = self.trigger()?;
+        // It may have been stopped, or have become another program, while we looked.
+        self.jvm.askable()?;
+        pidfd_send_signal(&self.process, RawSignal::QUIT)
+            .map_err(|error| JvmError::system("cannot send SIGQUIT to it", error))?;
+        let until = Instant::now() + Duration::from_secs(timeouts.listen_s);
+        let mut pause = Duration::from_millis(5);
+        while Instant::now() < until {
+            std::thread::sleep(pause);
+            pause = (pause * 3 / 2).min(Duration::from_millis(200));
+            if let Some(stream) = self.try_connect()? {
+                return Ok(stream);
+            }
+            if !self.jvm.is_there() {
+                return Err(JvmError::Gone);
+            }
+        }
+        Err(JvmError::Silent(timeouts.listen_s))
+    }
+
+    /// `None` while nobody listens: no socket yet, or one that an earlier process left.
+    fn try_connect(&self) -> Result<Option<UnixStream>, JvmError> {
+        let Ok(tmp) = &self.tmp else {
+            return Ok(None);
+        };
+        let name = format!(".java_pid{}", self.status.ns_pid.0);
+        let held = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let Ok(file) = openat(tmp, name.as_str(), held, Mode::empty()) else {
+            return Ok(None);
+        };
+        let is_its = fstat(&file).is_ok_and(|found| {
+            let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
+            kind == SFlag::S_IFSOCK && found.st_uid == self.status.uid
+        });
+        if !is_its {
+            return Ok(None);
+        }
+        let failed = |what: &str, errno: Errno| JvmError::system(what.to_owned(), errno);
+        // Neither a listener that takes nobody nor one that is gone may keep us waiting.
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let ours = socket(AddressFamily::Unix, SockType::Stream, flags, None)
+            .map_err(|errno| failed("cannot make a socket", errno))?;
+        // By the file that was looked at: its path may be too long for an address, or lead elsewhere by now.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let address = UnixAddr::new(path.as_str()).map_err(|errno| failed("its socket", errno))?;
+        match connect(ours.as_raw_fd(), &address) {
+            Ok(()) => {}
+            Err(Errno::ECONNREFUSED | Errno::EAGAIN | Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(failed("cannot connect to its socket", errno)),
+        }
+        let peer = getsockopt(&ours, PeerCredentials)
+            .map_err(|errno| failed("cannot see who listens on its socket", errno))?;
+        if u32::try_from(peer.pid()).ok() != Some(self.jvm.pid.0) {
+            return Err(JvmError::Impostor(peer.pid()));
+        }
+        let stream = UnixStream::from(ours);
+        stream
+            .set_nonblocking(false)
+            .map_err(|error| JvmError::system("its socket", error))?;
+        Ok(Some(stream))
+    }
+
+    /// The file that makes it listen when SIGQUIT comes, in the place that it looks at second: the first
+    /// is its working directory, where a file may disturb a program.
+    fn trigger(&self) -> Result<Trigger<'_>, JvmError> {
+        let name = format!(".attach_pid{}", self.status.ns_pid.0);
+        let make = |place: &'_ Result<OwnedFd, String>| -> Result<bool, String> {
+            let dir = place.as_ref().map_err(Clone::clone)?;
+            self.make_trigger(dir.as_fd(), &name)
+                .map_err(|errno| errno.desc().to_owned())
+        };
+        let mut refused = [String::new(), String::new()];
+        for (place, refused) in [&self.tmp, &self.cwd].into_iter().zip(&mut refused) {
+            match (make(place), place) {
+                (Ok(is_ours), Ok(dir)) => {
+                    return Ok(Trigger {
+                        dir: dir.as_fd(),
+                        name,
+                        is_ours,
+                    });
+                }
+                (Err(reason), _) => *refused = reason,
+                (Ok(_), Err(reason)) => refused.clone_from(reason),
+            }
+        }
+        let [tmp, cwd] = refused;
+        Err(JvmError::NoPlace {
+            tmp: format!("/tmp: {tmp}"),
+            cwd: format!("working directory: {cwd}"),
+        })
+    }
+
+    /// Whether the file was made: one that an earlier attempt left does as well, if it is of a user that
+    /// the JVM listens to.
+    fn make_trigger(&self, dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
+        let flags =
+            OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(dir, name, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
+            Ok(_) => Ok(true),
+            Err(Errno::EEXIST) => {
+                let held = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                let found = fstat(openat(dir, name, held, Mode::empty())?)?;
+                if found.st_uid == self.status.uid {
+                    Ok(false)
+                } else {
+                    Err(Errno::EEXIST)
+                }
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+/// The trigger file; removed when it is dropped, if we made it.
+struct Trigger<'a> {
+    dir: BorrowedFd<'a>,
+    name: String,
+    is_ours: bool,
+}
+
+impl Drop for Trigger<'_> {
+    fn drop(&mut self) {
+        if self.is_ours {
+            // Its container may have removed it.
+            let _ = unlinkat(self.dir, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+/// For good: there is no way back.
+fn become_user(status: &Status) -> Result<(), JvmError> {
+    let (uid, gid) = (Uid::from_raw(status.uid), Gid::from_raw(status.gid));
+    if (geteuid(), getegid()) == (uid, gid) {
+        return Ok(());
+    }
+    setgroups(&[])
+        .and_then(|()| setresgid(gid, gid, gid))
+        .and_then(|()| setresuid(uid, uid, uid))
+        .map_err(|errno| {
+            JvmError::system(
+                format!("cannot become its user (uid {uid}, gid {gid})"),
+                errno,
+            )
+        })
+}
+
+/// Protocol 1: version, command and three arguments, each with a zero behind it. `jcmd` and its words
+/// are one command and one argument.
+fn exchange(mut stream: UnixStream, command: &str, answer_s: u64) -> Result<Vec<u8>, JvmError> {
+    let until = Instant::now() + Duration::from_secs(answer_s);
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => JvmError::TimedOut(answer_s),
+        _ => JvmError::system("its socket", error),
+    };
+    let left = || {
+        let left = until.saturating_duration_since(Instant::now());
+        (!left.is_zero())
+            .then_some(left)
+            .ok_or(JvmError::TimedOut(answer_s))
+    };
+    stream.set_write_timeout(Some(left()?)).map_err(failed)?;
+    let request = format!("1\0jcmd\0{command}\0\0\0");
+    stream.write_all(request.as_bytes()).map_err(failed)?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 8 << 10];
+    loop {
+        stream.set_read_timeout(Some(left()?)).map_err(failed)?;
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(answer),
+            Ok(len) => answer.extend_from_slice(buffer.get(..len).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+        if answer.len() as u64 > REPLY_LIMIT_BYTES {
+            return Err(JvmError::Garbled(format!("over {REPLY_LIMIT_BYTES} bytes")));
+        }
+    }
+}
