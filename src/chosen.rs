@@ -96,6 +96,7 @@ mod tests {
 
     fn place(cgroup_path: Option<&str>) -> Place<'_> {
         Place {
+            pid: None,
             cgroup_path,
             proc_cgroups: None,
             root: None,

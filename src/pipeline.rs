@@ -3,6 +3,7 @@
 use crate::cost::CpuTime;
 use crate::failure::Failure;
 use crate::how::{How, call_graph_of, chosen_layout, max_stack_of};
+use crate::jvm::{self, Asked, JvmWatch, Seen};
 use crate::kernel::{self, RecordedKernel};
 use crate::lookup::recorded_on;
 use crate::naming::{NameThread, Tagger};
@@ -17,8 +18,9 @@ use profiler::perfdata::{self, Ending, ImageBuildId, Outcome, ReadOptions};
 use std::path::Path;
 use std::sync::Arc;
 use symbolizer::{
-    CallGraph, ChainOptions, Counting, Counts, Kallsyms, KeepNames, Kept, Known, Lookup, Origin,
-    Place, Problem, RecordedOn, RecordedTags, ResolveOptions, Selected, Selector, Tally, Turn,
+    CallGraph, ChainOptions, CodeSnapshot, Counting, Counts, Kallsyms, KeepNames, Kept, Known,
+    Lookup, Origin, Place, Problem, RecordedOn, RecordedTags, ResolveOptions, Selected, Selector,
+    Tally, Turn,
 };
 
 /// What is drawn and what is said of it.
@@ -35,6 +37,8 @@ pub(crate) struct Recording {
     /// When sampling had ended.
     pub(crate) sampled: CpuTime,
     pub(crate) named: Named,
+    /// The JVMs that were asked for the names of their code.
+    pub(crate) jvms: Vec<Asked>,
 }
 
 /// A recording from a file.
@@ -68,18 +72,33 @@ fn selecting(
 }
 
 /// Records until the end of the recording, then names what was counted. `files`: where the
-/// recording itself goes, and what became of them.
+/// recording itself goes, and what became of them; `jvms`: who asks JVMs.
 pub(crate) fn record(
     config: &Config,
     target: &Target,
     host: Option<Host>,
     files: Option<RecordingFiles>,
+    jvms: Option<JvmWatch>,
     (signals, sampling_ended): (&Signals, impl FnOnce()),
 ) -> Result<(Recording, Result<(), OutputError>), Failure> {
     let (hierarchy, names) = host.map(|host| (host.hierarchy, host.names)).unzip();
     let wanted = target.wanted.clone();
-    let (name_thread, selector) = selecting(names, move |place| wanted.select(place))?;
+    let sampled_jvm = jvms.as_ref().map(JvmWatch::teller);
+    let (name_thread, selector) = selecting(names, move |place| {
+        let selected = wanted.select(place);
+        if let (Selected::Yes, Some(tell), Some(pid)) = (selected, &sampled_jvm, place.pid) {
+            // Until the end of the recording somebody listens.
+            let _ = tell.send(Seen::Sampled(pid));
+        }
+        selected
+    })?;
     let mut tally = Tally::new(Counting::of(Origin::LiveHost), selector);
+    if let Some(tell) = jvms.as_ref().map(JvmWatch::teller) {
+        let tell = move |pid| {
+            let _ = tell.send(Seen::Mapped(pid));
+        };
+        tally.watch_mapped(jvm::LIBRARY, Box::new(tell));
+    }
     if let Some(files) = &files {
         tally.tap(files.tap());
     }
@@ -87,6 +106,7 @@ pub(crate) fn record(
     let recorded = live::record(config, signals, &mut tally)?;
     sampling_ended();
     let sampled = CpuTime::now();
+    let (snapshots, jvms) = told_by(jvms.map(JvmWatch::finish).unwrap_or_default());
     // Made while the first walk was under way: their CGROUP records were not yet listened to.
     know_cgroups(&mut tally, hierarchy.as_ref());
     let source = Source {
@@ -99,6 +119,7 @@ pub(crate) fn record(
         build_ids: &[],
         max_stack: live::max_stack(),
         known: None,
+        snapshots,
         keep_names: match files {
             Some(_) => KeepNames::Yes,
             None => KeepNames::No,
@@ -114,8 +135,15 @@ pub(crate) fn record(
         recorded,
         sampled,
         named,
+        jvms,
     };
     Ok((recording, files_written))
+}
+
+/// What JVMs told of their code, and the rest of what became of asking them.
+fn told_by(mut jvms: Vec<Asked>) -> (Vec<CodeSnapshot>, Vec<Asked>) {
+    let snapshots = jvms.iter_mut().filter_map(|asked| asked.code.take());
+    (snapshots.collect(), jvms)
 }
 
 /// Reads a recording to its end, then names what was counted by what this host has.
@@ -183,6 +211,7 @@ pub(crate) fn convert(
                 false => Turn::First,
             },
         }),
+        snapshots: Vec::new(),
         keep_names: KeepNames::No,
         lookup: sources.lookup.recorded(on),
     };
@@ -209,6 +238,8 @@ struct Source<'a> {
     max_stack: usize,
     /// What it says itself that its places are called.
     known: Option<Known<'a>>,
+    /// What processes said of their code while they were recorded.
+    snapshots: Vec<CodeSnapshot>,
     keep_names: KeepNames,
     lookup: Lookup,
 }
@@ -235,6 +266,7 @@ fn name(
         build_ids: source.build_ids,
         max_stack: source.max_stack,
         known: source.known,
+        snapshots: source.snapshots,
         keep_names: source.keep_names,
     });
     let mut kept = resolved.kept.take();

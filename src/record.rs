@@ -1,8 +1,9 @@
 //! `ctrflame record`.
 
-use crate::cli::{EventArg, RecordArgs, RingSize};
+use crate::cli::{EventArg, JvmArg, RecordArgs, RingSize};
 use crate::cost::Cost;
 use crate::failure::Failure;
+use crate::jvm::{Asked, JvmWatch};
 use crate::output;
 use crate::pipeline::{self, Recording};
 use crate::recording_files::RecordingFiles;
@@ -32,8 +33,16 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     let watched = Arc::clone(&signals);
     let sampling_ended = || stop_at_second_signal(watched);
     let files = RecordingFiles::begin(&outputs)?;
+    let jvms = match args.jvm {
+        JvmArg::Off => None,
+        JvmArg::Auto | JvmArg::Force => {
+            let watch = JvmWatch::start(args.jvm_map_interval);
+            Some(watch.map_err(Failure::Thread)?)
+        }
+    };
+    let watching = (&*signals, sampling_ended);
     let (recording, files_written) =
-        pipeline::record(&config, &target, host, files, (&signals, sampling_ended))?;
+        pipeline::record(&config, &target, host, files, jvms, watching)?;
     let picture = picture(&recording, &target, args);
     pipeline::write(&recording.named, &picture, &outputs)?;
     files_written?;
@@ -41,6 +50,9 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     report::closing(&recording.named.totals, &outputs);
     if args.verbose {
         report::cost(&Cost::since("record", recording.sampled));
+    }
+    if args.jvm == JvmArg::Force && recording.jvms.iter().any(|jvm| jvm.error.is_some()) {
+        return Ok(report::exit(false));
     }
     Ok(report::status(recording.recorded.ended))
 }
@@ -56,6 +68,20 @@ fn stop_at_second_signal(signals: Arc<Signals>) {
     let _ = std::thread::Builder::new()
         .name("signals".into())
         .spawn(watch);
+}
+
+/// What a picture says of JVMs whose stacks it cannot show.
+fn without_frame_pointers(jvms: &[Asked]) -> String {
+    let mut pids = jvms
+        .iter()
+        .filter(|jvm| jvm.has_frame_pointers == Some(false))
+        .map(|jvm| jvm.pid.0.to_string())
+        .peekable();
+    if pids.peek().is_none() {
+        return String::new();
+    }
+    let pids: Vec<String> = pids.collect();
+    format!(" · no frame pointers in JVM {}", pids.join(", "))
 }
 
 fn config(args: &RecordArgs, target: &Target) -> Config {
@@ -90,11 +116,12 @@ fn picture(recording: &Recording, target: &Target, args: &RecordArgs) -> Picture
     Picture {
         title: format!("CPU: {}", target.title),
         subtitle: format!(
-            "{} · {:.1} s at {} Hz, {}",
+            "{} · {:.1} s at {} Hz, {}{}",
             recording.named.totals,
             recorded.duration.as_secs_f64(),
             args.rate_hz,
             recorded.event.name(),
+            without_frame_pointers(&recording.jvms),
         ),
         notes: format!("ctrflame {}", env!("CARGO_PKG_VERSION")),
         ..Picture::default()

@@ -3,7 +3,7 @@
 use crate::cost::Cost;
 use crate::failure::{FAILED, Failure};
 use crate::input;
-use crate::jvm::{Found, Status, WrittenMap};
+use crate::jvm::{AskError, Asked, Found, Status, WrittenMap};
 use crate::output::Output;
 use crate::pipeline::{Converted, Named, Recording};
 use collapse::clean_line;
@@ -106,7 +106,33 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
             recording.named.counts.out_of_files
         ));
     }
+    recording.jvms.iter().for_each(asked);
     problems(&recording.named);
+}
+
+/// What a JVM did not tell, and what its stacks lack.
+fn asked(jvm: &Asked) {
+    let whose = format!("JVM {} in {}", jvm.pid.0, jvm.tag);
+    if let Some(error) = &jvm.error {
+        say(clean_line(
+            &format!("ctrflame: note: {whose} did not name all of its code: {error}"),
+            400,
+        ));
+        if let AskError::Jvm(error) = error
+            && let Some(hint) = error.hint()
+        {
+            say(format_args!("  hint: {hint}"));
+        }
+    }
+    if jvm.has_frame_pointers == Some(false) {
+        say(clean_line(
+            &format!(
+                "ctrflame: note: {whose} has no frame pointers: its stacks end at the first Java frame"
+            ),
+            400,
+        ));
+        say("  hint: start it with -XX:+PreserveFramePointer (JDK 8u60 and later)");
+    }
 }
 
 /// What kept names away.

@@ -177,6 +177,7 @@ mod tests {
 
     fn place<'a>(cgroup_path: Option<&'a str>, proc_cgroups: Option<&'a str>) -> Place<'a> {
         Place {
+            pid: None,
             cgroup_path,
             proc_cgroups,
             root: None,

@@ -9,7 +9,7 @@ pub(crate) use convert::{
     CallGraphArg, ConvertArgs, DEFAULT_INPUT, LayerArg, SourceArgs, WeightArg,
 };
 pub(crate) use jvm::{JvmArgs, JvmCommand};
-pub(crate) use record::{EventArg, RecordArgs};
+pub(crate) use record::{EventArg, JvmArg, RecordArgs};
 pub(crate) use values::{RingSize, TimeArg};
 
 use clap::{Parser, Subcommand};
@@ -31,7 +31,7 @@ Examples:
   ctrflame record -a --duration 30s            the whole host
   ctrflame record -o hot.svg -- ./program      one program, from its exec on
   ctrflame record -p 4242 -o - --duration 5s   a process, the picture to standard output")]
-    Record(RecordArgs),
+    Record(Box<RecordArgs>),
     /// Draw a recording that perf made, here or elsewhere, or a text of stacks
     #[command(after_help = "\
 Examples:

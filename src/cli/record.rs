@@ -54,6 +54,20 @@ pub(crate) struct RecordArgs {
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) outputs: Vec<PathBuf>,
 
+    /// Ask sampled JVMs for the names of their code: auto, off, or force, where a JVM that does not tell
+    /// makes the exit status 125
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    pub(crate) jvm: JvmArg,
+
+    /// Ask them again after this much time: code that was compiled and thrown away in between is named
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) jvm_map_interval: Duration,
+
     /// Also say what the recording itself cost
     #[arg(short = 'v', long)]
     pub(crate) verbose: bool,
@@ -61,6 +75,13 @@ pub(crate) struct RecordArgs {
     /// Stop when this command ends; without -a, -G and -p it is what is sampled
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) argv: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JvmArg {
+    Auto,
+    Off,
+    Force,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

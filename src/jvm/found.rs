@@ -51,7 +51,8 @@ pub(crate) fn jvms(targets: &[String]) -> Result<Vec<Found>, Failure> {
         .collect())
 }
 
-fn tag_of(pid: HostPid, host: Option<&Host>) -> String {
+/// Its container's tag, or the host's.
+pub(super) fn tag_of(pid: HostPid, host: Option<&Host>) -> String {
     let text = live::proc_cgroups(pid).unwrap_or_default();
     let cgroups = ProcCgroups::parse(&text);
     let container = cgroups.container_path().zip(host);

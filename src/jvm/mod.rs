@@ -2,9 +2,11 @@
 
 mod command;
 mod found;
+mod watch;
 
 pub(crate) use command::{Status, WrittenMap, run};
 pub(crate) use found::Found;
+pub(crate) use watch::{AskError, Asked, JvmWatch, LIBRARY, Seen};
 
 use profiler::jvm::Asker;
 

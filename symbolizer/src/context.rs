@@ -14,6 +14,8 @@ use std::sync::Arc;
 /// Where a task runs, as far as it is known: what a container's tag is made from.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
+    /// Its process.
+    pub pid: Option<HostPid>,
     /// Path of the sample's cgroup below the perf_event hierarchy's root.
     pub cgroup_path: Option<&'a str>,
     /// `/proc/PID/cgroup`, read where the sample's cgroup was not known or was the root.
@@ -150,6 +152,7 @@ pub(crate) fn place_of<'a>(
 ) -> Place<'a> {
     let space = context.space.and_then(|space| tasks.space(space));
     Place {
+        pid: space.map(|space| space.pid),
         cgroup_path: context
             .cgroup
             .and_then(|id| cgroup_paths.get(&id))

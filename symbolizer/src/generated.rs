@@ -1,6 +1,7 @@
 //! Generated code gets its names: from the perf maps of its processes. Each map is read once.
 
 use crate::context::Origin;
+use crate::java_name::java_name;
 use crate::jitmap::{CutAt, JitMap, JitMapError, JitMapLimits};
 use crate::living::Now;
 use crate::locate::PlaceId;
@@ -27,6 +28,10 @@ pub(crate) struct Generator {
     pub(crate) identity: Option<Identity>,
     /// Who has its pid now; `None` where nobody looked.
     pub(crate) now: Option<Now>,
+    /// What it said itself while it was recorded.
+    pub(crate) snapshot: Option<JitMap>,
+    /// Whether its code is a HotSpot JVM's.
+    pub(crate) is_hotspot: bool,
     pub(crate) container: Arc<str>,
 }
 
@@ -61,6 +66,7 @@ fn name_process(
     lookup: &Lookup,
 ) -> (Named, Option<Problem>) {
     let container = Arc::clone(&process.container);
+    let is_hotspot = process.is_hotspot;
     let lookup = lookup.clone();
     let refused = |error| Problem::MapRefused {
         container: Arc::clone(&container),
@@ -90,8 +96,12 @@ fn name_process(
     };
     let name = |addr| {
         let name = map.as_ref().and_then(|map| map.lookup(addr));
-        name.map(|name| String::from_utf8_lossy(name).as_ref().into())
-            .ok_or(Unresolved::JitWithoutMap)
+        let name = name.map(String::from_utf8_lossy);
+        name.map(|name| match is_hotspot {
+            true => java_name(&name).as_ref().into(),
+            false => name.as_ref().into(),
+        })
+        .ok_or(Unresolved::JitWithoutMap)
     };
     let frame = |addr| Frame {
         name: name(addr),
@@ -115,12 +125,15 @@ enum MapRead {
 }
 
 impl Generator {
-    /// The map that the user gave; else inside its own view under its own pid; else on the host under
+    /// The map that the user gave; else what it said while it was recorded; else inside its own view under its own pid; else on the host under
     /// its host pid. Of a recording from another host, only the first.
     fn map(self, lookup: &Lookup) -> MapRead {
         let given = lookup.perf_map(self.host_pid);
         if let (Some(path), Some(host)) = (given, &self.host) {
             return read(open_given_map(host, path));
+        }
+        if let (Some(map), Some(identity)) = (self.snapshot, self.identity) {
+            return MapRead::Map(map, map_path(identity.ns_pid));
         }
         if self.origin == Origin::File && lookup.recorded_on() == RecordedOn::Elsewhere {
             return MapRead::Absent;
@@ -219,6 +232,8 @@ mod tests {
             host_pid: PID,
             identity: None,
             now,
+            snapshot: None,
+            is_hotspot: false,
             container: "host".into(),
         }
     }

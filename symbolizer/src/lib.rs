@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod generated;
 mod hash;
 mod image;
+mod java_name;
 mod jitmap;
 mod kept;
 mod kernel;
@@ -29,6 +30,7 @@ mod pins;
 mod problem;
 mod recorded;
 mod resolve;
+mod snapshot;
 mod source;
 mod stack;
 mod stacks;
@@ -48,6 +50,7 @@ pub use path_hash::{PathHash, PathSeed};
 pub use problem::Problem;
 pub use recorded::{KeepNames, Kept, Known, RecordedTags, Turn};
 pub use resolve::ResolveOptions;
+pub use snapshot::CodeSnapshot;
 pub use stack::{
     Frame, FrameId, FrameKind, Layer, LayerKind, NamedStack, Resolved, ResolvedStack, StackPart,
     Unresolved,

@@ -319,6 +319,7 @@ mod tests {
         .expect("all exist");
         let shown = |cgroup_path| -> Vec<PathBuf> {
             let place = Place {
+                pid: None,
                 cgroup_path,
                 proc_cgroups: None,
                 root: None,

@@ -91,6 +91,7 @@ fn resolve(known: Option<Known<'_>>, tag: &str, keep_names: KeepNames) -> Resolv
         build_ids: &[],
         max_stack: 127,
         known,
+        snapshots: Vec::new(),
         keep_names,
     })
 }
@@ -266,6 +267,7 @@ fn processes_of_one_cgroup_and_name_stay_in_their_containers() {
                 sidecar: &sidecar,
                 turn: Turn::First,
             }),
+            snapshots: Vec::new(),
             keep_names: KeepNames::No,
         });
         let stacks = resolved.parts.iter().flat_map(|part| part.stacks());

@@ -4,12 +4,14 @@ use crate::context::{Context, KnownContext, Origin, Place as TaskPlace};
 use crate::generated::{self, Generator};
 use crate::hash::FastMap;
 use crate::image::{Image, ImageId, ImageKey};
+use crate::jitmap::JitMap;
 use crate::living::{self, Now};
 use crate::locate::{Locations, Place, PlaceId};
 use crate::lookup::{Lookup, RecordedOn, View};
 use crate::name::{self, ImageOffsets, Kallsyms, Named, VdsoIs, native_frame, numbered};
 use crate::pins::RootRef;
 use crate::recorded::{self, KeepNames, Known, Turn};
+use crate::snapshot::CodeSnapshot;
 use crate::stack::{Layer, LayerKind, Resolved, Unresolved};
 use crate::tally::Counted;
 use crate::tasks::SpaceId;
@@ -34,6 +36,8 @@ pub struct ResolveOptions<'a> {
     pub max_stack: usize,
     /// What the recording itself says of its tasks and places.
     pub known: Option<Known<'a>>,
+    /// What processes said of their generated code while they were recorded.
+    pub snapshots: Vec<CodeSnapshot>,
     /// Whether the names are to go into a recording.
     pub keep_names: KeepNames,
 }
@@ -70,7 +74,7 @@ impl Counted {
             ),
             _ => FastMap::default(),
         };
-        let generated = self.generated(&unnamed, &tags, &now);
+        let generated = self.generated(&unnamed, &tags, &now, options.snapshots);
         let images = self.images_with_offsets(&unnamed, &told, lookup);
         let vdso_is = match (told.vdso(), self.origin, lookup.recorded_on()) {
             (Some(id), ..) => VdsoIs::Told(id),
@@ -153,6 +157,7 @@ impl Counted {
         places: &[Place],
         tags: &[Arc<str>],
         now: &FastMap<SpaceId, Now>,
+        snapshots: Vec<CodeSnapshot>,
     ) -> Vec<(Generator, Vec<(PlaceId, u64)>)> {
         let mut by_space: BTreeMap<SpaceId, Vec<(PlaceId, u64)>> = BTreeMap::new();
         for (id, place) in numbered(places) {
@@ -166,6 +171,17 @@ impl Counted {
             .zip(tags)
             .filter_map(|(known, tag)| Some((known.context.space?, tag)))
             .collect();
+        // Of several programs that had the pid, the last that began before it.
+        let mut snapshot_of: FastMap<SpaceId, JitMap> = FastMap::default();
+        for snapshot in snapshots {
+            let is_its = |id: &&SpaceId| {
+                let space = self.tasks.space(**id);
+                space.is_some_and(|space| snapshot.is_of(space.pid, space.since_ns))
+            };
+            if let Some(id) = by_space.keys().rev().find(is_its) {
+                snapshot_of.insert(*id, snapshot.map);
+            }
+        }
         by_space
             .into_iter()
             .filter_map(|(id, addrs)| {
@@ -177,6 +193,8 @@ impl Counted {
                     host_pid: space.pid.0,
                     identity: space.identity,
                     now: now.get(&id).copied(),
+                    snapshot: snapshot_of.remove(&id),
+                    is_hotspot: space.maps.images().any(|image| self.is_libjvm(image)),
                     container: tag_of
                         .get(&id)
                         .map_or_else(|| "host".into(), |tag| Arc::clone(tag)),
@@ -184,6 +202,11 @@ impl Counted {
                 Some((generator, addrs))
             })
             .collect()
+    }
+
+    fn is_libjvm(&self, image: ImageId) -> bool {
+        let image = self.images.get(image);
+        image.is_some_and(|image| image.path.ends_with("libjvm.so"))
     }
 
     /// Every image that an address leads to, with the views of files that its path is looked for in.

@@ -33,6 +33,12 @@ const IDLE_COMM: &str = "swapper";
 /// Words of raw stacks that are kept before they are counted by their places: 96 MiB.
 const LOCATE_WORDS: usize = 12 << 20;
 
+/// Whom to tell of which mappings.
+struct MapWatch {
+    file_name: &'static str,
+    tell: Box<dyn FnMut(HostPid)>,
+}
+
 /// A recording in the making.
 pub struct Tally {
     counting: Counting,
@@ -54,6 +60,7 @@ pub struct Tally {
     kernel_changes: Vec<KernelChange>,
     kept: KeptPages,
     selector: Selector,
+    watch: Option<MapWatch>,
     pub(crate) tap: Tapped,
     pub(crate) recorded: RecordedTags,
     counts: Counts,
@@ -100,6 +107,7 @@ impl Tally {
             kernel_changes: Vec::new(),
             kept: KeptPages::default(),
             selector,
+            watch: None,
             tap: Tapped::default(),
             recorded: RecordedTags::None,
             counts: Counts::default(),
@@ -110,6 +118,11 @@ impl Tally {
     /// this is not called.
     pub fn read_chains(&mut self, options: &ChainOptions<'_>) {
         self.chains = Chains::new(options);
+    }
+
+    /// Tells of each process that maps a file of this name, when it does.
+    pub fn watch_mapped(&mut self, file_name: &'static str, tell: Box<dyn FnMut(HostPid)>) {
+        self.watch = Some(MapWatch { file_name, tell });
     }
 
     /// Makes a cgroup known: those that exist at the start, and at the end those that were missed.
@@ -415,6 +428,11 @@ impl Tally {
             Code::Vdso => Backing::Vdso,
             Code::Generated => Backing::Generated,
             Code::File => {
+                if let Some(watch) = &mut self.watch
+                    && mapped.path.ends_with(watch.file_name.as_bytes())
+                {
+                    (watch.tell)(mapped.pid);
+                }
                 let mnt = self
                     .tasks
                     .process(mapped.pid)

@@ -56,6 +56,7 @@ fn leaves(cgroups: &[&str], file: MappedFile, lookup: &Lookup) -> Vec<String> {
         build_ids: &[],
         max_stack: 127,
         known: None,
+        snapshots: Vec::new(),
         keep_names: KeepNames::No,
     });
     let mut leaves: Vec<(String, String)> = Vec::new();

@@ -9,6 +9,7 @@
 
 mod ask;
 mod error;
+mod map_file;
 mod options;
 mod process;
 mod reply;
@@ -17,6 +18,7 @@ pub mod worker;
 
 pub use ask::Asker;
 pub use error::JvmError;
+pub use map_file::MapFile;
 pub use options::JavaOptions;
 pub use process::{Jvm, Machine};
 pub use reply::{Flags, Version};

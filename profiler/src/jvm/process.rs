@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
 /// Whose machine a JVM is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Machine {
     /// OpenJDK's, under whatever vendor's name.
     HotSpot,
@@ -16,14 +16,17 @@ pub enum Machine {
     OpenJ9,
 }
 
-/// A process that runs a JVM, told from a later one of the same pid by when it began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A process that runs a JVM, told from a later one of the same pid by when it began, and from a later
+/// one of the same process by where its library lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Jvm {
     /// Its pid on the host.
     pub pid: HostPid,
     /// Whose it is.
     pub machine: Machine,
     pub(crate) start_ticks: u64,
+    /// Where its library begins.
+    library_addr: u64,
 }
 
 /// Of `/proc/PID/maps`, `cmdline` and `environ`: what a program made longer is cut there.
@@ -35,13 +38,25 @@ impl Jvm {
     pub fn look(pid: HostPid) -> Option<Self> {
         let start_ticks = start_ticks_of(pid)?;
         let maps = File::open(format!("/proc/{}/maps", pid.0)).ok()?;
-        let machine = machine_of(BufReader::new(maps.take(PROC_LIMIT_BYTES)))?;
+        let maps = BufReader::new(maps.take(PROC_LIMIT_BYTES));
+        let (machine, library_addr) = machine_of(maps)?;
         let jvm = Self {
             pid,
             machine,
             start_ticks,
+            library_addr,
         };
         jvm.is_there().then_some(jvm)
+    }
+
+    /// Whom a worker was told to ask.
+    pub(super) fn named(pid: HostPid, start_ticks: u64) -> Self {
+        Self {
+            pid,
+            machine: Machine::HotSpot,
+            start_ticks,
+            library_addr: 0,
+        }
     }
 
     /// Whether the process still runs: its pid may be another's by now.
@@ -104,16 +119,21 @@ impl Jvm {
 }
 
 /// By the name of a mapped file: `libjvm.so`, `libj9vm29.so`.
-fn machine_of(maps: impl BufRead) -> Option<Machine> {
+fn machine_of(maps: impl BufRead) -> Option<(Machine, u64)> {
     let lines = maps.split(b'\n').map_while(Result::ok);
     lines.into_iter().find_map(|line| {
         let line = line.strip_suffix(b" (deleted)").unwrap_or(&line);
         let name = line.rsplit(|byte| *byte == b'/').next()?;
-        if name == b"libjvm.so" && line.contains(&b'/') {
-            return Some(Machine::HotSpot);
-        }
-        let is_j9 = name.starts_with(b"libj9vm") && name.ends_with(b".so");
-        is_j9.then_some(Machine::OpenJ9)
+        let machine = if name == b"libjvm.so" {
+            Machine::HotSpot
+        } else if name.starts_with(b"libj9vm") && name.ends_with(b".so") {
+            Machine::OpenJ9
+        } else {
+            return None;
+        };
+        let start = line.split(|byte| *byte == b'-').next()?;
+        let start = u64::from_str_radix(std::str::from_utf8(start).ok()?, 16).ok()?;
+        Some((machine, start))
     })
 }
 
@@ -123,7 +143,13 @@ mod tests {
 
     #[test]
     fn a_jvm_is_known_by_its_library_wherever_it_lies() {
-        let of = |maps: &str| machine_of(maps.as_bytes());
+        let of = |maps: &str| {
+            let found = machine_of(maps.as_bytes());
+            found.map(|(machine, start)| {
+                assert_eq!(start, 0x7f0);
+                machine
+            })
+        };
         let hot = "7f0-7f1 r-xp 0 08:01 12   /opt/my jdk/lib/server/libjvm.so\n";
         assert_eq!(of(hot), Some(Machine::HotSpot));
         let upgraded = "7f0-7f1 r-xp 0 08:01 12   /usr/lib/server/libjvm.so (deleted)\n";

@@ -6,7 +6,7 @@
 
 use super::reply::text_of;
 use super::status::Status;
-use super::{Jvm, JvmError, Machine};
+use super::{Jvm, JvmError};
 use crate::HostPid;
 use crate::files::TargetRoot;
 use nix::errno::Errno;
@@ -75,11 +75,7 @@ pub fn serve(input: impl Read, mut output: impl Write) -> io::Result<()> {
 }
 
 fn ask(request: &Request) -> Result<String, JvmError> {
-    let jvm = Jvm {
-        pid: HostPid(request.pid),
-        machine: Machine::HotSpot,
-        start_ticks: request.start_ticks,
-    };
+    let jvm = Jvm::named(HostPid(request.pid), request.start_ticks);
     let target = Target::open(&jvm)?;
     become_user(&target.status)?;
     let stream = target.connect(request.timeouts)?;

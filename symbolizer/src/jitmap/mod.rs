@@ -9,8 +9,10 @@ mod intervals;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io::{self, BufRead, BufReader, Read};
+use std::mem;
 
 use thiserror::Error;
 
@@ -132,6 +134,51 @@ impl JitMap {
         table.intervals = newest_first_cover(intervals);
         table.names.shrink_to_fit();
         Ok(table)
+    }
+
+    /// This map, and where it covers nothing, an older one.
+    pub(crate) fn over(mut self, mut older: Self) -> Self {
+        let Ok(shift) = u32::try_from(older.names.len()) else {
+            return self;
+        };
+        if u32::try_from(older.names.len() + self.names.len()).is_err() {
+            return self;
+        }
+        // The greater a name's place, the newer its line: see `Interval::name`.
+        let mut intervals = mem::take(&mut older.intervals);
+        intervals.extend(self.intervals.iter().map(|interval| Interval {
+            name: interval.name + shift,
+            ..*interval
+        }));
+        older.names.append(&mut self.names);
+        self.intervals = newest_first_cover(intervals);
+        self.names = older.names;
+        self.forget_unused_names();
+        self
+    }
+
+    /// Maps that come again and again mostly say the same: the names of the older lines go.
+    fn forget_unused_names(&mut self) {
+        let mut kept: Vec<u8> = Vec::new();
+        let mut moved: HashMap<u32, u32> = HashMap::new();
+        let mut by_age: Vec<u32> = self
+            .intervals
+            .iter()
+            .map(|interval| interval.name)
+            .collect();
+        by_age.sort_unstable();
+        by_age.dedup();
+        for at in by_age {
+            let name = self.names.get(at as usize..).unwrap_or_default();
+            let name = CStr::from_bytes_until_nul(name).map(CStr::to_bytes_with_nul);
+            // Shorter than what it is made from, so it has a place of 32 bits.
+            moved.insert(at, kept.len() as u32);
+            kept.extend_from_slice(name.unwrap_or(b"\0"));
+        }
+        for interval in &mut self.intervals {
+            interval.name = moved.get(&interval.name).copied().unwrap_or_default();
+        }
+        self.names = kept;
     }
 
     /// The name of the newest code at an address of the process: up to 4 KiB, any bytes but NUL
