@@ -8,7 +8,7 @@ use crate::pipeline::{Converted, Named, Recording};
 use collapse::clean_line;
 use collapse::text::Collapsed;
 use profiler::live::{Ended, ScanTotals};
-use profiler::perfdata::Ending;
+use profiler::perfdata::{CutFeatures, Ending, feature_name};
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -169,11 +169,12 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
         )),
         Ending::Damaged(error) => note(format!("{input}: {error}; drawn is what came before")),
     }
+    if let Some(cut) = &outcome.about.cut {
+        note(missing(cut, &input));
+    }
     for part in &outcome.about.unreadable {
-        note(format!(
-            "{input}: header part {} cannot be read: {}",
-            part.feature, part.reason
-        ));
+        let name = feature_name(part.feature).unwrap_or("header part");
+        note(format!("{input}: cannot read its {name}: {}", part.reason));
     }
     let counts = converted.named.counts;
     if counts.outside > 0 && counts.outside == counts.samples {
@@ -183,6 +184,23 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
         ));
     }
     problems(&converted.named);
+}
+
+/// What is missing of a file that was cut behind its records.
+fn missing(cut: &CutFeatures, input: &str) -> String {
+    let names: Vec<&str> = cut
+        .features
+        .iter()
+        .filter_map(|feature| feature_name(*feature))
+        .collect();
+    let missing = match names.as_slice() {
+        [] => "nothing that is drawn".to_owned(),
+        names => names.join(", "),
+    };
+    format!(
+        "{input} is cut at byte {}, behind its samples: missing of it is {missing}",
+        cut.len_bytes
+    )
 }
 
 /// Says what a picture of a text cannot: what else is in it, what could not be read.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use support::ctrflame::{Ctrflame, Finished};
+use support::folded::Folded;
 use support::gates::Gate;
 
 fn recordings() -> PathBuf {
@@ -162,6 +163,47 @@ fn a_recording_of_a_killed_perf_is_drawn_and_a_note_says_where_it_ends() {
              drawn is what came before"
         )
     );
+}
+
+#[test]
+fn a_file_that_is_cut_behind_its_samples_gives_one_note_of_what_is_missing() {
+    let whole =
+        fs::read(recordings().join("quipper/quipper.callgraph-3.8.data")).expect("a recording");
+    let word =
+        |at: usize| u64::from_le_bytes(whole[at..at + 8].try_into().expect("eight bytes")) as usize;
+    let table = word(40) + word(48);
+    // Behind the first feature's section: tracing data or build ids; and within the table.
+    let first_end = word(table) + word(table + 8);
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("cut.data");
+    let folded = convert(
+        &recordings().join("quipper/quipper.callgraph-3.8.data"),
+        &[],
+    );
+    let folded = folded.expect_code(0).read("out.folded");
+    for (len, has_build_ids) in [(table + 3, false), (first_end, true)] {
+        fs::write(&file, &whole[..len]).expect("written");
+        let run = convert(&file, &[]).expect_code(0);
+        let notes: Vec<&str> = run
+            .stderr
+            .lines()
+            .filter(|line| line.contains("cut.data"))
+            .collect();
+        let [note, closing @ ..] = notes.as_slice() else {
+            panic!("{}", run.stderr)
+        };
+        assert_eq!(closing, [""; 0], "{}", run.stderr);
+        let begin = format!(
+            "ctrflame: note: {} is cut at byte {len}, behind its samples: missing of it is ",
+            file.display()
+        );
+        let missing = note
+            .strip_prefix(&begin)
+            .unwrap_or_else(|| panic!("{note}"));
+        assert_eq!(missing.contains("build ids"), !has_build_ids, "{note}");
+        assert!(missing.contains("host name, kernel release"), "{note}");
+        assert_eq!(run.folded().total(), Folded::parse(&folded).total());
+    }
 }
 
 /// Whether the hint of a refusal is the flag that draws what came before the damage.

@@ -229,7 +229,7 @@ fn check_reaches_records(header: &FileHeader, len_bytes: u64) -> Result<(), Perf
 }
 
 fn data_end(header: &FileHeader) -> u64 {
-    header.data.offset.saturating_add(header.data.len_bytes)
+    header.data.end()
 }
 
 /// As many bytes at `offset` as there are, up to `buffer`'s length.
@@ -310,26 +310,36 @@ pub(crate) fn read_features(
         offset: data_end(header),
         len_bytes: 16 * header.feature_numbers().count() as u64,
     };
+    // Where that cannot be told, reading fails and says so.
+    let end = parts.end().unwrap_or(u64::MAX);
+    let is_cut = |section: Section| section.len_bytes > 0 && section.end() > end;
+    if is_cut(table) {
+        for number in header.feature_numbers() {
+            features::note_cut(number, end, about);
+        }
+        return;
+    }
     let table = match parts.read(table, "table of features", MOST_HEADER_BYTES) {
         Ok(bytes) => bytes,
-        Err(error) => return features::note(0, &error, about),
+        Err(error) => return features::note(features::number::TABLE, &error, about),
     };
     let mut fields = Fields::new(&table, data_end(header), order, "table of features");
     for number in header.feature_numbers() {
-        let read = header::section(&mut fields).and_then(|section| {
-            let what = "feature section";
-            let bytes = match features::is_wanted(number) {
-                true => parts.read(section, what, MOST_HEADER_BYTES)?,
-                false => parts.check(section, what, u64::MAX).map(|_| Vec::new())?,
-            };
-            Ok((section.offset, bytes))
-        });
-        match read {
-            Ok((offset, bytes)) => {
-                let fields = Fields::new(&bytes, offset, order, "feature section");
-                if features::is_wanted(number) {
-                    features::take(number, fields, about, events);
-                }
+        let section = match header::section(&mut fields) {
+            Ok(section) if is_cut(section) => {
+                features::note_cut(number, end, about);
+                continue;
+            }
+            Ok(section) => section,
+            Err(error) => return features::note(number, &error, about),
+        };
+        if !features::is_wanted(number) {
+            continue;
+        }
+        match parts.read(section, "feature section", MOST_HEADER_BYTES) {
+            Ok(bytes) => {
+                let fields = Fields::new(&bytes, section.offset, order, "feature section");
+                features::take(number, fields, about, events);
             }
             Err(error) => features::note(number, &error, about),
         }
