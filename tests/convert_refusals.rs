@@ -206,6 +206,82 @@ fn a_file_that_is_cut_behind_its_samples_gives_one_note_of_what_is_missing() {
     }
 }
 
+#[test]
+fn what_only_a_recording_can_tell_is_refused_of_every_text_with_what_helps() {
+    let texts = recordings().join("../text");
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path().to_str().expect("text");
+    let sysroot = format!("web={dir}");
+    for (flag, value, helps) in [
+        ("--container", Some("web"), "perf.data itself"),
+        ("--symfs", Some(dir), "`perf script` has --symfs"),
+        ("--sysroot", Some(&sysroot), "perf.data itself"),
+        (
+            "--kallsyms",
+            Some("/dev/null"),
+            "`perf script` has --kallsyms",
+        ),
+        ("--perf-map", Some("7=/dev/null"), "perf.data itself"),
+        ("--call-graph", Some("fp"), "perf.data itself"),
+        ("--idle", None, "perf.data itself"),
+        ("--pid", Some("7"), "`perf script` has --pid"),
+        ("--tid", Some("7"), "`perf script` has --tid"),
+        ("--comm", Some("sh"), "`perf script` has --comms"),
+        ("--cpu", Some("0"), "`perf script` has --cpu"),
+        ("--time", Some("+1,+2"), "`perf script` has --time"),
+        ("--by", Some("pid"), "perf.data itself"),
+    ] {
+        for text in ["c.txt", "c.folded", "foreign/sample.txt"] {
+            let flags: Vec<&str> = [flag].into_iter().chain(value).collect();
+            let (error, hint) = refused(convert(&texts.join(text), &flags));
+            assert!(
+                error.starts_with(&format!("{flag} is for ")),
+                "{text}: {error}"
+            );
+            assert!(hint.contains(helps), "{text} {flag}: {hint}");
+            assert_eq!(
+                hint.contains("perf script"),
+                helps.contains("perf script"),
+                "{hint}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_weight_that_the_text_does_not_tell_is_refused() {
+    let texts = recordings().join("../text");
+    for weight in ["samples", "period"] {
+        for text in ["c.folded", "foreign/vtune.csv"] {
+            let (error, hint) = refused(convert(&texts.join(text), &["--weight", weight]));
+            assert!(error.contains("has counts of its own"), "{text}: {error}");
+            assert!(hint.contains("leave `--weight` out"), "{text}: {hint}");
+        }
+    }
+    let script = fs::read_to_string(texts.join("c.txt")).expect("a text");
+    let dir = tempfile::tempdir().expect("a directory");
+    let unweighed = dir.path().join("unweighed.txt");
+    // `-F -period`: the number before the event's name is gone.
+    let lines = script.lines().map(|line| match line.split_once(": ") {
+        Some((head, event)) if !line.starts_with([' ', '\t']) => {
+            let event = event.trim_start().split_once(' ').expect("a period").1;
+            format!("{head}: {event}\n")
+        }
+        _ => format!("{line}\n"),
+    });
+    fs::write(&unweighed, lines.collect::<String>()).expect("written");
+    let (error, hint) = refused(convert(&unweighed, &["--weight", "period"]));
+    assert!(error.ends_with("tells no periods"), "{error}");
+    assert!(hint.contains("perf script -F +period"), "{hint}");
+    let total = |file: &Path, weight| {
+        let run = convert(file, &["--weight", weight]).expect_code(0);
+        run.folded().total()
+    };
+    assert_eq!(total(&unweighed, "samples"), 179);
+    assert_eq!(total(&texts.join("c.txt"), "samples"), 179);
+    assert!(total(&texts.join("c.txt"), "period") > 179);
+}
+
 /// Whether the hint of a refusal is the flag that draws what came before the damage.
 fn is_told_to_allow_it(run: Finished) -> bool {
     let (error, hint) = refused(run);

@@ -299,6 +299,19 @@ fn what_is_no_text_of_stacks_is_an_error_that_names_it() {
         Err(TextError::NoSamples { .. })
     ));
     assert!(matches!(read("a;b 0\n"), Err(TextError::NoSamples { .. })));
+    let weighed = |text: &str| {
+        let options = TextOptions {
+            weight: Weight::Period,
+            ..TextOptions::default()
+        };
+        collapse_text(text.as_bytes(), &options)
+    };
+    let counted = weighed("a;b 1\n");
+    assert!(matches!(counted, Err(TextError::OwnCounts { .. })));
+    let unweighed = "sh 1 1.1: cycles:\n\t1 main (/x)\n\n";
+    assert!(matches!(weighed(unweighed), Err(TextError::NoPeriods)));
+    let ones = unweighed.replace("cycles", "1 cycles");
+    assert_eq!(weighed(&ones).unwrap().tree.samples(), 1);
     for error in [read(""), read("hello\n"), read("a;b 1\nc")] {
         assert!(error.unwrap_err().hint().is_some());
     }
