@@ -17,6 +17,7 @@ mod recording_files;
 mod report;
 mod target;
 mod text;
+mod unfinished;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -277,6 +277,6 @@ fn command_status(status: ExitStatus) -> ExitCode {
 /// Ends the program at once, after a second signal; what is half written is gone.
 #[allow(clippy::exit)] // a thread cannot return from main
 pub(crate) fn stop_at_once(signal: i32) -> ! {
-    let _nothing_more_is_written = crate::output::abandon();
+    let _nothing_more_is_written = crate::unfinished::abandon();
     std::process::exit(SIGNAL_BASE + signal)
 }
