@@ -51,7 +51,7 @@ impl OutputError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownFormat { .. } => Some(
-                "end the name in .svg, .folded or .data, or use - for an SVG on standard output"
+                "end the name in .svg or .folded (of `record` also in .data), or use - for an SVG on standard output"
                     .into(),
             ),
             Self::Copy { .. } => Some("end the name in .svg or .folded".into()),

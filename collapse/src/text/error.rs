@@ -15,7 +15,7 @@ pub enum TextError {
     /// Not a single byte.
     #[error("the input is empty")]
     Empty,
-    /// Compressed by something else than gzip.
+    /// Compressed by something else than gzip, by gzip twice, or a perf.data and no text.
     #[error("the input is compressed by {program}")]
     Compressed {
         /// The program that makes such files.

@@ -94,6 +94,10 @@ fn unpacked(
     if let Some(program) = detect::compressor(&start) {
         return Err(TextError::Compressed { program });
     }
+    // What is told before a text is looked for; the caller sees only the outside.
+    if packing == Packing::Gzip && (start.starts_with(GZIP_MAGIC) || detect::is_perf_data(&start)) {
+        return Err(TextError::Compressed { program: "gzip" });
+    }
     let is_all = start.len() < detect::LOOKED_AT_BYTES;
     match (detect::detect(&start, is_all), error) {
         (Some(format), error) => {
