@@ -169,6 +169,14 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
         )),
         Ending::Damaged(error) => note(format!("{input}: {error}; drawn is what came before")),
     }
+    // perf clears the mark for recordings without threads (`record__init_features()`); should one not, its samples
+    // say that nothing is elsewhere.
+    if outcome.about.is_directory_head && outcome.samples.iter().all(|samples| *samples == 0) {
+        note(format!(
+            "{input}: `perf record --threads` wrote the samples into files beside it, data.0 and so on: give \
+             their directory"
+        ));
+    }
     if let Some(cut) = &outcome.about.cut {
         note(missing(cut, &input));
     }
@@ -182,6 +190,9 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
             "none of the {} samples was chosen; --by comm,pid without the other flags shows what there is",
             counts.samples
         ));
+    }
+    if counts.drawn == 0 && counts.idle > 0 {
+        note("what was chosen is idle CPUs: `--idle` draws them".into());
     }
     problems(&converted.named);
 }

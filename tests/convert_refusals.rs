@@ -282,6 +282,50 @@ fn a_weight_that_the_text_does_not_tell_is_refused() {
     assert!(total(&texts.join("c.txt"), "period") > 179);
 }
 
+#[test]
+fn a_directory_that_lost_a_file_is_refused_and_its_first_file_alone_says_where_the_samples_are() {
+    let whole = recordings().join("perf-6.1/directory.data");
+    let alone = convert(&whole.join("data"), &[]).expect_code(0);
+    assert!(
+        alone.stderr.contains("give their directory"),
+        "{}",
+        alone.stderr
+    );
+    let all = convert(&whole, &[]).expect_code(0);
+    assert!(
+        !all.stderr.contains("give their directory"),
+        "{}",
+        all.stderr
+    );
+
+    let dir = tempfile::tempdir().expect("a directory");
+    for part in ["data", "data.1"] {
+        fs::copy(whole.join(part), dir.path().join(part)).expect("copied");
+    }
+    let (error, hint) = refused(convert(dir.path(), &[]));
+    let expected = "the directory has no file `data.0`, but a later one";
+    assert_eq!(error, format!("{}: {expected}", dir.path().display()));
+    assert!(hint.contains("with all of its files"), "{hint}");
+}
+
+#[test]
+fn what_is_chosen_and_idle_says_how_it_is_drawn() {
+    let file = recordings().join("quipper/quipper.callgraph-3.8.data");
+    let idle = convert(&file, &["--pid", "0"]).expect_code(0);
+    assert!(
+        idle.stderr.contains("`--idle` draws them"),
+        "{}",
+        idle.stderr
+    );
+    // The other flags leave nothing: that is not the container's fault.
+    let none = convert(&file, &["--pid", "4000000", "--container", "web"]).expect_code(0);
+    assert!(
+        none.stderr.contains("none of the 1768 samples was chosen"),
+        "{}",
+        none.stderr
+    );
+}
+
 /// Whether the hint of a refusal is the flag that draws what came before the damage.
 fn is_told_to_allow_it(run: Finished) -> bool {
     let (error, hint) = refused(run);

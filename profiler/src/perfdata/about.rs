@@ -53,6 +53,8 @@ pub struct About {
     pub byte_order: ByteOrder,
     /// A pipe's format (`perf record -o -`) rather than a file's.
     pub is_pipe: bool,
+    /// The first file of a directory, read without the others: its samples are in those.
+    pub is_directory_head: bool,
     /// The recorded host.
     pub hostname: Option<String>,
     /// Its kernel's release.
@@ -104,6 +106,7 @@ impl About {
         Self {
             byte_order,
             is_pipe,
+            is_directory_head: false,
             hostname: None,
             os_release: None,
             arch: None,

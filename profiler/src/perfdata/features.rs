@@ -26,6 +26,7 @@ pub(crate) mod number {
     pub(crate) const EVENT_DESC: u32 = 12;
     pub(crate) const SAMPLE_TIME: u32 = 21;
     pub(crate) const CLOCK_ID: u32 = 23;
+    pub(crate) const DIR_FORMAT: u32 = 24;
     pub(crate) const CLOCK_DATA: u32 = 29;
 }
 

@@ -64,6 +64,7 @@ impl Recording {
         };
         let mut recording = Self::from_file(data)?;
         for path in numbered_files(path)? {
+            recording.about.is_directory_head = false;
             let file = open(&path)?;
             let len = file.metadata().map_or(0, |file| file.len());
             recording.len_bytes = recording.len_bytes.map(|sum| sum.saturating_add(len));
@@ -106,6 +107,8 @@ impl Recording {
                 let parts = Parts::File(&file);
                 let mut recording = Self::new(About::new(order, false));
                 recording.events = read_attrs(&header, order, &parts, len)?;
+                recording.about.is_directory_head =
+                    header.has_feature(features::number::DIR_FORMAT);
                 recording.is_unclosed = header.data.len_bytes == 0;
                 recording.is_in_order = header.has_feature(sidecar::FEATURE);
                 recording.len_bytes = Some(len);
@@ -158,6 +161,7 @@ impl Recording {
         let mut recording = Self::new(About::new(order, false));
         recording.events = read_attrs(&header, order, &parts, MOST_HEADER_BYTES)?;
         recording.events.number_equal_names();
+        recording.about.is_directory_head = header.has_feature(features::number::DIR_FORMAT);
         recording.is_unclosed = header.data.len_bytes == 0;
         recording.is_in_order = header.has_feature(sidecar::FEATURE);
         let end = (!recording.is_unclosed).then(|| data_end(&header));
@@ -362,5 +366,12 @@ fn numbered_files(directory: &Path) -> Result<Vec<PathBuf>, PerfDataError> {
         }
     }
     files.sort();
+    // `data.%d` without gaps (`perf_data__create_dir()`, tools/perf/util/data.c).
+    let gap = (0..)
+        .zip(&files)
+        .find(|(expected, (found, _))| expected != found);
+    if let Some((missing, _)) = gap {
+        return Err(PerfDataError::MissingPart { missing });
+    }
     Ok(files.into_iter().map(|(_, path)| path).collect())
 }
