@@ -79,6 +79,10 @@ impl Chosen {
     /// Whether all that the user wrote means something, and only one.
     pub(crate) fn check(&self) -> Result<(), ContainerError> {
         let seen = self.lock();
+        if seen.by_path.is_empty() {
+            // Nothing was asked: no sample is left after the other flags, or there is none.
+            return Ok(());
+        }
         let mut all = self.wanted.iter().chain(&self.sysroots);
         all.try_for_each(|what| seen.recorded.check(what))
     }

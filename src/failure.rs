@@ -96,18 +96,11 @@ impl Failure {
                 "was the recording stopped before it began, or the disk full? record again".into(),
             ),
             Self::Text { source, .. } => source.hint(),
-            Self::FlagOfRecordings { flag } => Some(match *flag {
-                "--container" | "--sysroot" | "--perf-map" | "--idle" => {
-                    "give the perf.data itself".to_owned()
-                }
-                flag => format!(
-                    "give the perf.data itself, or choose when the text is made: `perf script` has {}",
-                    match flag {
-                        "--by" => "-F",
-                        "--comm" => "--comms",
-                        same => same,
-                    }
+            Self::FlagOfRecordings { flag } => Some(match flag_of_perf_script(flag) {
+                Some(its) => format!(
+                    "give the perf.data itself, or choose when the text is made: `perf script` has {its}"
                 ),
+                None => "give the perf.data itself".to_owned(),
             }),
             Self::Recording {
                 source,
@@ -150,6 +143,15 @@ fn damage_hint(samples_before: u64) -> &'static str {
             "nothing to draw came before the damage: copy the file again from where it was recorded, or record again"
         }
         _ => "`--allow-damaged` draws what came before the damage",
+    }
+}
+
+/// What `perf script` has for a flag that a text cannot be asked.
+fn flag_of_perf_script(flag: &str) -> Option<&str> {
+    match flag {
+        "--comm" => Some("--comms"),
+        "--pid" | "--tid" | "--cpu" | "--time" | "--symfs" | "--kallsyms" => Some(flag),
+        _ => None,
     }
 }
 

@@ -18,6 +18,7 @@ mod recording_files;
 mod report;
 mod target;
 mod text;
+mod unfinished;
 
 use clap::Parser;
 use profiler::jvm::worker;

@@ -1,11 +1,9 @@
-//! Where pictures go: checked before the recording, written beside and renamed, never left half done.
+//! Where pictures go: checked before the recording, whole or not at all.
 
-use std::fs::{File, Permissions};
+use crate::unfinished::{Unfinished, parent};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
-use tempfile::NamedTempFile;
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +51,7 @@ impl OutputError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownFormat { .. } => Some(
-                "end the name in .svg, .folded or .data, or use - for an SVG on standard output"
+                "end the name in .svg or .folded (of `record` also in .data), or use - for an SVG on standard output"
                     .into(),
             ),
             Self::Copy { .. } => Some("end the name in .svg or .folded".into()),
@@ -72,12 +70,6 @@ impl OutputError {
             _ => None,
         }
     }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
 }
 
 /// Where the picture goes when nobody says.
@@ -185,6 +177,18 @@ impl Output {
         }
     }
 
+    /// Begins a file of an output that is one.
+    pub(crate) fn begin(&self) -> Result<Unfinished, OutputError> {
+        match &self.destination {
+            Destination::File(path) => Unfinished::begin(path).map_err(|source| {
+                let path = path.clone();
+                OutputError::Write { path, source }
+            }),
+            Destination::Stream(path) => Err(OutputError::NotAFile { path: path.clone() }),
+            Destination::Stdout => Err(OutputError::NotAFile { path: "-".into() }),
+        }
+    }
+
     /// How the closing line calls it.
     pub(crate) fn shown(&self) -> String {
         match &self.destination {
@@ -194,98 +198,12 @@ impl Output {
     }
 }
 
-/// The files that are being written, under their temporary names.
-static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-
-fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
-    UNFINISHED
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// Removes what is half written, and keeps anything more from being written: for a program that
-/// ends now. Hold what it returns until the end.
-pub(crate) fn abandon() -> impl Sized {
-    let mut paths = unfinished();
-    for path in paths.drain(..) {
-        // Nothing can be done about a failure any more.
-        let _ = std::fs::remove_file(path);
-    }
-    paths
-}
-
-/// A file that is being written under a temporary name beside its own. Dropped, it is gone.
-pub(crate) struct Unfinished {
-    beside: NamedTempFile,
-    path: PathBuf,
-}
-
-impl Unfinished {
-    /// Begins the file of an output that is one.
-    pub(crate) fn begin(output: &Output) -> Result<Self, OutputError> {
-        match &output.destination {
-            Destination::File(path) => Self::beside(path).map_err(|source| OutputError::Write {
-                path: path.clone(),
-                source,
-            }),
-            Destination::Stream(path) => Err(OutputError::NotAFile { path: path.clone() }),
-            Destination::Stdout => Err(OutputError::NotAFile { path: "-".into() }),
-        }
-    }
-
-    fn beside(path: &Path) -> io::Result<Self> {
-        let mut unfinished = unfinished();
-        let beside = tempfile::Builder::new()
-            .prefix(".ctrflame-")
-            // As for any new file; the umask takes its part.
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(parent(path))?;
-        unfinished.push(beside.path().to_owned());
-        Ok(Self {
-            beside,
-            path: path.to_owned(),
-        })
-    }
-
-    /// A descriptor of its own to write it by.
-    pub(crate) fn reopen(&self) -> Result<File, OutputError> {
-        let file = self.beside.as_file().try_clone();
-        file.map_err(|source| self.failed(source))
-    }
-
-    /// What is said when it could not be written.
-    pub(crate) fn failed(&self, source: io::Error) -> OutputError {
-        OutputError::Write {
-            path: self.path.clone(),
-            source,
-        }
-    }
-
-    /// Gives it its name, in place of an older file; it is on the disk then.
-    pub(crate) fn persist(self) -> Result<(), OutputError> {
-        let path = self.path.clone();
-        self.finish()
-            .map_err(|source| OutputError::Write { path, source })
-    }
-
-    fn finish(self) -> io::Result<()> {
-        self.beside.as_file().sync_data()?;
-        let mut unfinished = unfinished();
-        let temporary = self.beside.path().to_owned();
-        self.beside
-            .persist(&self.path)
-            .map_err(|failed| failed.error)?;
-        unfinished.retain(|path| *path != temporary);
-        Ok(())
-    }
-}
-
 fn write_whole(
     path: &Path,
     render: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut unfinished = Unfinished::beside(path)?;
-    buffered(unfinished.beside.as_file_mut(), render)?;
+    let unfinished = Unfinished::begin(path)?;
+    buffered(unfinished.file(), render)?;
     unfinished.finish()
 }
 

@@ -1,13 +1,16 @@
 //! `record -o x.data`: the events go into files while they are counted, the names behind them.
 
 use crate::naming::Tagger;
-use crate::output::{Format, Output, OutputError, Unfinished};
+use crate::output::{Format, Output, OutputError};
+use crate::unfinished::Unfinished;
 use profiler::container::Container;
 use profiler::live::{self, Config, KernelMaps, Recorded};
 use profiler::perfdata::sidecar::{ContainerSeen, SidecarBuilder};
 use profiler::perfdata::write::{Ending, Origin, Sampled, Writer};
 use std::cell::RefCell;
 use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use symbolizer::{Kept, Tap};
 
@@ -37,8 +40,9 @@ impl RecordingFiles {
         let kernel = KernelMaps::of_running();
         let mut files = Vec::new();
         for output in wanted() {
-            let unfinished = Unfinished::begin(output)?;
-            let file = unfinished.reopen()?;
+            let unfinished = output.begin()?;
+            let file = unfinished.file().try_clone();
+            let file = file.map_err(|source| failed(unfinished.path(), source))?;
             let writer = Writer::begin(file, &kernel);
             files.push(Begun { writer, unfinished });
         }
@@ -88,12 +92,22 @@ impl RecordingFiles {
         let mut written = Ok(());
         for Begun { writer, unfinished } in self.files.take() {
             let finished = match writer.finish(&ending) {
-                Ok(_) => unfinished.persist(),
-                Err(source) => Err(unfinished.failed(source)),
+                Ok(_) => {
+                    let path = unfinished.path().to_owned();
+                    unfinished.finish().map_err(|source| failed(&path, source))
+                }
+                Err(source) => Err(failed(unfinished.path(), source)),
             };
             written = written.and(finished);
         }
         written
+    }
+}
+
+fn failed(path: &Path, source: io::Error) -> OutputError {
+    OutputError::Write {
+        path: path.to_owned(),
+        source,
     }
 }
 

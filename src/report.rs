@@ -10,7 +10,7 @@ use collapse::clean_line;
 use collapse::text::Collapsed;
 use profiler::jvm::{FIRST_WITH_PERFMAP, JvmError};
 use profiler::live::{Ended, ScanTotals};
-use profiler::perfdata::Ending;
+use profiler::perfdata::{CutFeatures, Ending, feature_name};
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -197,11 +197,20 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
         )),
         Ending::Damaged(error) => note(format!("{input}: {error}; drawn is what came before")),
     }
-    for part in &outcome.about.unreadable {
+    // perf clears the mark for recordings without threads (`record__init_features()`); should one not, its samples
+    // say that nothing is elsewhere.
+    if outcome.about.is_directory_head && outcome.samples.iter().all(|samples| *samples == 0) {
         note(format!(
-            "{input}: header part {} cannot be read: {}",
-            part.feature, part.reason
+            "{input}: `perf record --threads` wrote the samples into files beside it, data.0 and so on: give \
+             their directory"
         ));
+    }
+    if let Some(cut) = &outcome.about.cut {
+        note(missing(cut, &input));
+    }
+    for part in &outcome.about.unreadable {
+        let name = feature_name(part.feature).unwrap_or("header part");
+        note(format!("{input}: cannot read its {name}: {}", part.reason));
     }
     let counts = converted.named.counts;
     if counts.outside > 0 && counts.outside == counts.samples {
@@ -210,7 +219,27 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
             counts.samples
         ));
     }
+    if counts.drawn == 0 && counts.idle > 0 {
+        note("what was chosen is idle CPUs: `--idle` draws them".into());
+    }
     problems(&converted.named);
+}
+
+/// What is missing of a file that was cut behind its records.
+fn missing(cut: &CutFeatures, input: &str) -> String {
+    let names: Vec<&str> = cut
+        .features
+        .iter()
+        .filter_map(|feature| feature_name(*feature))
+        .collect();
+    let missing = match names.as_slice() {
+        [] => "nothing that is drawn".to_owned(),
+        names => names.join(", "),
+    };
+    format!(
+        "{input} is cut at byte {}, behind its samples: missing of it is {missing}",
+        cut.len_bytes
+    )
 }
 
 /// Says what a picture of a text cannot: what else is in it, what could not be read.
@@ -363,6 +392,6 @@ fn command_status(status: ExitStatus) -> ExitCode {
 /// Ends the program at once, after a second signal; what is half written is gone.
 #[allow(clippy::exit)] // a thread cannot return from main
 pub(crate) fn stop_at_once(signal: i32) -> ! {
-    let _nothing_more_is_written = crate::output::abandon();
+    let _nothing_more_is_written = crate::unfinished::abandon();
     std::process::exit(SIGNAL_BASE + signal)
 }

@@ -26,7 +26,8 @@ pub(crate) fn run(
     let options = TextOptions {
         event: args.event.clone(),
         weight: match args.weight {
-            None | Some(WeightArg::Period) => Weight::Period,
+            None => Weight::PeriodOrOne,
+            Some(WeightArg::Period) => Weight::Period,
             Some(WeightArg::Samples) => Weight::One,
         },
         bad_lines: if args.allow_damaged {

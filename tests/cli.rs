@@ -242,6 +242,19 @@ fn a_second_interrupt_stops_at_once_and_leaves_no_partial_file() {
     }
 }
 
+#[test]
+fn a_kill_leaves_nothing_beside_the_outputs() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let args = ["record", "-a", "-o", "x.data", "-o", "x.svg"];
+    let mut recording = Ctrflame::new(args).start();
+    recording.wait_until_sampling();
+    recording.signal(Signal::SIGKILL);
+    let run = recording.wait().expect_code(137);
+    assert_eq!(run.files(), Vec::<String>::new());
+}
+
 fn child_of(pid: u32) -> Option<i32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()

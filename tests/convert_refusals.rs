@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use support::ctrflame::{Ctrflame, Finished};
+use support::folded::Folded;
 use support::gates::Gate;
 
 fn recordings() -> PathBuf {
@@ -161,6 +162,167 @@ fn a_recording_of_a_killed_perf_is_drawn_and_a_note_says_where_it_ends() {
             "ctrflame: note: {shown}: perf was killed while it wrote; the last 5 bytes are no whole record, \
              drawn is what came before"
         )
+    );
+}
+
+#[test]
+fn a_file_that_is_cut_behind_its_samples_gives_one_note_of_what_is_missing() {
+    let whole =
+        fs::read(recordings().join("quipper/quipper.callgraph-3.8.data")).expect("a recording");
+    let word =
+        |at: usize| u64::from_le_bytes(whole[at..at + 8].try_into().expect("eight bytes")) as usize;
+    let table = word(40) + word(48);
+    // Behind the first feature's section: tracing data or build ids; and within the table.
+    let first_end = word(table) + word(table + 8);
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("cut.data");
+    let folded = convert(
+        &recordings().join("quipper/quipper.callgraph-3.8.data"),
+        &[],
+    );
+    let folded = folded.expect_code(0).read("out.folded");
+    for (len, has_build_ids) in [(table + 3, false), (first_end, true)] {
+        fs::write(&file, &whole[..len]).expect("written");
+        let run = convert(&file, &[]).expect_code(0);
+        let notes: Vec<&str> = run
+            .stderr
+            .lines()
+            .filter(|line| line.contains("cut.data"))
+            .collect();
+        let [note, closing @ ..] = notes.as_slice() else {
+            panic!("{}", run.stderr)
+        };
+        assert_eq!(closing, [""; 0], "{}", run.stderr);
+        let begin = format!(
+            "ctrflame: note: {} is cut at byte {len}, behind its samples: missing of it is ",
+            file.display()
+        );
+        let missing = note
+            .strip_prefix(&begin)
+            .unwrap_or_else(|| panic!("{note}"));
+        assert_eq!(missing.contains("build ids"), !has_build_ids, "{note}");
+        assert!(missing.contains("host name, kernel release"), "{note}");
+        assert_eq!(run.folded().total(), Folded::parse(&folded).total());
+    }
+}
+
+#[test]
+fn what_only_a_recording_can_tell_is_refused_of_every_text_with_what_helps() {
+    let texts = recordings().join("../text");
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path().to_str().expect("text");
+    let sysroot = format!("web={dir}");
+    for (flag, value, helps) in [
+        ("--container", Some("web"), "perf.data itself"),
+        ("--symfs", Some(dir), "`perf script` has --symfs"),
+        ("--sysroot", Some(&sysroot), "perf.data itself"),
+        (
+            "--kallsyms",
+            Some("/dev/null"),
+            "`perf script` has --kallsyms",
+        ),
+        ("--perf-map", Some("7=/dev/null"), "perf.data itself"),
+        ("--call-graph", Some("fp"), "perf.data itself"),
+        ("--idle", None, "perf.data itself"),
+        ("--pid", Some("7"), "`perf script` has --pid"),
+        ("--tid", Some("7"), "`perf script` has --tid"),
+        ("--comm", Some("sh"), "`perf script` has --comms"),
+        ("--cpu", Some("0"), "`perf script` has --cpu"),
+        ("--time", Some("+1,+2"), "`perf script` has --time"),
+        ("--by", Some("pid"), "perf.data itself"),
+    ] {
+        for text in ["c.txt", "c.folded", "foreign/sample.txt"] {
+            let flags: Vec<&str> = [flag].into_iter().chain(value).collect();
+            let (error, hint) = refused(convert(&texts.join(text), &flags));
+            assert!(
+                error.starts_with(&format!("{flag} is for ")),
+                "{text}: {error}"
+            );
+            assert!(hint.contains(helps), "{text} {flag}: {hint}");
+            assert_eq!(
+                hint.contains("perf script"),
+                helps.contains("perf script"),
+                "{hint}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_weight_that_the_text_does_not_tell_is_refused() {
+    let texts = recordings().join("../text");
+    for weight in ["samples", "period"] {
+        for text in ["c.folded", "foreign/vtune.csv"] {
+            let (error, hint) = refused(convert(&texts.join(text), &["--weight", weight]));
+            assert!(error.contains("has counts of its own"), "{text}: {error}");
+            assert!(hint.contains("leave `--weight` out"), "{text}: {hint}");
+        }
+    }
+    let script = fs::read_to_string(texts.join("c.txt")).expect("a text");
+    let dir = tempfile::tempdir().expect("a directory");
+    let unweighed = dir.path().join("unweighed.txt");
+    // `-F -period`: the number before the event's name is gone.
+    let lines = script.lines().map(|line| match line.split_once(": ") {
+        Some((head, event)) if !line.starts_with([' ', '\t']) => {
+            let event = event.trim_start().split_once(' ').expect("a period").1;
+            format!("{head}: {event}\n")
+        }
+        _ => format!("{line}\n"),
+    });
+    fs::write(&unweighed, lines.collect::<String>()).expect("written");
+    let (error, hint) = refused(convert(&unweighed, &["--weight", "period"]));
+    assert!(error.ends_with("tells no periods"), "{error}");
+    assert!(hint.contains("perf script -F +period"), "{hint}");
+    let total = |file: &Path, weight| {
+        let run = convert(file, &["--weight", weight]).expect_code(0);
+        run.folded().total()
+    };
+    assert_eq!(total(&unweighed, "samples"), 179);
+    assert_eq!(total(&texts.join("c.txt"), "samples"), 179);
+    assert!(total(&texts.join("c.txt"), "period") > 179);
+}
+
+#[test]
+fn a_directory_that_lost_a_file_is_refused_and_its_first_file_alone_says_where_the_samples_are() {
+    let whole = recordings().join("perf-6.1/directory.data");
+    let alone = convert(&whole.join("data"), &[]).expect_code(0);
+    assert!(
+        alone.stderr.contains("give their directory"),
+        "{}",
+        alone.stderr
+    );
+    let all = convert(&whole, &[]).expect_code(0);
+    assert!(
+        !all.stderr.contains("give their directory"),
+        "{}",
+        all.stderr
+    );
+
+    let dir = tempfile::tempdir().expect("a directory");
+    for part in ["data", "data.1"] {
+        fs::copy(whole.join(part), dir.path().join(part)).expect("copied");
+    }
+    let (error, hint) = refused(convert(dir.path(), &[]));
+    let expected = "the directory has no file `data.0`, but a later one";
+    assert_eq!(error, format!("{}: {expected}", dir.path().display()));
+    assert!(hint.contains("with all of its files"), "{hint}");
+}
+
+#[test]
+fn what_is_chosen_and_idle_says_how_it_is_drawn() {
+    let file = recordings().join("quipper/quipper.callgraph-3.8.data");
+    let idle = convert(&file, &["--pid", "0"]).expect_code(0);
+    assert!(
+        idle.stderr.contains("`--idle` draws them"),
+        "{}",
+        idle.stderr
+    );
+    // The other flags leave nothing: that is not the container's fault.
+    let none = convert(&file, &["--pid", "4000000", "--container", "web"]).expect_code(0);
+    assert!(
+        none.stderr.contains("none of the 1768 samples was chosen"),
+        "{}",
+        none.stderr
     );
 }
 

@@ -115,6 +115,13 @@ fn foreign(start: &[u8]) -> Option<Format> {
     is(dtrace::Folder::default().is_applicable(&text)).then_some(Format::Dtrace)
 }
 
+/// Whether it begins as a perf.data of either byte order does.
+pub(super) fn is_perf_data(start: &[u8]) -> bool {
+    [b"PERFILE2", b"2ELIFREP", b"PERFFILE"]
+        .iter()
+        .any(|magic| start.starts_with(*magic))
+}
+
 /// What made a compressed file that is no gzip.
 pub(super) fn compressor(start: &[u8]) -> Option<&'static str> {
     [

@@ -15,7 +15,7 @@ pub enum TextError {
     /// Not a single byte.
     #[error("the input is empty")]
     Empty,
-    /// Compressed by something else than gzip.
+    /// Compressed by something else than gzip, by gzip twice, or a perf.data and no text.
     #[error("the input is compressed by {program}")]
     Compressed {
         /// The program that makes such files.
@@ -95,6 +95,15 @@ pub enum TextError {
         /// What was read.
         format: Format,
     },
+    /// Samples were to be weighed where there are only counts.
+    #[error("the {format} has counts of its own and tells neither samples nor periods")]
+    OwnCounts {
+        /// What was read.
+        format: Format,
+    },
+    /// Samples were to be weighed by their periods.
+    #[error("the output of `perf script` tells no periods")]
+    NoPeriods,
     /// The reader of another profiler's format refused.
     #[error("cannot read the {format}")]
     Foreign {
@@ -136,6 +145,8 @@ impl TextError {
                 let present: Vec<&str> = present.iter().take(12).map(String::as_str).collect();
                 format!("the text has: {}", clean_line(&present.join(", "), 300))
             }
+            Self::OwnCounts { .. } => "leave `--weight` out: its counts are drawn".to_owned(),
+            Self::NoPeriods => "print them with `perf script -F +period`, or leave `--weight` out".to_owned(),
             Self::NoEvents { .. } => "leave `-e` out: all of it is drawn".to_owned(),
             Self::Foreign { .. } | Self::Line { .. } => {
                 "write it again with the profiler's default options, and copy it whole".to_owned()

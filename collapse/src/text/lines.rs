@@ -68,12 +68,20 @@ impl<R: Read> Lines<R> {
     /// `begun` is what was already read of the input.
     pub(super) fn new(begun: Vec<u8>, input: R, packing: Packing) -> Self {
         let end = begun.len();
+        // Editors and shells of Windows begin texts with a byte order mark.
+        let start = match begun.starts_with(b"\xef\xbb\xbf") {
+            true => 3,
+            false => 0,
+        };
         Self {
             input,
             buffer: begun,
-            start: 0,
+            start,
             end,
-            at: Place::default(),
+            at: Place {
+                line: 0,
+                byte: start as u64,
+            },
             packing,
         }
     }

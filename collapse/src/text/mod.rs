@@ -34,7 +34,8 @@ use lines::{Line, Lines, Packing};
 pub struct TextOptions {
     /// The event whose samples are drawn, as the text names it; the first one if `None`.
     pub event: Option<String>,
-    /// What a sample of `perf script` counts.
+    /// What a sample of `perf script` counts. All other texts have counts of their own, and anything but
+    /// the default is an error.
     pub weight: Weight,
     /// What is done with lines that are not understood.
     pub bad_lines: OnBadLine,
@@ -43,8 +44,10 @@ pub struct TextOptions {
 /// What a sample counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Weight {
-    /// Its period, where the text tells it, as stackcollapse-perf.pl has it.
+    /// Its period where the text tells it, else one, as stackcollapse-perf.pl has it.
     #[default]
+    PeriodOrOne,
+    /// Its period; a text that tells none is an error.
     Period,
     /// One.
     One,
@@ -91,6 +94,10 @@ fn unpacked(
     if let Some(program) = detect::compressor(&start) {
         return Err(TextError::Compressed { program });
     }
+    // What is told before a text is looked for; the caller sees only the outside.
+    if packing == Packing::Gzip && (start.starts_with(GZIP_MAGIC) || detect::is_perf_data(&start)) {
+        return Err(TextError::Compressed { program: "gzip" });
+    }
     let is_all = start.len() < detect::LOOKED_AT_BYTES;
     match (detect::detect(&start, is_all), error) {
         (Some(format), error) => {
@@ -111,6 +118,9 @@ fn by_format(
 ) -> Result<Collapsed, TextError> {
     if options.event.is_some() && format != Format::PerfScript {
         return Err(TextError::NoEvents { format });
+    }
+    if options.weight != Weight::PeriodOrOne && format != Format::PerfScript {
+        return Err(TextError::OwnCounts { format });
     }
     let collapsed = match format {
         Format::PerfScript => perf_script::collapse(&mut lines, options),

@@ -67,7 +67,9 @@ struct PerfScript<'o> {
     open: Option<Open>,
     /// The open sample's frames, leaf first.
     stack: Vec<LabelId>,
+    /// A weight is more than one.
     has_periods: bool,
+    tells_periods: bool,
     lost: Option<u64>,
     left_out: LeftOut,
     cut: Option<Place>,
@@ -87,6 +89,7 @@ impl<'o> PerfScript<'o> {
             open: None,
             stack: Vec::new(),
             has_periods: false,
+            tells_periods: false,
             lost: None,
             left_out: LeftOut::default(),
             cut: None,
@@ -199,10 +202,11 @@ impl<'o> PerfScript<'o> {
         let comm = self.comm(head.comm);
         // A period of 0 stands for none, as stackcollapse-perf.pl has it.
         let weight = match self.options.weight {
-            Weight::Period => head.period.unwrap_or(1).max(1),
+            Weight::Period | Weight::PeriodOrOne => head.period.unwrap_or(1).max(1),
             Weight::One => 1,
         };
         self.has_periods |= weight > 1 && self.chosen == Some(event);
+        self.tells_periods |= head.period.is_some() && self.chosen == Some(event);
         if let Some(frame) = inline_frame(head.rest) {
             let labels = self.frames.labels_of(frame, comm.is_java, &mut self.labels);
             self.stack.extend(labels.iter().rev());
@@ -300,6 +304,9 @@ impl<'o> PerfScript<'o> {
                 },
             });
         };
+        if self.options.weight == Weight::Period && !self.tells_periods {
+            return Err(TextError::NoPeriods);
+        }
         let others = self.events.iter().enumerate();
         let others = others
             .filter(|(id, event)| Some(*id) != self.chosen && event.samples > 0)

@@ -277,6 +277,11 @@ fn folded_lines_without_a_count_are_errors_with_their_place() {
         read("a;b 1 2\nc 3 4\n"),
         Err(TextError::Difference)
     ));
+    assert_eq!(folded(&read("\u{feff}a;b 1\n").unwrap()), "a;b 1\n");
+    let Err(TextError::Line { at, .. }) = read("\u{feff}a;b 1\nx\n") else {
+        panic!("accepted")
+    };
+    assert_eq!(at, Place { line: 2, byte: 9 });
     assert_eq!(read("a;in libc.8 2\n").unwrap().tree.samples(), 2);
     assert_eq!(read("worker 1 2\nc 3\n").unwrap().tree.samples(), 5);
 }
@@ -294,11 +299,30 @@ fn what_is_no_text_of_stacks_is_an_error_that_names_it() {
         read(b"\x28\xb5\x2f\xfd\0\0"),
         Err(TextError::Compressed { program: "zstd" })
     ));
+    for packed in [gzip(&gzip(b"a;b 1\n")), gzip(b"PERFILE2\x68\0\0\0")] {
+        assert!(matches!(
+            read(packed),
+            Err(TextError::Compressed { program: "gzip" })
+        ));
+    }
     assert!(matches!(
         read("sh 1 1.1: PERF_RECORD_LOST lost 12\n"),
         Err(TextError::NoSamples { .. })
     ));
     assert!(matches!(read("a;b 0\n"), Err(TextError::NoSamples { .. })));
+    let weighed = |text: &str| {
+        let options = TextOptions {
+            weight: Weight::Period,
+            ..TextOptions::default()
+        };
+        collapse_text(text.as_bytes(), &options)
+    };
+    let counted = weighed("a;b 1\n");
+    assert!(matches!(counted, Err(TextError::OwnCounts { .. })));
+    let unweighed = "sh 1 1.1: cycles:\n\t1 main (/x)\n\n";
+    assert!(matches!(weighed(unweighed), Err(TextError::NoPeriods)));
+    let ones = unweighed.replace("cycles", "1 cycles");
+    assert_eq!(weighed(&ones).unwrap().tree.samples(), 1);
     for error in [read(""), read("hello\n"), read("a;b 1\nc")] {
         assert!(error.unwrap_err().hint().is_some());
     }

@@ -1,7 +1,8 @@
 //! What a recording says of itself: its events, its host, the build ids of its images.
 
 use super::bytes::ByteOrder;
-use super::sidecar::Sidecar;
+use super::features::number;
+use super::sidecar::{self, Sidecar};
 use crate::BuildId;
 use crate::record::Layout;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct About {
     pub byte_order: ByteOrder,
     /// A pipe's format (`perf record -o -`) rather than a file's.
     pub is_pipe: bool,
+    /// The first file of a directory, read without the others: its samples are in those.
+    pub is_directory_head: bool,
     /// The recorded host.
     pub hostname: Option<String>,
     /// Its kernel's release.
@@ -76,9 +79,20 @@ pub struct About {
     pub sidecar: Option<Arc<Sidecar>>,
     /// Parts of the header that could not be read: no sample depends on them.
     pub unreadable: Vec<UnreadableFeature>,
+    /// Parts of the header that lie behind the end of a file that was cut.
+    pub cut: Option<CutFeatures>,
 }
 
-/// A header section that is cut or damaged.
+/// Header sections that a file ends before or in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutFeatures {
+    /// Bytes that the file has.
+    pub len_bytes: u64,
+    /// What of them would have been read (`HEADER_*` numbers), ascending.
+    pub features: Vec<u32>,
+}
+
+/// A header section that is damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableFeature {
     /// `HEADER_*` number (tools/perf/util/header.h).
@@ -92,6 +106,7 @@ impl About {
         Self {
             byte_order,
             is_pipe,
+            is_directory_head: false,
             hostname: None,
             os_release: None,
             arch: None,
@@ -104,6 +119,26 @@ impl About {
             build_ids: Vec::new(),
             sidecar: None,
             unreadable: Vec::new(),
+            cut: None,
         }
     }
+}
+
+/// What a header section is called whose content matters here; `None` for all others.
+pub fn feature_name(feature: u32) -> Option<&'static str> {
+    Some(match feature {
+        number::TABLE => "table of features",
+        number::BUILD_ID => "build ids",
+        number::HOSTNAME => "host name",
+        number::OS_RELEASE => "kernel release",
+        number::VERSION => "perf version",
+        number::ARCH => "architecture",
+        number::CPUS => "number of CPUs",
+        number::COMMAND_LINE => "command line",
+        number::EVENT_DESC => "names of events",
+        number::SAMPLE_TIME => "times of the first and last sample",
+        number::CLOCK_DATA => "clock",
+        sidecar::FEATURE => "names and containers (feature 200)",
+        _ => return None,
+    })
 }

@@ -34,6 +34,12 @@ pub enum PerfDataError {
     /// A directory that perf did not make.
     #[error("not a recording of `perf record --threads`: the directory has no file `data`")]
     NoDirectoryRecording,
+    /// A directory that has lost a file.
+    #[error("the directory has no file `data.{missing}`, but a later one")]
+    MissingPart {
+        /// Its number.
+        missing: u32,
+    },
     /// It ends too early.
     #[error(
         "the recording ends inside the {what} at byte {offset}: {wanted_bytes} bytes expected, {found_bytes} left"
@@ -153,6 +159,7 @@ impl PerfDataError {
             Self::NotPerfData { .. } | Self::NoDirectoryRecording => {
                 Some("give the perf.data file itself")
             }
+            Self::MissingPart { .. } => Some("copy the directory again, with all of its files"),
             Self::NoEvents { .. } => Some(
                 "did `perf record` fail? its own message says why; what it writes first are its events",
             ),

@@ -1,7 +1,7 @@
 //! The feature sections behind the data (or in a pipe's feature records): host, events' names, build ids.
 
 use super::PerfDataError;
-use super::about::{About, ImageBuildId, UnreadableFeature};
+use super::about::{self, About, CutFeatures, ImageBuildId, UnreadableFeature};
 use super::attr;
 use super::bytes::{Fields, until_nul};
 use super::events::EventTable;
@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// `HEADER_*` (tools/perf/util/header.h): those that are read or written; all others are skipped.
 pub(crate) mod number {
+    /// No feature: what says where they are.
+    pub(crate) const TABLE: u32 = 0;
     pub(crate) const BUILD_ID: u32 = 2;
     pub(crate) const HOSTNAME: u32 = 3;
     pub(crate) const OS_RELEASE: u32 = 4;
@@ -24,6 +26,7 @@ pub(crate) mod number {
     pub(crate) const EVENT_DESC: u32 = 12;
     pub(crate) const SAMPLE_TIME: u32 = 21;
     pub(crate) const CLOCK_ID: u32 = 23;
+    pub(crate) const DIR_FORMAT: u32 = 24;
     pub(crate) const CLOCK_DATA: u32 = 29;
 }
 
@@ -38,21 +41,7 @@ pub(crate) mod misc {
 
 /// Whether a section of this number is worth reading.
 pub(crate) fn is_wanted(number: u32) -> bool {
-    use number::*;
-    matches!(
-        number,
-        BUILD_ID
-            | HOSTNAME
-            | OS_RELEASE
-            | VERSION
-            | ARCH
-            | CPUS
-            | COMMAND_LINE
-            | EVENT_DESC
-            | SAMPLE_TIME
-            | CLOCK_DATA
-            | sidecar::FEATURE
-    )
+    number != number::TABLE && about::feature_name(number).is_some()
 }
 
 /// Takes over what one section says; a damaged one is noted and changes nothing that samples need.
@@ -70,6 +59,17 @@ pub(crate) fn note(feature: u32, error: &PerfDataError, about: &mut About) {
             feature,
             reason: error.to_string(),
         });
+    }
+}
+
+/// Notes a section that the file, of `len_bytes`, ends before or in.
+pub(crate) fn note_cut(feature: u32, len_bytes: u64, about: &mut About) {
+    let cut = about.cut.get_or_insert(CutFeatures {
+        len_bytes,
+        features: Vec::new(),
+    });
+    if is_wanted(feature) {
+        cut.features.push(feature);
     }
 }
 

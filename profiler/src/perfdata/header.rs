@@ -34,6 +34,13 @@ pub(crate) struct Section {
     pub(crate) len_bytes: u64,
 }
 
+impl Section {
+    /// The byte behind it.
+    pub(crate) fn end(self) -> u64 {
+        self.offset.saturating_add(self.len_bytes)
+    }
+}
+
 /// A file's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileHeader {

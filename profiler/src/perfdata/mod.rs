@@ -33,7 +33,7 @@ mod swap;
 mod walk;
 pub mod write;
 
-pub use about::{About, ImageBuildId, RecordedEvent, UnreadableFeature};
+pub use about::{About, CutFeatures, ImageBuildId, RecordedEvent, UnreadableFeature, feature_name};
 pub use bytes::ByteOrder;
 pub use error::PerfDataError;
 pub use open::Recording;

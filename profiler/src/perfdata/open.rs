@@ -64,6 +64,7 @@ impl Recording {
         };
         let mut recording = Self::from_file(data)?;
         for path in numbered_files(path)? {
+            recording.about.is_directory_head = false;
             let file = open(&path)?;
             let len = file.metadata().map_or(0, |file| file.len());
             recording.len_bytes = recording.len_bytes.map(|sum| sum.saturating_add(len));
@@ -106,6 +107,8 @@ impl Recording {
                 let parts = Parts::File(&file);
                 let mut recording = Self::new(About::new(order, false));
                 recording.events = read_attrs(&header, order, &parts, len)?;
+                recording.about.is_directory_head =
+                    header.has_feature(features::number::DIR_FORMAT);
                 recording.is_unclosed = header.data.len_bytes == 0;
                 recording.is_in_order = header.has_feature(sidecar::FEATURE);
                 recording.len_bytes = Some(len);
@@ -158,6 +161,7 @@ impl Recording {
         let mut recording = Self::new(About::new(order, false));
         recording.events = read_attrs(&header, order, &parts, MOST_HEADER_BYTES)?;
         recording.events.number_equal_names();
+        recording.about.is_directory_head = header.has_feature(features::number::DIR_FORMAT);
         recording.is_unclosed = header.data.len_bytes == 0;
         recording.is_in_order = header.has_feature(sidecar::FEATURE);
         let end = (!recording.is_unclosed).then(|| data_end(&header));
@@ -229,7 +233,7 @@ fn check_reaches_records(header: &FileHeader, len_bytes: u64) -> Result<(), Perf
 }
 
 fn data_end(header: &FileHeader) -> u64 {
-    header.data.offset.saturating_add(header.data.len_bytes)
+    header.data.end()
 }
 
 /// As many bytes at `offset` as there are, up to `buffer`'s length.
@@ -310,26 +314,36 @@ pub(crate) fn read_features(
         offset: data_end(header),
         len_bytes: 16 * header.feature_numbers().count() as u64,
     };
+    // Where that cannot be told, reading fails and says so.
+    let end = parts.end().unwrap_or(u64::MAX);
+    let is_cut = |section: Section| section.len_bytes > 0 && section.end() > end;
+    if is_cut(table) {
+        for number in header.feature_numbers() {
+            features::note_cut(number, end, about);
+        }
+        return;
+    }
     let table = match parts.read(table, "table of features", MOST_HEADER_BYTES) {
         Ok(bytes) => bytes,
-        Err(error) => return features::note(0, &error, about),
+        Err(error) => return features::note(features::number::TABLE, &error, about),
     };
     let mut fields = Fields::new(&table, data_end(header), order, "table of features");
     for number in header.feature_numbers() {
-        let read = header::section(&mut fields).and_then(|section| {
-            let what = "feature section";
-            let bytes = match features::is_wanted(number) {
-                true => parts.read(section, what, MOST_HEADER_BYTES)?,
-                false => parts.check(section, what, u64::MAX).map(|_| Vec::new())?,
-            };
-            Ok((section.offset, bytes))
-        });
-        match read {
-            Ok((offset, bytes)) => {
-                let fields = Fields::new(&bytes, offset, order, "feature section");
-                if features::is_wanted(number) {
-                    features::take(number, fields, about, events);
-                }
+        let section = match header::section(&mut fields) {
+            Ok(section) if is_cut(section) => {
+                features::note_cut(number, end, about);
+                continue;
+            }
+            Ok(section) => section,
+            Err(error) => return features::note(number, &error, about),
+        };
+        if !features::is_wanted(number) {
+            continue;
+        }
+        match parts.read(section, "feature section", MOST_HEADER_BYTES) {
+            Ok(bytes) => {
+                let fields = Fields::new(&bytes, section.offset, order, "feature section");
+                features::take(number, fields, about, events);
             }
             Err(error) => features::note(number, &error, about),
         }
@@ -352,5 +366,12 @@ fn numbered_files(directory: &Path) -> Result<Vec<PathBuf>, PerfDataError> {
         }
     }
     files.sort();
+    // `data.%d` without gaps (`perf_data__create_dir()`, tools/perf/util/data.c).
+    let gap = (0..)
+        .zip(&files)
+        .find(|(expected, (found, _))| expected != found);
+    if let Some((missing, _)) = gap {
+        return Err(PerfDataError::MissingPart { missing });
+    }
     Ok(files.into_iter().map(|(_, path)| path).collect())
 }

@@ -153,34 +153,38 @@ impl Parts<'_> {
         }
     }
 
+    /// The file offset behind what there is.
+    pub(crate) fn end(&self) -> io::Result<u64> {
+        match self {
+            Self::File(file) => Ok(file.metadata()?.len()),
+            Self::Kept { bytes, offset } => Ok(offset.saturating_add(bytes.len() as u64)),
+        }
+    }
+
     /// Whether a section is there, whole; its place in what there is.
-    pub(crate) fn check(
+    fn check(
         &self,
         section: Section,
         what: &'static str,
         most_bytes: u64,
     ) -> Result<u64, PerfDataError> {
         let Section { offset, len_bytes } = section;
-        let (start, len) = match self {
-            Self::File(file) => {
-                let len = file.metadata().map(|file| file.len());
-                (
-                    0,
-                    len.map_err(|source| PerfDataError::Read { offset, source })?,
-                )
-            }
-            Self::Kept { bytes, offset } => (*offset, bytes.len() as u64),
+        let end = self.end();
+        let end = end.map_err(|source| PerfDataError::Read { offset, source })?;
+        let start = match self {
+            Self::File(_) => 0,
+            Self::Kept { offset, .. } => *offset,
         };
-        let found_bytes = match offset.checked_sub(start) {
-            Some(at) => len.saturating_sub(at).min(most_bytes),
-            None => 0,
+        let found_bytes = match offset < start {
+            true => 0,
+            false => end.saturating_sub(offset).min(most_bytes),
         };
         if len_bytes <= found_bytes {
             return Ok(offset.saturating_sub(start));
         }
         Err(PerfDataError::Truncated {
             // Where a damaged header points to need not be in the file.
-            offset: offset.min(start.saturating_add(len)),
+            offset: offset.min(end),
             what,
             wanted_bytes: len_bytes,
             found_bytes,
