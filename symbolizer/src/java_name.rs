@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The interpreter's code, all methods' that are not compiled: `Interpreter` in HotSpot's map.
-const INTERPRETER: &str = "[interpreter]";
+pub const INTERPRETER: &str = "[interpreter]";
 
 /// `long com.foo.Bar.baz(int)` is `com.foo.Bar.baz`: overloads are one, as in other profilers. Stubs
 /// keep their names.

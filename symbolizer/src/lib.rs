@@ -44,6 +44,7 @@ mod whose_map;
 
 pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
+pub use java_name::INTERPRETER;
 pub use lookup::{Lookup, LookupPlaces, RecordedOn, SysrootOf};
 pub use name::Kallsyms;
 pub use path_hash::{PathHash, PathSeed};
@@ -55,7 +56,7 @@ pub use stack::{
     Frame, FrameId, FrameKind, Layer, LayerKind, NamedStack, Resolved, ResolvedStack, StackPart,
     Unresolved,
 };
-pub use tally::{Counted, Tally};
+pub use tally::{Counted, ProcessNews, Tally};
 pub use tap::Tap;
 pub use told::kernel_build_id;
 pub use unwind::{CallGraph, ChainOptions};

@@ -8,7 +8,7 @@ use profiler::HostPid;
 use profiler::files::{FileError, TargetRoot, within};
 use profiler::live;
 
-/// The perf maps that a living process wrote so far, as one.
+/// The perf maps that a living JVM wrote so far, as one.
 pub struct CodeSnapshot {
     pub(crate) host_pid: HostPid,
     /// When the first of them was read, on `CLOCK_MONOTONIC`.

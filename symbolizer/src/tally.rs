@@ -33,10 +33,19 @@ const IDLE_COMM: &str = "swapper";
 /// Words of raw stacks that are kept before they are counted by their places: 96 MiB.
 const LOCATE_WORDS: usize = 12 << 20;
 
+/// What a [`Tally`] tells of processes when it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessNews {
+    /// It has mapped the file.
+    Mapped(HostPid),
+    /// Its first thread has exited.
+    Exited(HostPid),
+}
+
 /// Whom to tell of which mappings.
 struct MapWatch {
     file_name: &'static str,
-    tell: Box<dyn FnMut(HostPid)>,
+    tell: Box<dyn FnMut(ProcessNews)>,
 }
 
 /// A recording in the making.
@@ -120,8 +129,8 @@ impl Tally {
         self.chains = Chains::new(options);
     }
 
-    /// Tells of each process that maps a file of this name, when it does.
-    pub fn watch_mapped(&mut self, file_name: &'static str, tell: Box<dyn FnMut(HostPid)>) {
+    /// Tells of each process that maps a file of this name, when it does; and of each exit.
+    pub fn watch_mapped(&mut self, file_name: &'static str, tell: Box<dyn FnMut(ProcessNews)>) {
         self.watch = Some(MapWatch { file_name, tell });
     }
 
@@ -431,7 +440,7 @@ impl Tally {
                 if let Some(watch) = &mut self.watch
                     && mapped.path.ends_with(watch.file_name.as_bytes())
                 {
-                    (watch.tell)(mapped.pid);
+                    (watch.tell)(ProcessNews::Mapped(mapped.pid));
                 }
                 let mnt = self
                     .tasks
@@ -491,7 +500,14 @@ impl EventSink for Tally {
                 }
             }
             Event::Fork(fork) => self.tasks.fork(fork),
-            Event::Exit(exit) => self.tasks.exit(exit),
+            Event::Exit(exit) => {
+                if let Some(watch) = &mut self.watch
+                    && exit.tid.0 == exit.pid.0
+                {
+                    (watch.tell)(ProcessNews::Exited(exit.pid));
+                }
+                self.tasks.exit(exit);
+            }
             Event::Namespaces(seen) => self.tasks.entered(seen.pid, seen.mnt),
             Event::Cgroup(seen) => {
                 self.cgroup_paths
