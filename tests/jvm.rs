@@ -89,9 +89,16 @@ fn whole_stacks_are_named_for_root_other_users_and_user_namespaces_and_nothing_i
     for jvm in &jvms {
         assert_named(&folded, jvm, |stack| stack.has_chain(&KNOWN));
     }
-    assert_named(&folded, &phases, |stack| {
-        stack.frames.iter().any(|frame| frame.starts_with("Phase"))
+    // Of what it threw away between two questions the names are gone.
+    let java = in_java(&folded.container(&phases.tag()));
+    let named = java.share(|stack| {
+        stack
+            .frames
+            .iter()
+            .any(|frame| frame.starts_with("Phase") || frame == "[jit, no map]")
     });
+    assert!(named >= 0.95, "{named}\n{java}");
+    assert!(java.mentions("Phase"), "{java}");
     assert!(!folded.container(&phases.tag()).mentions("Burn.spin"));
     for jvm in jvms.iter().chain([&phases]) {
         assert_eq!(ours_in(jvm, "/tmp"), [".java_pid1"], "{}", jvm.tag());

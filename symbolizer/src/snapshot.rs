@@ -8,6 +8,13 @@ use profiler::HostPid;
 use profiler::files::{FileError, TargetRoot, within};
 use profiler::live;
 
+/// What HotSpot's compilers work in, by its names in the map.
+const COMPILER_BUFFERS: [&[u8]; 3] = [
+    b"C1 temporary CodeBuffer",
+    b"Compile::scratch_buffer",
+    b"JVMCI Compiler CodeBuffer",
+];
+
 /// The perf maps that a living JVM wrote so far, as one.
 pub struct CodeSnapshot {
     pub(crate) host_pid: HostPid,
@@ -33,7 +40,10 @@ impl CodeSnapshot {
             MapFile::Refused(error) => return Err(error),
         };
         let map = JitMap::read(file, &JitMapLimits::default());
-        let map = map.map_err(|JitMapError::Read { source, .. }| FileError::Io { path, source })?;
+        let mut map =
+            map.map_err(|JitMapError::Read { source, .. }| FileError::Io { path, source })?;
+        // They come and go where other code was, and nobody runs in them.
+        map.forget(|name| COMPILER_BUFFERS.contains(&name));
         Ok(Self {
             host_pid,
             first_ns: live::monotonic_ns(),

@@ -1,7 +1,8 @@
 //! Real OCI containers, made by `runc` without a daemon, an image or a network, with cgroup paths of our choice.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -160,6 +161,11 @@ impl<'a> Builder<'a> {
             pid: 0,
         };
         oci::empty_rootfs(&rootfs);
+        if let Some(mode) = &self.place.tmp_mode {
+            // runc gives a tmpfs the mode of the directory below it.
+            let mode = u32::from_str_radix(mode, 8).expect("octal");
+            fs::set_permissions(rootfs.join("tmp"), Permissions::from_mode(mode)).expect("ours");
+        }
         if self.busybox {
             oci::add_busybox(
                 &rootfs,

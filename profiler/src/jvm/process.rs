@@ -82,7 +82,7 @@ impl Jvm {
         if options.attach_disabled {
             return Err(JvmError::Disabled);
         }
-        if self.is_frozen() {
+        if self.is_frozen(status.state) {
             return Err(JvmError::Stopped("frozen with its cgroup".into()));
         }
         if !self.has_signal_thread() {
@@ -91,15 +91,14 @@ impl Jvm {
         Ok(status)
     }
 
-    /// Whether it waits in its cgroup's freezer. Its state does not tell, of cgroup v2; what it waits in does, to
-    /// whom kernel symbols are shown.
-    fn is_frozen(&self) -> bool {
-        let waits_in = std::fs::read(format!("/proc/{}/wchan", self.pid.0));
-        waits_in.is_ok_and(|symbol| {
-            matches!(
-                symbol.as_slice(),
-                b"do_freezer_trap" | b"__refrigerator" | b"refrigerator"
-            )
+    /// Whether it is in its cgroup's freezer, by what its first thread waits in, for whom kernel symbols are
+    /// shown. Since Linux 6.1 a thread that sleeps is frozen where it is (`TASK_FREEZABLE`), which reads like a
+    /// wait for a disk; nobody else waits so for a futex.
+    fn is_frozen(&self, state: char) -> bool {
+        let waits_in = std::fs::read_to_string(format!("/proc/{}/wchan", self.pid.0));
+        waits_in.is_ok_and(|symbol| match symbol.as_str() {
+            "do_freezer_trap" | "__refrigerator" | "refrigerator" => true,
+            symbol => state == 'D' && symbol.starts_with("futex_"),
         })
     }
 

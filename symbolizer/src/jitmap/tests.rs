@@ -216,3 +216,13 @@ fn overlaps_by_the_hundred_thousand_take_no_quadratic_time() {
     assert_eq!(map.lookup(199_999), Some(b"f".as_slice()));
     assert!(start.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn what_is_forgotten_lets_an_older_map_speak() {
+    let mut newer = read(b"1000 100 scratch\n2000 10 g\n");
+    newer.forget(|name| name == b"scratch");
+    assert_eq!(newer.lookup(0x1000), None);
+    let both = newer.over(read(b"1000 10 f\n"));
+    assert_eq!(both.lookup(0x1008), Some(b"f".as_slice()));
+    assert_eq!(both.lookup(0x2008), Some(b"g".as_slice()));
+}
