@@ -4,11 +4,14 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use support::container::{Builder, Container, Freeze, is_running};
 use support::ctrflame::{Ctrflame, Finished};
 use support::java::{FRAME_POINTERS, burn, wait_until_burning};
@@ -163,12 +166,11 @@ fn what_lies_in_the_way_is_neither_followed_nor_waited_for() {
     let path = secret.path().join("socket");
     let listener = std::os::unix::net::UnixListener::bind(&path).expect("ours");
     listener.set_nonblocking(true).expect("a socket");
-    let to_the_host = format!("ln -s {} /tmp/.java_pid1", path.display());
     let to_a_file = format!("ln -s {}/file /tmp/.attach_pid1", secret.path().display());
     // It gets its map all the same.
     let well = [
-        behind(&host, &to_the_host).start(),
-        behind(&host, "mkfifo /tmp/.java_pid1").start(),
+        behind(&host, ":").start(),
+        behind(&host, ":").start(),
         behind(&host, "mkdir /tmp/.attach_pid1").start(),
         behind(&host, &to_a_file).start(),
     ];
@@ -178,6 +180,10 @@ fn what_lies_in_the_way_is_neither_followed_nor_waited_for() {
     let all: Vec<&Container> = well.iter().chain([&fifo, &link, &sparse]).collect();
     all.iter()
         .for_each(|container| wait_until_burning(container));
+
+    // A JVM that starts removes what has its socket's name: these come later.
+    symlink(&path, well[0].inside("/tmp/.java_pid1")).expect("root may");
+    mkfifo(&well[1].inside("/tmp/.java_pid1"), Mode::S_IRWXU).expect("root may");
 
     let started = Instant::now();
     let run = Ctrflame::record(["-a", "-F", "499", "--duration", "3s"])
@@ -215,19 +221,32 @@ fn another_process_on_its_socket_is_told_and_a_library_alone_makes_no_jvm() {
     let Some(host) = needs(Need::Java) else {
         return;
     };
-    // busybox' netcat listens in its place.
-    let impostor = behind(&host, "nc -l -p 1 local:/tmp/.java_pid1 & sleep 0.1").start();
+    let other = "/opt/jdk/bin/java -Xmx32m -XX:+UseSerialGC -cp /opt/app Burn 60 deaf &";
+    let impostor = burn(&host, other, SEEN, "").start();
     let fake = Builder::new(&host, &["/app/libjvm.so", "60"])
         .file("/app/libjvm.so", Workload::HotA.build())
         .start();
-    wait_until_burning(&impostor);
+    wait_until("both to burn", Duration::from_secs(30), || {
+        (impostor.log().matches("burning\n").count() == 2).then_some(())
+    });
     fake.wait_for_program("/app/libjvm.so");
     let said = refusal(&fake);
     assert!(said.contains("would die of being asked"), "{said}");
-    if impostor.inside("/tmp/.java_pid1").exists() {
-        let said = refusal(&impostor);
-        assert!(said.contains("listens on its socket"), "{said}");
-    }
+    // It listens in the other's place.
+    let tmp = fs::read_dir(impostor.inside("/tmp")).expect("it runs");
+    let names = tmp.flatten().map(|entry| entry.file_name());
+    let socket = names
+        .into_iter()
+        .find(|name| name.to_string_lossy().starts_with(".java_pid"));
+    let socket = impostor
+        .inside("/tmp")
+        .join(socket.expect("the deaf one's"));
+    fs::rename(socket, impostor.inside("/tmp/.java_pid1")).expect("root may");
+    let said = refusal(&impostor);
+    assert!(
+        said.contains("another process (pid ") && said.contains("listens on its socket"),
+        "{said}"
+    );
 }
 
 /// A JVM that is told not to listen where nobody sees it: it prints a thread dump instead.
