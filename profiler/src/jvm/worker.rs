@@ -337,3 +337,49 @@ fn exchange(mut stream: UnixStream, command: &str, answer_ms: u64) -> Result<Vec
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    /// What comes of asking somebody who does `answer`.
+    fn ask(answer: impl FnOnce(UnixStream) + Send + 'static) -> Result<Vec<u8>, JvmError> {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        let answering = thread::spawn(move || answer(theirs));
+        let started = Instant::now();
+        let answer = exchange(ours, "VM.flags", 300);
+        assert!(started.elapsed() < Duration::from_secs(3));
+        answering.join().expect("it ends with us");
+        answer
+    }
+
+    #[test]
+    fn an_answer_is_taken_to_its_end_and_the_question_is_jcmds() {
+        let answer = ask(|mut stream| {
+            let mut question = [0; 18];
+            stream.read_exact(&mut question).expect("a question");
+            assert_eq!(&question, b"1\0jcmd\0VM.flags\0\0\0");
+            stream.write_all(b"0\n-XX").expect("we read");
+            stream.write_all(b":+A").expect("we read");
+        });
+        assert_eq!(answer, Ok(b"0\n-XX:+A".to_vec()));
+    }
+
+    #[test]
+    fn who_never_answers_drips_or_floods_is_left() {
+        let silent = ask(|mut stream| {
+            // Until we are gone.
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        assert_eq!(silent, Err(JvmError::TimedOut(0)));
+        let drips = ask(|mut stream| {
+            while stream.write_all(b"0").is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        assert_eq!(drips, Err(JvmError::TimedOut(0)));
+        let floods = ask(|mut stream| while stream.write_all(&[b'0'; 4096]).is_ok() {});
+        assert!(matches!(floods, Err(JvmError::Garbled(_))), "{floods:?}");
+    }
+}
