@@ -1,6 +1,7 @@
 //! The way of the data as code: events are counted while they come, then named, merged, drawn.
 
 use crate::cost::CpuTime;
+use crate::ended::EndedMaps;
 use crate::failure::Failure;
 use crate::how::{How, call_graph_of, chosen_layout, max_stack_of};
 use crate::jvm::{self, Asked, JvmWatch, Seen};
@@ -18,9 +19,9 @@ use profiler::perfdata::{self, Ending, ImageBuildId, Outcome, ReadOptions};
 use std::path::Path;
 use std::sync::Arc;
 use symbolizer::{
-    CallGraph, ChainOptions, CodeSnapshot, Counting, Counts, Kallsyms, KeepNames, Kept, Known,
-    Lookup, Origin, Place, Problem, RecordedOn, RecordedTags, ResolveOptions, Selected, Selector,
-    Tally, Turn,
+    CallGraph, ChainOptions, CodeSnapshot, Counting, Counts, HeldMap, Kallsyms, KeepNames, Kept,
+    Known, Lookup, Origin, Place, Problem, RecordedOn, RecordedTags, ResolveOptions, Selected,
+    Selector, Tally, Turn,
 };
 
 /// What is drawn and what is said of it.
@@ -102,6 +103,8 @@ pub(crate) fn record(
     if let Some(files) = &files {
         tally.tap(files.tap());
     }
+    let ended_maps = EndedMaps::start().map_err(Failure::Thread)?;
+    tally.watch_ended(Box::new(ended_maps.teller()));
     know_cgroups(&mut tally, hierarchy.as_ref());
     let recorded = live::record(config, signals, &mut tally)?;
     sampling_ended();
@@ -120,6 +123,7 @@ pub(crate) fn record(
         max_stack: live::max_stack(),
         known: None,
         snapshots,
+        held_maps: ended_maps.finish(),
         keep_names: match files {
             Some(_) => KeepNames::Yes,
             None => KeepNames::No,
@@ -212,6 +216,7 @@ pub(crate) fn convert(
             },
         }),
         snapshots: Vec::new(),
+        held_maps: Vec::new(),
         keep_names: KeepNames::No,
         lookup: sources.lookup.recorded(on),
     };
@@ -240,6 +245,8 @@ struct Source<'a> {
     known: Option<Known<'a>>,
     /// What processes said of their code while they were recorded.
     snapshots: Vec<CodeSnapshot>,
+    /// Maps of those that ended.
+    held_maps: Vec<HeldMap>,
     keep_names: KeepNames,
     lookup: Lookup,
 }
@@ -267,6 +274,7 @@ fn name(
         max_stack: source.max_stack,
         known: source.known,
         snapshots: source.snapshots,
+        held_maps: source.held_maps,
         keep_names: source.keep_names,
     });
     let mut kept = resolved.kept.take();

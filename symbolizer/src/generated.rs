@@ -8,11 +8,11 @@ use crate::locate::PlaceId;
 use crate::lookup::{Lookup, RecordedOn};
 use crate::name::{Named, READ_DEADLINE};
 use crate::problem::Problem;
-use crate::source::{MapFile, MapOwner, map_path, open_given_map, open_map};
+use crate::source::{MapFile, MapOwner, map_path, open_given_map, open_held_map, open_map};
 use crate::stack::{Frame, FrameKind, Unresolved};
 use crate::whose_map::{NotItsMap, not_its_map};
 use profiler::NsPid;
-use profiler::files::{FileError, TargetRoot, within};
+use profiler::files::{FileError, HeldFile, TargetRoot, within};
 use profiler::live::{self, Identity};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -30,6 +30,8 @@ pub(crate) struct Generator {
     pub(crate) now: Option<Now>,
     /// What it said itself while it was recorded.
     pub(crate) snapshot: Option<JitMap>,
+    /// Its map, held when it ended.
+    pub(crate) held: Option<HeldFile>,
     /// Whether its code is a HotSpot JVM's.
     pub(crate) is_hotspot: bool,
     pub(crate) container: Arc<str>,
@@ -125,15 +127,27 @@ enum MapRead {
 }
 
 impl Generator {
-    /// The map that the user gave; else what it said while it was recorded; else inside its own view under its own pid; else on the host under
-    /// its host pid. Of a recording from another host, only the first.
+    /// The map that the user gave; else what it said while it was recorded; else inside its own view
+    /// under its own pid; else on the host under its host pid. Of a recording from another host, only
+    /// the first.
     fn map(self, lookup: &Lookup) -> MapRead {
         let given = lookup.perf_map(self.host_pid);
         if let (Some(path), Some(host)) = (given, &self.host) {
             return read(open_given_map(host, path));
         }
-        if let (Some(map), Some(identity)) = (self.snapshot, self.identity) {
-            return MapRead::Map(map, map_path(identity.ns_pid));
+        let held = self.held.as_ref().map(|held| read(open_held_map(held)));
+        match (held, self.snapshot) {
+            (Some(MapRead::Map(map, path)), Some(older)) => {
+                return MapRead::Map(map.over(older), path);
+            }
+            (_, Some(map)) => {
+                let pid = self
+                    .identity
+                    .map_or(self.host_pid, |identity| identity.ns_pid.0);
+                return MapRead::Map(map, map_path(NsPid(pid)));
+            }
+            (Some(held), None) => return held,
+            (None, None) => {}
         }
         if self.origin == Origin::File && lookup.recorded_on() == RecordedOn::Elsewhere {
             return MapRead::Absent;
@@ -233,6 +247,7 @@ mod tests {
             identity: None,
             now,
             snapshot: None,
+            held: None,
             is_hotspot: false,
             container: "host".into(),
         }

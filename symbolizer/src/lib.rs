@@ -40,6 +40,7 @@ mod tasks;
 mod told;
 mod unwind;
 mod vdso;
+mod watch;
 mod whose_map;
 
 pub use choice::{Choice, Counting, Idle, Moment, Weight};
@@ -50,7 +51,7 @@ pub use path_hash::{PathHash, PathSeed};
 pub use problem::Problem;
 pub use recorded::{KeepNames, Kept, Known, RecordedTags, Turn};
 pub use resolve::ResolveOptions;
-pub use snapshot::CodeSnapshot;
+pub use snapshot::{CodeSnapshot, EndedGenerator, HeldMap};
 pub use stack::{
     Frame, FrameId, FrameKind, Layer, LayerKind, NamedStack, Resolved, ResolvedStack, StackPart,
     Unresolved,

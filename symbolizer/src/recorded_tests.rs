@@ -92,6 +92,7 @@ fn resolve(known: Option<Known<'_>>, tag: &str, keep_names: KeepNames) -> Resolv
         max_stack: 127,
         known,
         snapshots: Vec::new(),
+        held_maps: Vec::new(),
         keep_names,
     })
 }
@@ -268,6 +269,7 @@ fn processes_of_one_cgroup_and_name_stay_in_their_containers() {
                 turn: Turn::First,
             }),
             snapshots: Vec::new(),
+            held_maps: Vec::new(),
             keep_names: KeepNames::No,
         });
         let stacks = resolved.parts.iter().flat_map(|part| part.stacks());

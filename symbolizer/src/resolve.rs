@@ -11,11 +11,12 @@ use crate::lookup::{Lookup, RecordedOn, View};
 use crate::name::{self, ImageOffsets, Kallsyms, Named, VdsoIs, native_frame, numbered};
 use crate::pins::RootRef;
 use crate::recorded::{self, KeepNames, Known, Turn};
-use crate::snapshot::CodeSnapshot;
+use crate::snapshot::{CodeSnapshot, HeldMap};
 use crate::stack::{Layer, LayerKind, Resolved, Unresolved};
 use crate::tally::Counted;
 use crate::tasks::SpaceId;
 use crate::told::{Told, take_told_id};
+use profiler::files::HeldFile;
 use profiler::perfdata::ImageBuildId;
 use profiler::perfdata::sidecar::Sidecar;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,8 @@ pub struct ResolveOptions<'a> {
     pub known: Option<Known<'a>>,
     /// What processes said of their generated code while they were recorded.
     pub snapshots: Vec<CodeSnapshot>,
+    /// Maps of those that ended.
+    pub held_maps: Vec<HeldMap>,
     /// Whether the names are to go into a recording.
     pub keep_names: KeepNames,
 }
@@ -74,7 +77,8 @@ impl Counted {
             ),
             _ => FastMap::default(),
         };
-        let generated = self.generated(&unnamed, &tags, &now, options.snapshots);
+        let before_the_end = (options.snapshots, options.held_maps);
+        let generated = self.generated(&unnamed, &tags, &now, before_the_end);
         let images = self.images_with_offsets(&unnamed, &told, lookup);
         let vdso_is = match (told.vdso(), self.origin, lookup.recorded_on()) {
             (Some(id), ..) => VdsoIs::Told(id),
@@ -157,7 +161,7 @@ impl Counted {
         places: &[Place],
         tags: &[Arc<str>],
         now: &FastMap<SpaceId, Now>,
-        snapshots: Vec<CodeSnapshot>,
+        (snapshots, held_maps): (Vec<CodeSnapshot>, Vec<HeldMap>),
     ) -> Vec<(Generator, Vec<(PlaceId, u64)>)> {
         let mut by_space: BTreeMap<SpaceId, Vec<(PlaceId, u64)>> = BTreeMap::new();
         for (id, place) in numbered(places) {
@@ -171,6 +175,8 @@ impl Counted {
             .zip(tags)
             .filter_map(|(known, tag)| Some((known.context.space?, tag)))
             .collect();
+        let held = held_maps.into_iter().map(|held| (held.space, held.file));
+        let mut held_of: FastMap<SpaceId, HeldFile> = held.collect();
         // Of several programs that had the pid, the last that began before it.
         let mut snapshot_of: FastMap<SpaceId, JitMap> = FastMap::default();
         for snapshot in snapshots {
@@ -194,6 +200,7 @@ impl Counted {
                     identity: space.identity,
                     now: now.get(&id).copied(),
                     snapshot: snapshot_of.remove(&id),
+                    held: held_of.remove(&id),
                     is_hotspot: space.maps.images().any(|image| self.is_libjvm(image)),
                     container: tag_of
                         .get(&id)

@@ -20,6 +20,7 @@ use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tap::Tapped;
 use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
 use crate::unwind::{ChainOptions, Chains, Files};
+use crate::watch::Watches;
 use profiler::live::{self, EventSink};
 use profiler::record::{Comm, Event, Mapped, MappedFile, Sample};
 use profiler::{BuildId, CgroupId, HostPid};
@@ -33,12 +34,6 @@ const IDLE_COMM: &str = "swapper";
 /// Words of raw stacks that are kept before they are counted by their places: 96 MiB.
 const LOCATE_WORDS: usize = 12 << 20;
 
-/// Whom to tell of which mappings.
-struct MapWatch {
-    file_name: &'static str,
-    tell: Box<dyn FnMut(HostPid)>,
-}
-
 /// A recording in the making.
 pub struct Tally {
     counting: Counting,
@@ -46,9 +41,9 @@ pub struct Tally {
     first_ns: Option<u64>,
     kernel_text: Option<(String, u64)>,
     kernel_build_id: Option<BuildId>,
-    tasks: Tasks,
+    pub(crate) tasks: Tasks,
     images: Images,
-    pins: Pins,
+    pub(crate) pins: Pins,
     stacks: StackTable,
     chains: Chains,
     located: Locator,
@@ -60,7 +55,7 @@ pub struct Tally {
     kernel_changes: Vec<KernelChange>,
     kept: KeptPages,
     selector: Selector,
-    watch: Option<MapWatch>,
+    pub(crate) watches: Watches,
     pub(crate) tap: Tapped,
     pub(crate) recorded: RecordedTags,
     counts: Counts,
@@ -107,7 +102,7 @@ impl Tally {
             kernel_changes: Vec::new(),
             kept: KeptPages::default(),
             selector,
-            watch: None,
+            watches: Watches::default(),
             tap: Tapped::default(),
             recorded: RecordedTags::None,
             counts: Counts::default(),
@@ -118,11 +113,6 @@ impl Tally {
     /// this is not called.
     pub fn read_chains(&mut self, options: &ChainOptions<'_>) {
         self.chains = Chains::new(options);
-    }
-
-    /// Tells of each process that maps a file of this name, when it does.
-    pub fn watch_mapped(&mut self, file_name: &'static str, tell: Box<dyn FnMut(HostPid)>) {
-        self.watch = Some(MapWatch { file_name, tell });
     }
 
     /// Makes a cgroup known: those that exist at the start, and at the end those that were missed.
@@ -428,11 +418,7 @@ impl Tally {
             Code::Vdso => Backing::Vdso,
             Code::Generated => Backing::Generated,
             Code::File => {
-                if let Some(watch) = &mut self.watch
-                    && mapped.path.ends_with(watch.file_name.as_bytes())
-                {
-                    (watch.tell)(mapped.pid);
-                }
+                self.watches.mapped(mapped.pid, mapped.path);
                 let mnt = self
                     .tasks
                     .process(mapped.pid)
@@ -491,7 +477,7 @@ impl EventSink for Tally {
                 }
             }
             Event::Fork(fork) => self.tasks.fork(fork),
-            Event::Exit(exit) => self.tasks.exit(exit),
+            Event::Exit(exit) => self.exited(exit),
             Event::Namespaces(seen) => self.tasks.entered(seen.pid, seen.mnt),
             Event::Cgroup(seen) => {
                 self.cgroup_paths
