@@ -21,7 +21,7 @@ const STRINGS_BYTES: u64 = 64 << 10;
 const STRINGS_BYTES_A_NAME: u64 = 1000;
 
 /// Reads what answers a lookup of `wanted`, ascending addresses, as the whole table does. `None` where
-/// only the whole table tells: what a function without size covers is decided by those around it.
+/// only the whole table tells, which is rare.
 pub(super) fn read<Elf, R>(
     image: &R,
     headers: &Headers,
@@ -38,7 +38,7 @@ where
         table.read::<Elf, R>(image, headers, |candidate| near.take(number, candidate))?;
     }
     near.prune();
-    if near.kept.len() > KEPT_MAX || near.needs_others() {
+    if near.kept.len() > KEPT_MAX {
         return Ok(None);
     }
     let all_bytes: u64 = tables.iter().map(|table| table.strings.len).sum();
@@ -76,7 +76,9 @@ struct Kept {
     table: usize,
 }
 
-/// The functions that cover a wanted address or are the last to start before one.
+/// The functions that cover a wanted address or are the last to start before one, and those that reach
+/// over the start of such a last one: if that has no size, it ends where they do. One that started
+/// before the wanted address before covers that one too.
 struct Near<'a> {
     wanted: &'a [u64],
     /// The greatest start of any function behind the wanted address before and up to each one.
@@ -100,12 +102,10 @@ impl<'a> Near<'a> {
         let (Some(at), Some(last)) = (self.wanted.get(next), self.last.get_mut(next)) else {
             return;
         };
-        let is_last = last.is_none_or(|last| last <= candidate.start);
-        if is_last {
+        if last.is_none_or(|last| last < candidate.start) {
             *last = Some(candidate.start);
         }
-        let covers = !candidate.rank.is_unsized && candidate.end() > *at;
-        if is_last || covers {
+        if may_answer(&candidate, *at, *last) {
             self.kept.push(Kept { candidate, table });
             if self.kept.len() >= self.prune_at {
                 self.prune();
@@ -119,24 +119,16 @@ impl<'a> Near<'a> {
         let (wanted, last) = (self.wanted, &self.last);
         self.kept.retain(|Kept { candidate, .. }| {
             let next = wanted.partition_point(|at| *at < candidate.start);
-            let covers = !candidate.rank.is_unsized
-                && wanted.get(next).is_some_and(|at| candidate.end() > *at);
-            covers || last.get(next) == Some(&Some(candidate.start))
+            let place = wanted.get(next).zip(last.get(next));
+            place.is_some_and(|(at, last)| may_answer(candidate, *at, *last))
         });
     }
+}
 
-    /// Whether a function without size is the last before an address, and none with a size starts
-    /// where it does: it ends where one ends that it lies in, which need not be kept.
-    fn needs_others(&self) -> bool {
-        let mut starts: Vec<(u64, bool)> = self
-            .kept
-            .iter()
-            .map(|kept| (kept.candidate.start, kept.candidate.rank.is_unsized))
-            .collect();
-        starts.sort_unstable();
-        let mut groups = starts.chunk_by(|a, b| a.0 == b.0);
-        groups.any(|group| group.iter().all(|(_, is_unsized)| *is_unsized))
-    }
+/// Whether it matters for `at`, the next wanted address, before which `last` is the last start.
+fn may_answer(candidate: &Candidate, at: u64, last: Option<u64>) -> bool {
+    let reaches_over = |start| !candidate.rank.is_unsized && candidate.end() > start;
+    last == Some(candidate.start) || reaches_over(at) || last.is_some_and(reaches_over)
 }
 
 /// A string table: all of a small one, else what is asked for.
