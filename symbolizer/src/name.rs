@@ -3,6 +3,7 @@
 use crate::context::KernelChange;
 use crate::debug_file::{ImageSymbols, read_symbols};
 use crate::demangle::demangle;
+use crate::elf::Wanted;
 use crate::hash::FastMap;
 use crate::image::Image;
 use crate::kernel::{KernelSymbols, KernelSymbolsError};
@@ -254,7 +255,7 @@ fn recorded_vdso(is: VdsoIs, lookup: &Lookup) -> Option<Vdso> {
         VdsoIs::Ours => ours(),
         VdsoIs::Told(id) => ours().filter(|vdso| vdso.is(&id)).or_else(|| {
             let mut kept = lookup.cached(&id, "vdso");
-            kept.find_map(|(_, held)| Some(Vdso::kept(read_with_id(&held, &id)?, id)))
+            kept.find_map(|(_, held)| Some(Vdso::kept(read_with_id(&held, &id, Wanted::All)?, id)))
         }),
         VdsoIs::Unknown => None,
     }

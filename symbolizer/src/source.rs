@@ -1,7 +1,7 @@
 //! The bytes of images and maps: opened through the views that lead to them, checked to be the file
 //! that was mapped, given up at a deadline.
 
-use crate::elf::{ElfImage, ElfLimits, ReadAt};
+use crate::elf::{ElfImage, ElfLimits, ReadAt, Wanted};
 use crate::image::{Image, ImageKey};
 use crate::lookup::{Lookup, RecordedOn, Trust, View};
 use crate::problem::Problem;
@@ -181,13 +181,13 @@ pub(crate) fn build_id_of(file: &BoundedFile) -> Result<Option<BuildId>, crate::
 }
 
 /// What a held file says as an ELF image, if it has this build id.
-pub(crate) fn read_with_id(held: &HeldFile, id: &BuildId) -> Option<ElfImage> {
+pub(crate) fn read_with_id(held: &HeldFile, id: &BuildId, wanted: Wanted<'_>) -> Option<ElfImage> {
     let file = held.open_regular(IMAGE_LIMIT_BYTES).ok()?;
     let found = build_id_of(&file).ok()??;
     if !found.matches(id) {
         return None;
     }
-    ElfImage::read(&file, &ElfLimits::default()).ok()
+    ElfImage::read(&file, &ElfLimits::default(), wanted).ok()
 }
 
 /// Whether a file can be the one with this inode. On overlayfs and btrfs (anonymous devices, major
