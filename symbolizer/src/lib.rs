@@ -7,6 +7,7 @@ mod chain;
 mod choice;
 mod code;
 mod context;
+mod contexts;
 mod debug_file;
 mod demangle;
 mod elf;

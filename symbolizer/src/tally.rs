@@ -6,57 +6,57 @@ use crate::choice::{Counting, Idle, Weight};
 use crate::code::{Code, classify};
 use crate::context::{
     Context, ContextKind, Counts, KernelChange, KnownContext, Origin, Place, Selected, Selector,
-    Split, place_of,
+    place_of,
 };
 use crate::hash::FastMap;
 use crate::image::Images;
 use crate::kept::{KeptPages, keep_mappings};
 use crate::locate::{ContextPlace, Locator};
-use crate::maps::{Backing, MapTable, Mapping};
-use crate::pins::{Pins, RootRef};
+use crate::maps::{Backing, Mapping};
+use crate::pins::Pins;
 use crate::recorded::RecordedTags;
 use crate::stack::LayerKind;
 use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tap::Tapped;
-use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
+use crate::tasks::Tasks;
 use crate::unwind::{ChainOptions, Chains, Files};
-use profiler::live::{self, EventSink};
-use profiler::record::{Comm, Event, Mapped, MappedFile, Sample};
+use profiler::live::EventSink;
+use profiler::record::{Event, Mapped, MappedFile, Sample};
 use profiler::{BuildId, CgroupId, HostPid};
 use std::sync::Arc;
 
 /// The idle task of every CPU.
-const IDLE_PID: HostPid = HostPid(0);
+pub(crate) const IDLE_PID: HostPid = HostPid(0);
 /// Its name; the kernel adds the CPU to it.
-const IDLE_COMM: &str = "swapper";
+pub(crate) const IDLE_COMM: &str = "swapper";
 
 /// Words of raw stacks that are kept before they are counted by their places: 96 MiB.
 const LOCATE_WORDS: usize = 12 << 20;
 
 /// A recording in the making.
 pub struct Tally {
-    counting: Counting,
+    pub(crate) counting: Counting,
     /// Time of the first sample.
-    first_ns: Option<u64>,
-    kernel_text: Option<(String, u64)>,
-    kernel_build_id: Option<BuildId>,
-    tasks: Tasks,
-    images: Images,
-    pins: Pins,
-    stacks: StackTable,
-    chains: Chains,
-    located: Locator,
-    contexts: Vec<KnownContext>,
-    context_ids: FastMap<Context, ContextId>,
+    pub(crate) first_ns: Option<u64>,
+    pub(crate) kernel_text: Option<(String, u64)>,
+    pub(crate) kernel_build_id: Option<BuildId>,
+    pub(crate) tasks: Tasks,
+    pub(crate) images: Images,
+    pub(crate) pins: Pins,
+    pub(crate) stacks: StackTable,
+    pub(crate) chains: Chains,
+    pub(crate) located: Locator,
+    pub(crate) contexts: Vec<KnownContext>,
+    pub(crate) context_ids: FastMap<Context, ContextId>,
     /// The first context of each kind.
-    counted_in: FastMap<ContextKind, ContextId>,
-    cgroup_paths: FastMap<CgroupId, Arc<str>>,
-    kernel_changes: Vec<KernelChange>,
-    kept: KeptPages,
-    selector: Selector,
+    pub(crate) counted_in: FastMap<ContextKind, ContextId>,
+    pub(crate) cgroup_paths: FastMap<CgroupId, Arc<str>>,
+    pub(crate) kernel_changes: Vec<KernelChange>,
+    pub(crate) kept: KeptPages,
+    pub(crate) selector: Selector,
     pub(crate) tap: Tapped,
     pub(crate) recorded: RecordedTags,
-    counts: Counts,
+    pub(crate) counts: Counts,
 }
 
 /// A recording that is over: what was counted, and what was held for naming it.
@@ -238,130 +238,6 @@ impl Tally {
         if self.counting.origin == Origin::LiveHost {
             self.tasks.forget_left_maps();
         }
-    }
-
-    fn context_of(&mut self, sample: &Sample<'_>) -> ContextId {
-        let (pid, tid) = (sample.stamp.pid, sample.stamp.tid);
-        let split = Split::by(&self.counting.layers, &sample.stamp);
-        let key = (sample.cgroup, split.cpu);
-        // u32::MAX: the task is past its exit, the kernel has no pid for it any more.
-        let taskless: Option<&[u8]> = match pid {
-            IDLE_PID => Some(IDLE_COMM.as_bytes()),
-            HostPid(u32::MAX) => Some(b"[exited]"),
-            _ => None,
-        };
-        if let Some(comm) = taskless {
-            let comm = self.tasks.intern_comm(comm);
-            return self.intern_context(Context {
-                space: None,
-                cgroup: sample.cgroup,
-                comm,
-                split,
-            });
-        }
-        if let Some(thread) = self.tasks.thread(pid, tid) {
-            if let Some((known, id)) = thread.context
-                && known == key
-            {
-                return id;
-            }
-        } else if self.counting.origin == Origin::LiveHost {
-            // Never told of: begun while `/proc` was read, or its FORK was lost.
-            live::scan(pid, &mut |event| self.event(event));
-        }
-        let comm = match self.tasks.thread(pid, tid) {
-            Some(thread) => Arc::clone(&thread.comm),
-            None => {
-                self.tasks.comm(&Comm {
-                    stamp: sample.stamp,
-                    pid,
-                    tid,
-                    name: UNKNOWN_COMM,
-                    is_exec: false,
-                });
-                Arc::from(UNKNOWN_COMM)
-            }
-        };
-        let comm = self.tasks.intern_comm(&comm);
-        let space = match self.tasks.process(pid).and_then(|process| process.space) {
-            Some(space) => space,
-            None => self.begin_space(sample),
-        };
-        let id = self.intern_context(Context {
-            space: Some(space),
-            cgroup: sample.cgroup,
-            comm,
-            split,
-        });
-        if let Some(thread) = self.tasks.thread(pid, tid) {
-            thread.context = Some((key, id));
-        }
-        id
-    }
-
-    /// The first sample of a process since its exec: what must be asked while it lives is asked now.
-    fn begin_space(&mut self, sample: &Sample<'_>) -> SpaceId {
-        let pid = sample.stamp.pid;
-        if self.counting.origin == Origin::File {
-            return self.tasks.begin_space(Space {
-                pid,
-                since_ns: sample.stamp.time_ns,
-                identity: None,
-                // Its images are looked for by their paths on this host, and checked.
-                root: RootRef::Host,
-                maps: MapTable::default(),
-                proc_cgroups: None,
-            });
-        }
-        let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
-        let others = self.tasks.living_in(mnt);
-        let root = self.pins.pin(pid, mnt, sample.stamp.time_ns, others);
-        if root == RootRef::Unknown {
-            self.counts.unpinned += 1;
-        }
-        let identity = live::identity(pid);
-        let is_root_cgroup =
-            |id: CgroupId| self.cgroup_paths.get(&id).is_none_or(|path| &**path == "/");
-        let proc_cgroups = if sample.cgroup.is_none_or(is_root_cgroup) {
-            live::proc_cgroups(pid).map(Arc::from)
-        } else {
-            None
-        };
-        self.tasks.begin_space(Space {
-            pid,
-            since_ns: sample.stamp.time_ns,
-            identity,
-            root,
-            maps: MapTable::default(),
-            proc_cgroups,
-        })
-    }
-
-    fn intern_context(&mut self, context: Context) -> ContextId {
-        if let Some(id) = self.context_ids.get(&context) {
-            return *id;
-        }
-        let id = ContextId(self.contexts.len() as u32);
-        let place = place_of(&context, &self.tasks, &self.pins, &self.cgroup_paths);
-        let comm = self.tasks.comm_name(context.comm);
-        let selected = if comm.is_some_and(|comm| self.counting.choice.wants_comm(comm)) {
-            (self.selector)(&place)
-        } else {
-            Selected::No
-        };
-        let kind = ContextKind::of(
-            &context,
-            &self.tasks,
-            self.recorded.tag_of(&context, &self.tasks),
-        );
-        let counted_in = *self.counted_in.entry(kind).or_insert(id);
-        self.contexts.push(KnownContext {
-            context,
-            selected,
-            counted_in,
-        });
-        self.context_ids.insert(context, id);
-        id
     }
 
     /// Ends the counting: nothing is selected any more, all that is known is kept for naming.
