@@ -3,9 +3,9 @@
 use crate::cli::CallGraphArg;
 use crate::lookup::Sources;
 use crate::report::Failure;
-use profiler::perfdata::{self, EventChoice, Outcome};
+use profiler::perfdata::{self, EventChoice, Outcome, RecordedEvent};
 use profiler::record::Layout;
-use symbolizer::{CallGraph, Counting};
+use symbolizer::{CallGraph, Counting, RecordingClock};
 
 /// How a recording in a file is read and named.
 pub(crate) struct How {
@@ -16,18 +16,25 @@ pub(crate) struct How {
     pub(crate) sources: Sources,
 }
 
-/// How samples of the event that is drawn are laid out, where it is known before they are read.
-pub(crate) fn chosen_layout(
-    recording: &perfdata::Recording,
+/// The event that is drawn, where it is known before the samples are read.
+pub(crate) fn chosen_event<'a>(
+    recording: &'a perfdata::Recording,
     choice: &EventChoice,
-) -> Option<Layout> {
+) -> Option<&'a RecordedEvent> {
     let mut events = recording.events().iter();
-    let chosen = match choice {
+    match choice {
         EventChoice::Name(name) => events.find(|event| event.name == *name),
         EventChoice::Index(index) => events.nth(*index),
         EventChoice::First => events.next(),
-    };
-    chosen.map(|event| event.layout)
+    }
+}
+
+/// Whether the times of an event can be compared with those that programs write.
+pub(crate) fn clock_of(event: Option<&RecordedEvent>) -> RecordingClock {
+    match event.is_some_and(RecordedEvent::is_monotonic) {
+        true => RecordingClock::Monotonic,
+        false => RecordingClock::Other,
+    }
 }
 
 /// What stacks are made from; what was asked for must have been recorded, as far as that is known.

@@ -76,7 +76,7 @@ impl Tally {
     fn begin_space(&mut self, sample: &Sample<'_>) -> SpaceId {
         let pid = sample.stamp.pid;
         if self.counting.origin == Origin::File {
-            return self.tasks.begin_space(Space {
+            return self.begin(Space {
                 pid,
                 since_ns: sample.stamp.time_ns,
                 identity: None,
@@ -84,6 +84,7 @@ impl Tally {
                 root: RootRef::Host,
                 maps: MapTable::default(),
                 proc_cgroups: None,
+                dump: None,
             });
         }
         let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
@@ -100,14 +101,25 @@ impl Tally {
         } else {
             None
         };
-        self.tasks.begin_space(Space {
+        self.begin(Space {
             pid,
             since_ns: sample.stamp.time_ns,
             identity,
             root,
             maps: MapTable::default(),
             proc_cgroups,
+            dump: None,
         })
+    }
+
+    fn begin(&mut self, space: Space) -> SpaceId {
+        let pid = space.pid;
+        let id = self.tasks.begin_space(space);
+        let dump = self.dump_for(pid, id);
+        if let Some(space) = self.tasks.space_mut(id) {
+            space.dump = dump;
+        }
+        id
     }
 
     fn intern_context(&mut self, context: Context) -> ContextId {
@@ -127,10 +139,13 @@ impl Tally {
             &self.tasks,
             self.recorded.tag_of(&context, &self.tasks),
         );
+        let space = context.space.and_then(|space| self.tasks.space(space));
+        let dump = space.and_then(|space| space.dump);
         let counted_in = *self.counted_in.entry(kind).or_insert(id);
         self.contexts.push(KnownContext {
             context,
             selected,
+            dump,
             counted_in,
         });
         self.context_ids.insert(context, id);

@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod generated;
 mod hash;
 mod image;
+mod jitdump;
 mod jitmap;
 mod kept;
 mod kernel;
@@ -42,6 +43,7 @@ mod vdso;
 
 pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
+pub use jitdump::{JitDumpError, JitDumpNote, JitDumpOptions, RecordingClock, Timeless};
 pub use lookup::{Lookup, LookupPlaces, RecordedOn, SysrootOf};
 pub use name::Kallsyms;
 pub use path_hash::{PathHash, PathSeed};

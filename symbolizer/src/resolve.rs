@@ -7,8 +7,9 @@ use crate::image::{Image, ImageId, ImageKey};
 use crate::living::{self, Now};
 use crate::locate::{Locations, Place, PlaceId};
 use crate::lookup::{Lookup, RecordedOn, View};
-use crate::name::{self, ImageOffsets, Kallsyms, Named, VdsoIs, native_frame, numbered};
+use crate::name::{self, ImageOffsets, Kallsyms, Named, VdsoIs, jit_frame, native_frame, numbered};
 use crate::pins::RootRef;
+use crate::problem::Problem;
 use crate::recorded::{self, KeepNames, Known, Turn};
 use crate::stack::{Layer, LayerKind, Resolved, Unresolved};
 use crate::tally::Counted;
@@ -60,7 +61,8 @@ impl Counted {
         let kernel_changes = std::mem::take(&mut self.kernel_changes);
         let lookup = options.lookup;
         let told = Told::new(options.build_ids);
-        let is_all_named = unnamed.iter().all(|place| *place == Place::Unmapped);
+        let needs_no_name = |place: &_| matches!(place, Place::Unmapped | Place::Jitted(_));
+        let is_all_named = unnamed.iter().all(needs_no_name);
         let now = match self.origin {
             Origin::File if !is_all_named => living::look(
                 &mut self.tasks,
@@ -70,6 +72,7 @@ impl Counted {
             ),
             _ => FastMap::default(),
         };
+        let jit_problems = self.jit_problems(&tags);
         let generated = self.generated(&unnamed, &tags, &now);
         let images = self.images_with_offsets(&unnamed, &told, lookup);
         let vdso_is = match (told.vdso(), self.origin, lookup.recorded_on()) {
@@ -87,7 +90,7 @@ impl Counted {
             })
             .collect();
         let kallsyms = options.kallsyms;
-        let ((kernel, kernel_problem), ((native, image_problems), (jitted, map_problems))) =
+        let ((kernel, kernel_problem), ((native, image_problems), (generated_named, map_problems))) =
             rayon::join(
                 || name::kernel(kallsyms, &kernel_changes, &kernel_addrs),
                 || {
@@ -99,14 +102,20 @@ impl Counted {
             );
         let problems = kernel_problem
             .into_iter()
+            .chain(jit_problems)
             .chain(map_problems)
             .chain(image_problems)
             .collect();
+        let jitted = numbered(&places).filter_map(|(id, place)| match place {
+            Place::Jitted(name) => Some((id, jit_frame(Ok(self.jits.name(name))))),
+            _ => None,
+        });
         let unmapped = native_frame(Err(Unresolved::Unmapped));
         let mut frames = vec![unmapped; places.len()];
         for (id, frame) in kernel
             .into_iter()
             .chain(native)
+            .chain(generated_named)
             .chain(jitted)
             .chain(name::vdso(&unnamed, vdso_is, lookup))
         {
@@ -148,6 +157,34 @@ impl Counted {
             .collect()
     }
 
+    fn tags_of_spaces<'a>(&self, tags: &'a [Arc<str>]) -> FastMap<SpaceId, &'a Arc<str>> {
+        let contexts = self.contexts.iter().zip(tags);
+        contexts
+            .filter_map(|(known, tag)| Some((known.context.space?, tag)))
+            .collect()
+    }
+
+    /// What there is to say of jitdumps.
+    fn jit_problems(&mut self, tags: &[Arc<str>]) -> Vec<Problem> {
+        let notes = std::mem::take(&mut self.jits.notes);
+        let tag_of = self.tags_of_spaces(tags);
+        let tag = |space| {
+            tag_of
+                .get(&space)
+                .map_or("host".into(), |tag| Arc::clone(tag))
+        };
+        let notes = notes
+            .into_iter()
+            .map(|(space, path, note)| Problem::JitDump {
+                container: tag(space),
+                path,
+                note,
+            });
+        notes
+            .chain(std::mem::take(&mut self.jits.problems))
+            .collect()
+    }
+
     fn generated(
         &self,
         places: &[Place],
@@ -160,12 +197,7 @@ impl Counted {
                 by_space.entry(space).or_default().push((id, addr));
             }
         }
-        let tag_of: FastMap<SpaceId, &Arc<str>> = self
-            .contexts
-            .iter()
-            .zip(tags)
-            .filter_map(|(known, tag)| Some((known.context.space?, tag)))
-            .collect();
+        let tag_of = self.tags_of_spaces(tags);
         by_space
             .into_iter()
             .filter_map(|(id, addrs)| {

@@ -10,8 +10,9 @@ use crate::context::{
 };
 use crate::hash::FastMap;
 use crate::image::Images;
+use crate::jitdump::{Jits, Marker, pid_of};
 use crate::kept::{KeptPages, keep_mappings};
-use crate::locate::{ContextPlace, Locator};
+use crate::locate::{ContextPlace, Locator, Words};
 use crate::maps::{Backing, Mapping};
 use crate::pins::Pins;
 use crate::recorded::RecordedTags;
@@ -53,6 +54,7 @@ pub struct Tally {
     pub(crate) cgroup_paths: FastMap<CgroupId, Arc<str>>,
     pub(crate) kernel_changes: Vec<KernelChange>,
     pub(crate) kept: KeptPages,
+    pub(crate) jits: Jits,
     pub(crate) selector: Selector,
     pub(crate) tap: Tapped,
     pub(crate) recorded: RecordedTags,
@@ -70,6 +72,7 @@ pub struct Counted {
     cgroup_paths: FastMap<CgroupId, Arc<str>>,
     pub(crate) kernel_changes: Vec<KernelChange>,
     pub(crate) layers: Vec<LayerKind>,
+    pub(crate) jits: Jits,
 }
 
 impl Counted {
@@ -99,6 +102,7 @@ impl Tally {
             cgroup_paths: FastMap::default(),
             kernel_changes: Vec::new(),
             kept: KeptPages::default(),
+            jits: Jits::live(),
             selector,
             tap: Tapped::default(),
             recorded: RecordedTags::None,
@@ -183,6 +187,18 @@ impl Tally {
         } else {
             None
         };
+        if let Some(dump) = known.dump {
+            let mut words = std::mem::take(&mut self.jits.words);
+            words.clear();
+            match made {
+                Some(made) => words.extend_from_slice(made),
+                None if has_no_entry(sample.chain) => words.extend(leaf_alone(sample.ip.0)),
+                None => words.extend(sample.chain.iter()),
+            }
+            self.wait((dump, id), &words, (sample.stamp.time_ns, weight));
+            self.jits.words = words;
+            return;
+        }
         let batch = match made {
             Some(words) => self.stacks.push(id, words.iter().copied(), weight),
             None if has_no_entry(sample.chain) => {
@@ -198,7 +214,7 @@ impl Tally {
 
     /// Counts the samples that wait, before anything they depend on changes. A stack that was not
     /// seen before makes its mappings be kept and their images be held from now on.
-    fn count_batch(&mut self) {
+    pub(crate) fn count_batch(&mut self) {
         let Self {
             counting,
             stacks,
@@ -219,6 +235,14 @@ impl Tally {
         }
     }
 
+    /// Counts stacks that waited for a jitdump: their mappings were kept when they were sampled.
+    pub(crate) fn count_rewritten(&mut self) {
+        self.stacks.count_batch(|_, _| {});
+        if self.stacks.len_words() >= LOCATE_WORDS {
+            self.locate();
+        }
+    }
+
     /// Counts the stacks by their places, and forgets their addresses.
     fn locate(&mut self) {
         let contexts: Vec<_> = self
@@ -229,6 +253,10 @@ impl Tally {
                 ContextPlace {
                     counted_in: known.counted_in,
                     space: space.and_then(|id| Some((id, &self.tasks.space(id)?.maps))),
+                    words: match known.dump {
+                        Some(_) => Words::Rewritten,
+                        None => Words::Recorded,
+                    },
                 }
             })
             .collect();
@@ -242,6 +270,7 @@ impl Tally {
 
     /// Ends the counting: nothing is selected any more, all that is known is kept for naming.
     pub fn close(mut self) -> Counted {
+        self.settle_all();
         self.count_batch();
         self.locate();
         let Self {
@@ -253,6 +282,7 @@ impl Tally {
             cgroup_paths,
             kernel_changes,
             counting,
+            jits,
             ..
         } = self;
         Counted {
@@ -265,6 +295,7 @@ impl Tally {
             contexts,
             cgroup_paths,
             kernel_changes,
+            jits,
         }
     }
 
@@ -310,7 +341,21 @@ impl Tally {
             file_offset: mapped.file_offset_bytes,
             backing,
         };
-        self.tasks.map(mapped.pid, mapping);
+        let (pid, avma) = (mapped.pid, mapped.avma.clone());
+        let dump = self.tasks.process(pid).and_then(|process| process.dump);
+        if let Some(dump) = dump.filter(|_| kind != Code::Generated) {
+            self.jits.hide(dump, avma.clone(), mapped.stamp.time_ns);
+        }
+        self.tasks.map(pid, mapping);
+        if let (Backing::Image(image), Some(named)) = (backing, pid_of(mapped.path)) {
+            let marker = Marker {
+                start: avma.start,
+                end: avma.end,
+                image,
+                pid: named,
+            };
+            self.tasks.mark(pid, marker);
+        }
     }
 
     /// At an exec in a mount namespace that is not pinned yet, it is: the process may be gone before

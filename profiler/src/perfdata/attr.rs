@@ -57,8 +57,9 @@ pub(crate) fn read(fields: &mut Fields<'_>) -> Result<RecordedEvent, PerfDataErr
     };
     let branch_sample_type = later(8);
     let sample_regs_user = later(0);
-    // sample_stack_user and clockid
-    let sample_regs_intr = later(8);
+    // sample_stack_user, then the clock.
+    let clock_id = attr.take(4).and_then(|_| attr.u32()).unwrap_or(0);
+    let sample_regs_intr = attr.u64().unwrap_or(0);
     // aux_watermark, then a u16 and a reserved one.
     let max_stack = attr.take(4).and_then(|_| attr.u16()).unwrap_or(0);
     Ok(RecordedEvent {
@@ -76,6 +77,7 @@ pub(crate) fn read(fields: &mut Fields<'_>) -> Result<RecordedEvent, PerfDataErr
         period_or_hz,
         is_frequency: flags & flag::FREQUENCY != 0,
         max_stack,
+        clock_id: (flags & flag::USE_CLOCK != 0).then_some(clock_id),
         ids: Vec::new(),
     })
 }
