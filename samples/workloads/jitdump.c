@@ -1,4 +1,4 @@
-/* jitdump [SECONDS] [tsc|late|pid]: a JIT compiler that reuses addresses, without one.
+/* jitdump [SECONDS] [tsc|late|pid|wait]: a JIT compiler that reuses addresses, without one.
  *
  * Writes jit-<getpid()>.dump (tools/perf/Documentation/jitdump-specification.txt) into /tmp, or into $JITDUMPDIR, with times
  * of CLOCK_MONOTONIC, and maps its first page PROT_EXEC, as V8 and LLVM do: the mapping shows a profiler where it is. Then
@@ -7,7 +7,8 @@
  * frame pointers. What is on the stack: main, run, jit_caller, then one of the three. What it spent in each goes to
  * standard output (CPU seconds).
  *
- * `tsc` sets the flag that times are the processor's; `late` writes times a day ahead; `pid` claims another process's pid.
+ * `tsc` sets the flag that times are the processor's; `late` writes times a day ahead; `pid` claims another process's pid;
+ * `wait` does not end.
  *
  * gcc -O1 -g0 -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-inline -static -o jitdump jitdump.c
  */
@@ -184,5 +185,7 @@ int main(int argc, char **argv)
     move(ELSEWHERE, CALLEE, sizeof callee);
     run(seconds, "jit_third");
     record(3, 0); /* JIT_CODE_CLOSE */
+    if (!strcmp(how, "wait"))
+        pause();
     return 0;
 }
