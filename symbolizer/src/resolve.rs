@@ -180,9 +180,7 @@ impl Counted {
                 path,
                 note,
             });
-        notes
-            .chain(std::mem::take(&mut self.jits.problems))
-            .collect()
+        notes.collect()
     }
 
     fn generated(

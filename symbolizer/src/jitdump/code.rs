@@ -60,7 +60,7 @@ fn at<'a>(bytes: &'a [u8], ends: &[usize], id: CodeName) -> &'a [u8] {
         .unwrap_or_default()
 }
 
-/// What the code of all processes may cost, in pieces.
+/// What the code of all processes may cost, in pieces: some 200 MB.
 pub(crate) const PIECES_MAX: usize = 5_000_000;
 
 /// Ranges that do not overlap, by their first address.

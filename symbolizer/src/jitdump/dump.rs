@@ -8,14 +8,15 @@ use super::waiting::Waiting;
 use crate::image::Image;
 use crate::lookup::{Lookup, View};
 use crate::name::READ_DEADLINE;
-use crate::problem::Problem;
 use crate::source::find_image;
 use crate::tasks::SpaceId;
 use profiler::HostPid;
 use profiler::files::{BoundedFile, FileError, within};
 
 /// Records that are read at once.
-const CHUNK_RECORDS: usize = 16 << 10;
+const CHUNK_RECORDS: usize = 4 << 10;
+/// Records of one dump that are read: of a hostile one that is endless. As a rule one is a function.
+const RECORDS_MAX: u64 = 50_000_000;
 
 /// A dump, and what waits for it.
 pub(crate) struct Dump {
@@ -35,8 +36,6 @@ pub(crate) struct Dump {
     pub(crate) state: State,
     pub(crate) bad_records: u64,
     pub(crate) notes: Vec<JitDumpNote>,
-    /// What there is to say of the file.
-    pub(crate) problem: Option<Problem>,
 }
 
 /// How far a dump is.
@@ -59,6 +58,7 @@ pub(crate) struct Reader {
     pub(crate) times: Times,
     /// All that was there when the file was opened is read.
     is_at_end: bool,
+    records: u64,
 }
 
 /// What is known of a recording, to check its dumps by.
@@ -86,14 +86,12 @@ impl Dump {
                     source,
                 }),
             })?;
-            Ok((file, header, found.problem))
+            // That the user's word is all there is for it is not said: its header tells whose it is.
+            Ok((file, header))
         };
         let opened = within(READ_DEADLINE, "jitdump", job);
         match opened.unwrap_or_else(|error| Err(JitDumpNote::Unreadable(error))) {
-            Ok((file, header, problem)) => {
-                self.problem = problem;
-                self.opened(file, header, checks);
-            }
+            Ok((file, header)) => self.opened(file, header, checks),
             Err(note) => self.give_up(note),
         }
     }
@@ -125,6 +123,7 @@ impl Dump {
             pid: header.pid,
             times,
             is_at_end: false,
+            records: 0,
         });
     }
 
@@ -154,6 +153,7 @@ impl Dump {
         if self.timeline.applied == 0 && records > 0 {
             self.notes.push(JitDumpNote::AnotherClock { records });
         }
+        self.timeline = Timeline::default();
     }
 }
 
@@ -165,6 +165,13 @@ impl Reader {
         notes: &mut Vec<JitDumpNote>,
     ) -> Option<Chunk> {
         if self.is_at_end {
+            return None;
+        }
+        if self.records >= RECORDS_MAX {
+            self.is_at_end = true;
+            notes.push(JitDumpNote::TooLong {
+                records: self.records,
+            });
             return None;
         }
         let file = self.file.take()?;
@@ -190,6 +197,7 @@ impl Reader {
             }
         };
         *bad_records += chunk.bad_records;
+        self.records += chunk.records;
         self.is_at_end = chunk.is_last;
         if let Some(damage) = &chunk.damage {
             // Also when more is written: nobody knows where the next record begins.

@@ -17,7 +17,7 @@ use profiler::files::HeldFile;
 use std::sync::Arc;
 
 /// Dumps that are read at most. Each costs a descriptor.
-const DUMPS_MAX: usize = 1 << 12;
+const DUMPS_MAX: usize = 1 << 10;
 
 impl Tally {
     /// The dump of a process whose space begins now. It is held from now on, not read.
@@ -63,7 +63,6 @@ impl Tally {
             state: State::New,
             bad_records: 0,
             notes: Vec::new(),
-            problem: None,
         })));
         self.tasks.has_dump(pid, id);
         Some(id)

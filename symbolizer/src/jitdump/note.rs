@@ -31,6 +31,11 @@ pub enum JitDumpNote {
         /// How many, at least.
         records: usize,
     },
+    /// It has more records than are read.
+    TooLong {
+        /// How many are.
+        records: u64,
+    },
     /// More processes have dumps than are read.
     TooMany {
         /// How many dumps are read.
@@ -100,6 +105,9 @@ impl fmt::Display for JitDumpNote {
                 "no name: all of its records ({records} or more) are later than the last sample, so they are of \
                  another clock"
             ),
+            Self::TooLong { records } => {
+                write!(f, "not read further after {records} records")
+            }
             Self::TooMany { most } => write!(
                 f,
                 "not used: jitdumps of {most} processes are read, and of no more"

@@ -245,6 +245,8 @@ pub(crate) struct Chunk {
     /// In the order of the file.
     pub(crate) changes: Vec<Change>,
     names: Vec<u8>,
+    /// All records, those that are passed over too.
+    pub(crate) records: u64,
     /// Records that say nothing: cut short in themselves, of no code, of another process.
     pub(crate) bad_records: u64,
     /// Nothing is behind them yet.
@@ -314,6 +316,7 @@ impl Position {
                     None => chunk.bad_records += 1,
                 }
             }
+            chunk.records += 1;
             self.offset = next;
         }
         Ok(chunk)

@@ -1,5 +1,6 @@
 //! Samples that waited for their dump are counted: each by what was at its addresses at its time.
 
+use super::code::PIECES_MAX;
 use super::dump::{Dump, State};
 use super::note::JitDumpNote;
 use super::waiting::{IsNew, StackNumber, Step, Waiting};
@@ -9,7 +10,6 @@ use crate::hash::FastMap;
 use crate::kept::keep_mappings;
 use crate::lookup::Lookup;
 use crate::pins::RootRef;
-use crate::problem::Problem;
 use crate::recorded::{RecordedTags, Turn};
 use crate::stacks::{Batch, ContextId};
 use crate::tally::Tally;
@@ -23,8 +23,8 @@ use std::sync::Arc;
 /// Samples that wait at most, of all processes: 40 MB. Then the older half of whoever has most is counted
 /// by what the dump says by then.
 const STEPS_MAX: usize = 1 << 20;
-/// Words of the stacks that wait: 128 MiB.
-const WORDS_MAX: usize = 16 << 20;
+/// Words of the stacks that wait: 64 MiB, and as much for what they became.
+const WORDS_MAX: usize = 8 << 20;
 /// How often it is looked how much waits, in samples.
 const LOOK_EVERY: u64 = 1 << 12;
 
@@ -56,7 +56,6 @@ pub(crate) struct Jits {
     pub(super) dumps: Vec<Option<Box<Dump>>>,
     pub(crate) names: CodeNames,
     pub(crate) notes: Vec<(SpaceId, PathBuf, JitDumpNote)>,
-    pub(crate) problems: Vec<Problem>,
     /// What was where and when, for a recording that is to name itself.
     pub(crate) seen: Vec<Seen>,
     last_seen: FastMap<(HostPid, u64), Option<CodeName>>,
@@ -88,7 +87,6 @@ impl Jits {
             dumps: Vec::new(),
             names: CodeNames::default(),
             notes: Vec::new(),
-            problems: Vec::new(),
             seen: Vec::new(),
             last_seen: FastMap::default(),
             words: Vec::new(),
@@ -185,7 +183,6 @@ impl Tally {
             dump.finish();
             let (space, path) = (dump.space, dump.image.path.clone());
             let notes = std::mem::take(&mut dump.notes);
-            self.jits.problems.extend(dump.problem.take());
             for note in notes {
                 let of_recording = JitDumpNote::is_of_recording;
                 let is_said = of_recording(&note)
@@ -216,6 +213,9 @@ impl Tally {
         if !matches!(known, Some((_, Turn::First))) && dump.waiting.len() > 0 {
             self.open_dump(&mut dump);
         }
+        let others = self.jits.dumps.iter().flatten();
+        let pieces: usize = others.map(|dump| dump.timeline.pieces()).sum();
+        dump.timeline.pieces_max = PIECES_MAX.saturating_sub(pieces);
         let mut made = Vec::new();
         for _ in 0..most {
             match dump.waiting.pop() {
@@ -342,3 +342,7 @@ fn note_seen(
         name,
     });
 }
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

@@ -12,7 +12,7 @@ use std::collections::BinaryHeap;
 use std::ops::Range;
 
 /// Records that are read ahead.
-const AHEAD: usize = 4096;
+const AHEAD: usize = 1024;
 
 /// Whether the times of a dump can be compared with those of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +45,10 @@ enum Code {
 }
 
 /// The code at the time of the last sample.
-#[derive(Default)]
 pub(crate) struct Timeline {
     table: CodeTable,
+    /// Pieces of code that it may have.
+    pub(crate) pieces_max: usize,
     /// Changes with the table.
     version: u64,
     ahead: BinaryHeap<Reverse<Ahead>>,
@@ -60,7 +61,27 @@ pub(crate) struct Timeline {
     pub(crate) left_out: u64,
 }
 
+impl Default for Timeline {
+    fn default() -> Self {
+        Self {
+            table: CodeTable::default(),
+            pieces_max: PIECES_MAX,
+            version: 0,
+            ahead: BinaryHeap::new(),
+            records: 0,
+            applied: 0,
+            lost_moves: 0,
+            left_out: 0,
+        }
+    }
+}
+
 impl Timeline {
+    /// Pieces of code that it has.
+    pub(crate) fn pieces(&self) -> usize {
+        self.table.len()
+    }
+
     /// The function at an address now.
     pub(crate) fn find(&self, addr: u64) -> Option<CodeName> {
         self.table.find(addr)
@@ -156,7 +177,7 @@ impl Timeline {
                 }
             },
         };
-        if self.table.len() >= PIECES_MAX {
+        if self.table.len() >= self.pieces_max {
             self.left_out += 1;
             return;
         }
