@@ -150,6 +150,27 @@ mod tests {
     }
 
     #[test]
+    fn the_clock_is_known_where_one_was_chosen() {
+        let clock = |flags: u64, clock: u32| {
+            let mut bytes = attr(112);
+            bytes[40..48].copy_from_slice(&flags.to_le_bytes());
+            bytes[92..96].copy_from_slice(&clock.to_le_bytes());
+            read_le(&bytes).expect("a whole attr").0
+        };
+        assert_eq!(clock(0, 1).clock_id, None);
+        assert_eq!(clock(flag::USE_CLOCK, 7).clock_id, Some(7));
+        let chosen = clock(flag::USE_CLOCK, 1);
+        assert!(chosen.is_monotonic());
+        assert_eq!(chosen.layout.sample_regs_intr, 99);
+        for other in [clock(0, 1), clock(flag::USE_CLOCK, 4)] {
+            assert!(!other.is_monotonic());
+        }
+        let mut untimed = chosen;
+        untimed.layout.sample_type = 3;
+        assert!(!untimed.is_monotonic());
+    }
+
+    #[test]
     fn every_truncation_is_an_error_and_never_a_panic() {
         let whole = attr(112);
         for len in 0..whole.len() {
