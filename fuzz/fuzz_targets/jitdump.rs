@@ -116,7 +116,8 @@ fn apply(applied: &mut Vec<(u64, u64, Vec<u8>)>, record: &Record) {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((few, bytes)) = input.split_first() else { return };
+    // The last byte says how much is read at once; so a dump is an input as it is.
+    let Some((few, bytes)) = input.split_last() else { return };
     let Some(mut dump) = JitDump::new(bytes) else { return };
     let (all, bad) = records(bytes, dump.pid());
     let mut sorted: Vec<_> = all.iter().enumerate().collect();

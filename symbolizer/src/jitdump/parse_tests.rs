@@ -134,6 +134,32 @@ fn both_byte_orders_say_the_same() {
 }
 
 #[test]
+fn what_a_program_wrote_is_read() {
+    let dump = include_bytes!("../../../samples/jitdump/workload.dump");
+    let chunk = all(&dump[..]).expect("whole");
+    let what: Vec<String> = shown(&chunk)
+        .iter()
+        .filter_map(|shown| Some(shown.split_once(' ')?.1.to_owned()))
+        .collect();
+    assert_eq!(
+        what,
+        [
+            "200000000000-20000000000b jit_caller",
+            "200000000100-20000000010f jit_first",
+            "200000000100-20000000010f jit_second",
+            "200000000800-20000000080f jit_third",
+            "200000000800 to 200000000100-20000000010f",
+        ]
+    );
+    let times = chunk.changes.iter().map(|change| change.time_ns);
+    assert!(times.is_sorted());
+    assert_eq!(
+        (chunk.bad_records, chunk.records, chunk.is_last),
+        (0, 10, true)
+    );
+}
+
+#[test]
 fn every_truncation_gives_the_records_before_it_and_never_a_panic() {
     let dump = sample(false);
     let whole = all(&dump).expect("whole");
