@@ -344,7 +344,7 @@ impl Tally {
         let (pid, avma) = (mapped.pid, mapped.avma.clone());
         let dump = self.tasks.process(pid).and_then(|process| process.dump);
         if let Some(dump) = dump.filter(|_| kind != Code::Generated) {
-            self.jits.hide(dump, avma.clone(), mapped.stamp.time_ns);
+            self.hide(dump, avma.clone(), mapped.stamp.time_ns);
         }
         self.tasks.map(pid, mapping);
         if let (Backing::Image(image), Some(named)) = (backing, pid_of(mapped.path)) {

@@ -17,15 +17,16 @@ use crate::tasks::SpaceId;
 use profiler::HostPid;
 use profiler::perfdata::sidecar::Sidecar;
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Samples that wait at most, of all processes: 40 MB. Then the older half of whoever has most is counted
+/// Samples and files mapped over code that wait at most, of all processes: 40 MB. Then the older half of whoever has most is counted
 /// by what the dump says by then.
 const STEPS_MAX: usize = 1 << 20;
 /// Words of the stacks that wait: 64 MiB, and as much for what they became.
 const WORDS_MAX: usize = 8 << 20;
-/// How often it is looked how much waits, in samples.
+/// How often it is looked how much waits.
 const LOOK_EVERY: u64 = 1 << 12;
 
 /// How the dumps of a recording in a file are to be read.
@@ -65,7 +66,7 @@ pub(crate) struct Jits {
     pub(super) arch: Option<String>,
     pub(super) clock: RecordingClock,
     turn: Turn,
-    /// Samples that waited.
+    /// What waited or still does.
     waited: u64,
     /// Views with a file system that did not answer.
     pub(super) stuck: HashSet<RootRef>,
@@ -108,13 +109,6 @@ impl Jits {
     fn waiting(&mut self, id: DumpId) -> Option<&mut Waiting> {
         let dump = self.dumps.get_mut(id.0 as usize)?.as_mut()?;
         Some(&mut dump.waiting)
-    }
-
-    /// A file is mapped over what a process generated.
-    pub(crate) fn hide(&mut self, id: DumpId, range: std::ops::Range<u64>, time_ns: u64) {
-        if let Some(waiting) = self.waiting(id) {
-            waiting.hide(range, time_ns);
-        }
     }
 
     /// Whose turn it is when too much waits.
@@ -165,6 +159,19 @@ impl Tally {
             let origin = self.counting.origin;
             keep_mappings(origin, images, tasks, &mut self.kept, space, words);
         }
+        self.settle_some();
+    }
+
+    /// A file is mapped over what a process generated.
+    pub(crate) fn hide(&mut self, dump: DumpId, range: Range<u64>, time_ns: u64) {
+        if let Some(waiting) = self.jits.waiting(dump) {
+            waiting.hide(range, time_ns);
+        }
+        self.settle_some();
+    }
+
+    /// Counts some of what waits if it is too much.
+    fn settle_some(&mut self) {
         self.jits.waited += 1;
         if self.jits.waited.is_multiple_of(LOOK_EVERY)
             && let Some((fullest, len)) = self.jits.fullest()

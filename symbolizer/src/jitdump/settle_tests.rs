@@ -307,6 +307,28 @@ fn samples_beyond_the_limit_are_counted_by_what_their_dump_says_by_then() {
 }
 
 #[test]
+fn a_process_that_maps_files_without_end_fills_no_memory() {
+    let mut recording = Recording::new(RecordingClock::Monotonic);
+    let mut dump = Writer::new(7);
+    dump.load(10, CODE, 0x100, "code");
+    fs::write(recording.dump(7), &dump.bytes).expect("ours");
+    recording.execs(7, 1);
+    recording.maps_its_dump(7, 20);
+    recording.sample(7, 30, &[CODE]);
+    for number in 0..2 * STEPS_MAX as u64 {
+        recording.maps(7, 40 + number, (CODE + 0x1000, 0x1000), "/lib/plugin.so");
+    }
+    let waiting = recording
+        .tally
+        .jits
+        .waiting(DumpId(0))
+        .map(|waiting| waiting.len());
+    assert!(waiting.is_some_and(|waiting| waiting <= STEPS_MAX + LOOK_EVERY as usize));
+    recording.sample(7, 1 << 40, &[CODE]);
+    assert_eq!(recording.ends().stacks, of([("code", 2)]));
+}
+
+#[test]
 fn a_dump_that_is_not_there_or_not_its_own_is_said_and_names_nothing() {
     let mut recording = Recording::new(RecordingClock::Monotonic);
     let dump = Writer::new(9);
