@@ -6,10 +6,10 @@ use crate::jitmap::{CutAt, JitMap, JitMapError, JitMapLimits};
 use crate::living::Now;
 use crate::locate::PlaceId;
 use crate::lookup::{Lookup, RecordedOn};
-use crate::name::{Named, READ_DEADLINE};
+use crate::name::{Named, READ_DEADLINE, jit_frame};
 use crate::problem::Problem;
 use crate::source::{MapFile, MapOwner, map_path, open_given_map, open_held_map, open_map};
-use crate::stack::{Frame, FrameKind, Unresolved};
+use crate::stack::Unresolved;
 use crate::whose_map::{NotItsMap, not_its_map};
 use profiler::NsPid;
 use profiler::files::{FileError, HeldFile, TargetRoot, within};
@@ -105,10 +105,7 @@ fn name_process(
         })
         .ok_or(Unresolved::JitWithoutMap)
     };
-    let frame = |addr| Frame {
-        name: name(addr),
-        kind: FrameKind::Jit,
-    };
+    let frame = |addr| jit_frame(name(addr));
     let named = addrs.into_iter().map(|(id, addr)| (id, frame(addr)));
     (named.collect(), problem)
 }

@@ -75,6 +75,13 @@ pub(crate) fn native_frame(name: Result<Arc<str>, Unresolved>) -> Frame {
     }
 }
 
+pub(crate) fn jit_frame(name: Result<Arc<str>, Unresolved>) -> Frame {
+    Frame {
+        name,
+        kind: FrameKind::Jit,
+    }
+}
+
 /// An image and the offsets in it that were sampled.
 pub(crate) struct ImageOffsets {
     pub(crate) image: Image,
