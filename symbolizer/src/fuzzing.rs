@@ -1,7 +1,7 @@
 //! Readers of foreign bytes, for the fuzzer alone (`fuzz/`): no part of what this crate offers.
 
 use crate::jitdump::{CodeNames, Header, Timeline, Times};
-use crate::jitmap::{JitMap, JitMapLimits};
+use crate::jitmap::{JitMap, JitMapLimits, Lines};
 
 /// A perf map within the limits that a recording has.
 pub struct PerfMap(JitMap);
@@ -9,7 +9,9 @@ pub struct PerfMap(JitMap);
 impl PerfMap {
     /// Reads one. Memory cannot fail.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        JitMap::read(bytes, &JitMapLimits::default()).ok().map(Self)
+        JitMap::read(bytes, &JitMapLimits::default(), Lines::All)
+            .ok()
+            .map(Self)
     }
 
     /// The name at an address.

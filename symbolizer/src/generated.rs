@@ -2,7 +2,7 @@
 
 use crate::context::Origin;
 use crate::java_name::java_name;
-use crate::jitmap::{CutAt, JitMap, JitMapError, JitMapLimits};
+use crate::jitmap::{CutAt, JitMap, JitMapError, JitMapLimits, Lines};
 use crate::living::Now;
 use crate::locate::PlaceId;
 use crate::lookup::{Lookup, RecordedOn};
@@ -74,7 +74,10 @@ fn name_process(
         container: Arc::clone(&container),
         error,
     };
-    let read = within(READ_DEADLINE, "perf map", move || process.map(&lookup));
+    let mut wanted: Vec<u64> = addrs.iter().map(|(_, addr)| *addr).collect();
+    wanted.sort_unstable();
+    let read = move || process.map(&lookup, Lines::Of(&wanted));
+    let read = within(READ_DEADLINE, "perf map", read);
     let (map, problem) = match read {
         Ok(MapRead::Map(map, path)) => {
             let problem = partial(&map, Arc::clone(&container), path);
@@ -127,7 +130,8 @@ impl Generator {
     /// The map that the user gave; else what it said while it was recorded; else inside its own view
     /// under its own pid; else on the host under its host pid. Of a recording from another host, only
     /// the first.
-    fn map(self, lookup: &Lookup) -> MapRead {
+    fn map(self, lookup: &Lookup, wanted: Lines<'_>) -> MapRead {
+        let read = |file| read(file, wanted);
         let given = lookup.perf_map(self.host_pid);
         if let (Some(path), Some(host)) = (given, &self.host) {
             return read(open_given_map(host, path));
@@ -181,11 +185,11 @@ impl Generator {
     }
 }
 
-fn read(file: MapFile) -> MapRead {
+fn read(file: MapFile, wanted: Lines<'_>) -> MapRead {
     match file {
         MapFile::Found { file, .. } => {
             let path = file.shown_path().to_owned();
-            match JitMap::read(file, &JitMapLimits::default()) {
+            match JitMap::read(file, &JitMapLimits::default(), wanted) {
                 Ok(map) => MapRead::Map(map, path),
                 Err(JitMapError::Read { source, .. }) => {
                     MapRead::Refused(FileError::Io { path, source })
@@ -252,7 +256,7 @@ mod tests {
 
     /// The name that the map gives, or why there is none.
     fn named(generator: Generator, lookup: &Lookup) -> String {
-        match generator.map(lookup) {
+        match generator.map(lookup, Lines::All) {
             MapRead::Map(map, _) => {
                 let name = map.lookup(0x1008).expect("it covers the address");
                 String::from_utf8_lossy(name).into_owned()

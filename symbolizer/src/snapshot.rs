@@ -1,7 +1,7 @@
 //! Names of generated code from before the end of the recording: a machine that throws code away writes
 //! maps that have forgotten it, and a process's map may be removed as soon as it has ended.
 
-use crate::jitmap::{JitMap, JitMapError, JitMapLimits};
+use crate::jitmap::{JitMap, JitMapError, JitMapLimits, Lines};
 use crate::name::READ_DEADLINE;
 use crate::source::{MapFile, MapOwner, hold_map, map_path, open_map};
 use crate::tasks::SpaceId;
@@ -62,7 +62,7 @@ impl CodeSnapshot {
             MapFile::Absent => return Err(FileError::NotFound { path }),
             MapFile::Refused(error) => return Err(error),
         };
-        let map = JitMap::read(file, &JitMapLimits::default());
+        let map = JitMap::read(file, &JitMapLimits::default(), Lines::All);
         let map = map.map_err(|JitMapError::Read { source, .. }| FileError::Io { path, source })?;
         Ok(Self {
             host_pid,
