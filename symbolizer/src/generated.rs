@@ -1,7 +1,7 @@
 //! Generated code gets its names: from the perf maps of its processes. Each map is read once.
 
 use crate::context::Origin;
-use crate::java_name::java_name;
+use crate::java_name::java_frame;
 use crate::jitmap::{CutAt, JitMap, JitMapError, JitMapLimits, Lines};
 use crate::living::Now;
 use crate::locate::PlaceId;
@@ -101,14 +101,13 @@ fn name_process(
     };
     let name = |addr| {
         let name = map.as_ref().and_then(|map| map.lookup(addr));
-        let name = name.map(String::from_utf8_lossy);
-        name.map(|name| match is_hotspot {
-            true => java_name(&name).as_ref().into(),
-            false => name.as_ref().into(),
-        })
-        .ok_or(Unresolved::JitWithoutMap)
+        name.map(String::from_utf8_lossy)
     };
-    let frame = |addr| jit_frame(name(addr));
+    let frame = |addr| match name(addr) {
+        Some(name) if is_hotspot => java_frame(&name),
+        Some(name) => jit_frame(Ok(name.as_ref().into())),
+        None => jit_frame(Err(Unresolved::JitWithoutMap)),
+    };
     let named = addrs.into_iter().map(|(id, addr)| (id, frame(addr)));
     (named.collect(), problem)
 }

@@ -69,17 +69,11 @@ pub(crate) fn numbered(places: &[Place]) -> impl Iterator<Item = (PlaceId, Place
 }
 
 pub(crate) fn native_frame(name: Result<Arc<str>, Unresolved>) -> Frame {
-    Frame {
-        name,
-        kind: FrameKind::Native,
-    }
+    Frame::new(name, FrameKind::Native)
 }
 
 pub(crate) fn jit_frame(name: Result<Arc<str>, Unresolved>) -> Frame {
-    Frame {
-        name,
-        kind: FrameKind::Jit,
-    }
+    Frame::new(name, FrameKind::Jit)
 }
 
 /// An image and the offsets in it that were sampled.
@@ -220,15 +214,7 @@ pub(crate) fn kernel(
     };
     let named = addrs
         .iter()
-        .map(|(id, addr)| {
-            (
-                *id,
-                Frame {
-                    name: name(*addr),
-                    kind: FrameKind::Kernel,
-                },
-            )
-        })
+        .map(|(id, addr)| (*id, Frame::new(name(*addr), FrameKind::Kernel)))
         .collect();
     let problem = match symbols {
         Ok(_) => unchecked.map(|reason| Problem::KernelUnchecked { reason }),

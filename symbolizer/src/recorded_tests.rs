@@ -118,10 +118,7 @@ fn sidecar(names: [&str; 4]) -> Sidecar {
     let kept = resolve(None, "runc:web", KeepNames::Yes).kept;
     let mut builder = kept.expect("it was asked for").sidecar;
     let [image, generated, far, near] = names.map(|name| {
-        let frame = Frame {
-            name: Ok(name.into()),
-            kind: FrameKind::Native,
-        };
+        let frame = Frame::new(Ok(name.into()), FrameKind::Native);
         frames_id(&mut builder, &frame)
     });
     let kept = &mut builder.sidecar;
