@@ -3,9 +3,9 @@
 use crate::cli::CallGraphArg;
 use crate::failure::Failure;
 use crate::lookup::Sources;
-use profiler::perfdata::{self, EventChoice, Outcome};
+use profiler::perfdata::{self, EventChoice, Outcome, RecordedEvent};
 use profiler::record::Layout;
-use symbolizer::{CallGraph, Counting};
+use symbolizer::{CallGraph, Counting, RecordingClock};
 
 /// How a recording in a file is read and named.
 pub(crate) struct How {
@@ -16,14 +16,21 @@ pub(crate) struct How {
     pub(crate) sources: Sources,
 }
 
-/// How samples of the event that is drawn are laid out, where it is known before they are read.
-pub(crate) fn chosen_layout(
-    recording: &perfdata::Recording,
+/// The event that is drawn, where it is known before the samples are read.
+pub(crate) fn chosen_event<'a>(
+    recording: &'a perfdata::Recording,
     choice: &EventChoice,
-) -> Option<Layout> {
+) -> Option<&'a RecordedEvent> {
     let chosen = recording.choose(choice).ok();
-    let event = chosen.and_then(|at| recording.events().get(at));
-    event.map(|event| event.layout)
+    chosen.and_then(|at| recording.events().get(at))
+}
+
+/// Whether the times of an event can be compared with those that programs write.
+pub(crate) fn clock_of(event: Option<&RecordedEvent>) -> RecordingClock {
+    match event.is_some_and(RecordedEvent::is_monotonic) {
+        true => RecordingClock::Monotonic,
+        false => RecordingClock::Other,
+    }
 }
 
 /// What stacks are made from; what was asked for must have been recorded, as far as that is known.

@@ -39,18 +39,7 @@ fn scan(kallsyms: &[u8], symbol: &str) -> Scanned {
         at_zero: 0,
         found: None,
     };
-    for line in kallsyms.split(|byte| *byte == b'\n') {
-        let mut words = line.split(|byte| *byte == b' ');
-        let (Some(address), Some([_]), Some(name)) = (words.next(), words.next(), words.next())
-        else {
-            continue;
-        };
-        let Some(address) = std::str::from_utf8(address)
-            .ok()
-            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-        else {
-            continue;
-        };
+    for (address, name) in symbols(kallsyms) {
         scanned.symbols += 1;
         scanned.at_zero += u64::from(address == 0);
         if name == symbol.as_bytes() {
@@ -58,6 +47,27 @@ fn scan(kallsyms: &[u8], symbol: &str) -> Scanned {
         }
     }
     scanned
+}
+
+/// The address of a symbol; 0 where addresses are hidden. What is asked for, `_text`, is among the first.
+fn address_of(symbol: &str, kallsyms: &[u8]) -> Option<u64> {
+    let mut symbols = symbols(kallsyms);
+    let found = symbols.find(|(_, name)| *name == symbol.as_bytes());
+    found.map(|(address, _)| address)
+}
+
+/// Addresses and names, line by line.
+fn symbols(kallsyms: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let lines = kallsyms.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| {
+        let mut words = line.split(|byte| *byte == b' ');
+        let (Some(address), Some([_]), Some(name)) = (words.next(), words.next(), words.next())
+        else {
+            return None;
+        };
+        let digits = std::str::from_utf8(address).ok()?;
+        Some((u64::from_str_radix(digits, 16).ok()?, name))
+    })
 }
 
 /// The host that was recorded, where it is told and is not this one.
@@ -148,7 +158,7 @@ impl<'a> RecordedKernel<'a> {
         if let Some(host) = self.other_host {
             // The same build of the kernel may run there; its modules lie where they were loaded.
             let found = self.text.and_then(|(symbol, recorded)| {
-                let found = scan(kallsyms, symbol).found.filter(|found| *found != 0)?;
+                let found = address_of(symbol, kallsyms).filter(|found| *found != 0)?;
                 is_this_build.then(|| recorded.wrapping_sub(found))
             });
             return match found {
@@ -163,7 +173,7 @@ impl<'a> RecordedKernel<'a> {
                 another("the recording does not tell where its kernel lay".into())
             };
         };
-        match scan(kallsyms, symbol).found {
+        match address_of(symbol, kallsyms) {
             // Hidden from us: whoever reads the symbols says so.
             Some(0) | None if is_this_build => Ok(()),
             Some(found) if found == recorded => Ok(()),
@@ -242,7 +252,7 @@ impl<'a> RecordedKernel<'a> {
     fn kept(&self, lookup: &Lookup) -> Option<Kallsyms> {
         let (symbol, recorded) = self.text?;
         let text = lookup.cached_kallsyms(&self.build_id?)?;
-        let found = scan(&text, symbol).found.filter(|found| *found != 0)?;
+        let found = address_of(symbol, &text).filter(|found| *found != 0)?;
         Some(Kallsyms {
             moved_by: Some(recorded.wrapping_sub(found)),
             ..Kallsyms::recorded(text)
@@ -322,7 +332,9 @@ mod tests {
         let scanned = scan(&kallsyms(TEXT), "_text");
         assert_eq!((scanned.symbols, scanned.at_zero), (3, 1));
         assert_eq!(scanned.found, Some(TEXT));
+        assert_eq!(address_of("_text", &kallsyms(TEXT)), scanned.found);
         assert_eq!(scan(&kallsyms(TEXT), "_stext").found, None);
+        assert_eq!(address_of("_stext", &kallsyms(TEXT)), None);
         assert_eq!(scan(b"", "_text").symbols, 0);
     }
 

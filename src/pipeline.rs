@@ -1,8 +1,9 @@
 //! The way of the data as code: events are counted while they come, then named, merged, drawn.
 
 use crate::cost::CpuTime;
+use crate::ended::EndedMaps;
 use crate::failure::Failure;
-use crate::how::{How, call_graph_of, chosen_layout, max_stack_of};
+use crate::how::{How, call_graph_of, chosen_event, clock_of, max_stack_of};
 use crate::jvm::{self, Asked, JvmWatch, Seen};
 use crate::kernel::{self, RecordedKernel};
 use crate::lookup::recorded_on;
@@ -18,9 +19,9 @@ use profiler::perfdata::{self, Ending, ImageBuildId, Outcome, ReadOptions};
 use std::path::Path;
 use std::sync::Arc;
 use symbolizer::{
-    CallGraph, ChainOptions, CodeSnapshot, Counting, Counts, Kallsyms, KeepNames, Kept, Known,
-    Lookup, Origin, Place, Problem, RecordedOn, RecordedTags, ResolveOptions, Selected, Selector,
-    Tally, Turn,
+    CallGraph, ChainOptions, CodeSnapshot, Counting, Counts, HeldMap, JitDumpOptions, Kallsyms,
+    KeepNames, Kept, Known, Lookup, Origin, Place, Problem, RecordedOn, RecordedTags,
+    ResolveOptions, Selected, Selector, Tally, Turn,
 };
 
 /// What is drawn and what is said of it.
@@ -102,6 +103,8 @@ pub(crate) fn record(
     if let Some(files) = &files {
         tally.tap(files.tap());
     }
+    let ended_maps = EndedMaps::start().map_err(Failure::Thread)?;
+    tally.watch_ended(Box::new(ended_maps.teller()));
     know_cgroups(&mut tally, hierarchy.as_ref());
     let recorded = live::record(config, signals, &mut tally)?;
     sampling_ended();
@@ -120,6 +123,7 @@ pub(crate) fn record(
         max_stack: live::max_stack(),
         known: None,
         snapshots,
+        held_maps: ended_maps.finish(),
         keep_names: match files {
             Some(_) => KeepNames::Yes,
             None => KeepNames::No,
@@ -157,7 +161,8 @@ pub(crate) fn convert(
     }: How,
     host: Option<Host>,
 ) -> Result<Converted, Failure> {
-    let layout = chosen_layout(&recording, &options.event);
+    let event = chosen_event(&recording, &options.event);
+    let (layout, clock) = (event.map(|event| event.layout), clock_of(event));
     let call_graph = call_graph_of(call_graph, layout)?;
     let names = host.map(|host| host.names);
     let chosen = Arc::clone(&sources.chosen);
@@ -177,6 +182,16 @@ pub(crate) fn convert(
         build_ids: &about.build_ids,
         lookup: &lookup,
     });
+    let turn = match sources.are_given {
+        true => Turn::Last,
+        false => Turn::First,
+    };
+    tally.read_dumps(&JitDumpOptions {
+        lookup: &lookup,
+        arch: about.arch.as_deref(),
+        clock,
+        turn,
+    });
     tally.know_tags(match &about.sidecar {
         Some(sidecar) => RecordedTags::Known(Arc::clone(sidecar)),
         None if recording.is_ours() => RecordedTags::Later,
@@ -194,26 +209,32 @@ pub(crate) fn convert(
     .map_err(|error| Failure::recording(input, tally.counts().samples, error))?;
     let read = CpuTime::now();
     let sidecar = outcome.about.sidecar.as_deref();
+    if let Some(sidecar) = &outcome.about.sidecar {
+        tally.know_tags(RecordedTags::Known(Arc::clone(sidecar)));
+    }
     sources.chosen.check()?;
     let kernel = RecordedKernel::new(&outcome.about, &tally);
     let running = kernel.look();
     let on = recorded_on(&kernel, &running);
+    let lookup = sources.lookup.recorded(on);
+    let kallsyms = kernel.kallsyms(sources.kallsyms.as_deref(), running, &lookup)?;
+    tally.read_dumps(&JitDumpOptions {
+        lookup: &lookup,
+        arch: outcome.about.arch.as_deref(),
+        clock: clock_of(outcome.events.get(outcome.chosen)),
+        turn,
+    });
     let source = Source {
         lost: 0,
         not_chosen: tally.counts().outside,
-        kallsyms: kernel.kallsyms(sources.kallsyms.as_deref(), running, &sources.lookup)?,
+        kallsyms,
         build_ids: &outcome.about.build_ids,
         max_stack: max_stack_of(&outcome),
-        known: sidecar.map(|sidecar| Known {
-            sidecar,
-            turn: match sources.are_given {
-                true => Turn::Last,
-                false => Turn::First,
-            },
-        }),
+        known: sidecar.map(|sidecar| Known { sidecar, turn }),
         snapshots: Vec::new(),
+        held_maps: Vec::new(),
         keep_names: KeepNames::No,
-        lookup: sources.lookup.recorded(on),
+        lookup,
     };
     let (named, _) = name(tally, source, name_thread);
     let branches_are_any = call_graph == CallGraph::Branches
@@ -240,6 +261,8 @@ struct Source<'a> {
     known: Option<Known<'a>>,
     /// What processes said of their code while they were recorded.
     snapshots: Vec<CodeSnapshot>,
+    /// Maps of those that ended.
+    held_maps: Vec<HeldMap>,
     keep_names: KeepNames,
     lookup: Lookup,
 }
@@ -267,6 +290,7 @@ fn name(
         max_stack: source.max_stack,
         known: source.known,
         snapshots: source.snapshots,
+        held_maps: source.held_maps,
         keep_names: source.keep_names,
     });
     let mut kept = resolved.kept.take();

@@ -155,6 +155,31 @@ fn a_perf_map_in_the_containers_own_tmp_names_its_code() {
     assert!(named >= 0.99, "{named} named\n{samples}");
 }
 
+#[test]
+fn a_perf_map_that_is_removed_when_its_process_has_ended_names_its_code() {
+    let Some(host) = needs(Need::Containers) else {
+        return;
+    };
+    let script =
+        "sleep 1; /app/jitlike 1; sleep 0.2; rm /tmp/perf-*.map; touch /tmp/removed; sleep 60";
+    let container = Builder::new(&host, &["/bin/sh", "-c", script])
+        .busybox()
+        .file("/app/jitlike", Workload::JitLike.build())
+        .start();
+    let run = Ctrflame::record(["-G", container.id(), "-F", RATE, "--duration", "4s"])
+        .run()
+        .expect_code(0);
+    let removed = format!("/proc/{}/root/tmp/removed", container.pid());
+    assert!(fs::exists(removed).is_ok_and(|is_there| is_there));
+    let samples = enough_samples_of(&run, &container);
+    let named = samples.share(|stack| {
+        stack.has_chain(&["main", "jit_outer_[j]", "jit_inner_[j]"])
+            || stack.user_leaf() == Some("jit_outer_[j]")
+    });
+    // The shell's own samples are few.
+    assert!(named >= 0.9, "{named} named\n{samples}");
+}
+
 /// `/tmp/perf-<pid>.map` on the host, removed on drop.
 struct Decoy(String);
 

@@ -117,10 +117,9 @@ mod tests {
     }
 
     fn one(container: &str, comm: &str, frames: &[(&str, FrameKind)]) -> NamedStack {
-        let frames = frames.iter().map(|(name, kind)| Frame {
-            name: Ok((*name).into()),
-            kind: *kind,
-        });
+        let frames = frames
+            .iter()
+            .map(|(name, kind)| Frame::new(Ok((*name).into()), *kind));
         NamedStack {
             container: container.into(),
             comm: comm.into(),
@@ -210,10 +209,9 @@ mod tests {
     fn each_distinct_stack_is_one_sorted_line() {
         use FrameKind::{Jit, Kernel, Native};
         let mut unnamed = one("web", "java", &[("start_thread", Native)]);
-        unnamed.frames.push(Frame {
-            name: Err(Unresolved::JitWithoutMap),
-            kind: Jit,
-        });
+        unnamed
+            .frames
+            .push(Frame::new(Err(Unresolved::JitWithoutMap), Jit));
         unnamed.samples = 9;
         let mut frameless = one("host", "swapper", &[]);
         frameless.samples = 4;

@@ -43,6 +43,13 @@ struct Raw {
     id: LabelId,
 }
 
+/// The labels of a frame.
+pub(crate) struct FrameLabels {
+    pub(crate) outer: LabelId,
+    /// Of what the compiler put into it; empty for most.
+    pub(crate) inlined: Box<[LabelId]>,
+}
+
 impl Labels {
     /// The label of a name of any origin; it is cleaned here.
     pub fn intern(&mut self, kind: NodeKind, name: &str) -> LabelId {
@@ -63,6 +70,18 @@ impl Labels {
         match &frame.name {
             Ok(name) => self.intern(kind, name),
             Err(reason) => self.intern_unresolved(&reason.to_string(), reason.kind()),
+        }
+    }
+
+    /// The labels of a frame, and of what was put into it, outermost first.
+    pub(crate) fn of_frames(&mut self, frame: &Frame) -> FrameLabels {
+        let outer = self.of_frame(frame);
+        let inlined = frame.inlined.iter();
+        FrameLabels {
+            outer,
+            inlined: inlined
+                .map(|name| self.intern(NodeKind::Inlined, name))
+                .collect(),
         }
     }
 

@@ -226,10 +226,7 @@ mod tests {
     fn stack(container: &str, names: Vec<Result<&str, Unresolved>>, samples: u64) -> NamedStack {
         let frames = names
             .into_iter()
-            .map(|name| Frame {
-                name: name.map(Arc::from),
-                kind: FrameKind::Native,
-            })
+            .map(|name| Frame::new(name.map(Arc::from), FrameKind::Native))
             .collect();
         NamedStack {
             container: container.into(),

@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 use symbolizer::{Resolved, StackPart, Unresolved};
 
-use crate::labels::{Label, LabelId, Labels};
+use crate::labels::{FrameLabels, Label, LabelId, Labels};
 use crate::paths::{PathNode, Paths, ROOT};
 
 /// What a node of the tree stands for.
@@ -71,10 +71,10 @@ impl FrameTree {
     /// weight add nothing.
     pub fn of(resolved: Resolved) -> Self {
         let mut labels = Labels::default();
-        let frame_labels: Vec<LabelId> = resolved
+        let frame_labels: Vec<FrameLabels> = resolved
             .frames
             .iter()
-            .map(|frame| labels.of_frame(frame))
+            .map(|frame| labels.of_frames(frame))
             .collect();
         let cut = Unresolved::Truncated;
         let cut = labels.intern_unresolved(&cut.to_string(), cut.kind());
@@ -85,19 +85,28 @@ impl FrameTree {
             .collect();
         let paths_of = |part: StackPart| {
             let mut paths = Paths::default();
-            // The stack before: what it stands below, and its frames.
+            // The stack before: what it stands below, the labels of its frames, and how many there are up
+            // to each of them.
             let mut last_top = None;
             let mut frames: Vec<LabelId> = Vec::new();
+            let mut ends: Vec<usize> = Vec::new();
             for stack in part.stacks() {
-                frames.truncate(stack.shared);
-                let new = stack.frames.iter();
-                frames.extend(new.filter_map(|id| frame_labels.get(id.0 as usize)));
+                ends.truncate(stack.shared);
+                let shared = ends.last().copied().unwrap_or(0);
+                frames.truncate(shared);
+                for id in stack.frames {
+                    if let Some(labels) = frame_labels.get(id.0 as usize) {
+                        frames.push(labels.outer);
+                        frames.extend_from_slice(&labels.inlined);
+                    }
+                    ends.push(frames.len());
+                }
                 let layers = layers.get(stack.context).map_or(&[][..], Vec::as_slice);
                 let cut = stack.is_cut.then_some(&cut);
                 let above = layers.len() + usize::from(stack.is_cut);
                 if last_top == Some((stack.context, stack.is_cut)) {
-                    let new = frames.get(stack.shared..).unwrap_or_default();
-                    paths.add_after(above + stack.shared, new.iter().copied(), stack.weight);
+                    let new = frames.get(shared..).unwrap_or_default();
+                    paths.add_after(above + shared, new.iter().copied(), stack.weight);
                 } else {
                     let path = layers.iter().chain(cut).chain(&frames);
                     paths.add(path.copied(), stack.weight);
@@ -270,10 +279,7 @@ mod tests {
     }
 
     fn frame(name: &str, kind: FrameKind) -> Frame {
-        Frame {
-            name: Ok(name.into()),
-            kind,
-        }
+        Frame::new(Ok(name.into()), kind)
     }
 
     fn stack(container: &str, comm: &str, frames: Vec<Frame>, samples: u64) -> NamedStack {
@@ -316,6 +322,38 @@ mod tests {
             stack("web", "nginx", native(&["main", "read"]), 10),
             stack("none", "none", native(&["main"]), 0),
         ]
+    }
+
+    #[test]
+    fn what_was_put_into_a_function_stands_above_it() {
+        let with = |frame: Frame, inlined: &[&str]| Frame {
+            inlined: inlined.iter().map(|name| Arc::from(*name)).collect(),
+            ..frame
+        };
+        let outer = frame("outer", FrameKind::Jit);
+        let leaf = frame("leaf", FrameKind::Native);
+        let stacks = [
+            stack(
+                "web",
+                "java",
+                vec![with(outer.clone(), &["a", "b"]), leaf],
+                2,
+            ),
+            stack("web", "java", vec![with(outer.clone(), &["a"])], 3),
+            stack("web", "java", vec![outer], 4),
+        ];
+        assert_eq!(
+            lines(&tree_of(&stacks)),
+            [
+                "all Root 0/9",
+                " web Container 0/9",
+                "  java Process 0/9",
+                "   outer Jit 4/9",
+                "    a Inlined 3/5",
+                "     b Inlined 0/2",
+                "      leaf Native 2/2",
+            ]
+        );
     }
 
     const THREE_STACKS: [&str; 9] = [
@@ -365,10 +403,7 @@ mod tests {
     #[test]
     fn an_unresolved_frame_is_a_node_labelled_by_its_reason() {
         let reason = Unresolved::Stripped(Arc::from("lib\nfoo.so"));
-        let unnamed = |kind| Frame {
-            name: Err(reason.clone()),
-            kind,
-        };
+        let unnamed = |kind| Frame::new(Err(reason.clone()), kind);
         let tree = tree_of(&[
             stack("c", "p", vec![unnamed(FrameKind::Native)], 1),
             stack("c", "p", vec![unnamed(FrameKind::Kernel)], 1),
@@ -412,13 +447,7 @@ mod tests {
     #[test]
     fn a_very_deep_stack_and_absurd_counts_neither_overflow_nor_recurse() {
         let name: Arc<str> = "f".into();
-        let deep = vec![
-            Frame {
-                name: Ok(name),
-                kind: FrameKind::Native
-            };
-            200_000
-        ];
+        let deep = vec![Frame::new(Ok(name), FrameKind::Native); 200_000];
         let tree = tree_of(&[
             stack("c", "p", deep, u64::MAX),
             stack("c", "p", native(&["g"]), 5),

@@ -259,10 +259,7 @@ mod tests {
     fn stack(container: &str, names: &[&str], samples: u64) -> NamedStack {
         let frames = names
             .iter()
-            .map(|name| Frame {
-                name: Ok((*name).into()),
-                kind: FrameKind::Native,
-            })
+            .map(|name| Frame::new(Ok((*name).into()), FrameKind::Native))
             .collect();
         NamedStack {
             container: container.into(),
@@ -341,13 +338,7 @@ mod tests {
         let stacks: Vec<NamedStack> = (1..2000)
             .step_by(7)
             .map(|depth| NamedStack {
-                frames: vec![
-                    Frame {
-                        name: Ok(name.clone()),
-                        kind: FrameKind::Native
-                    };
-                    depth
-                ],
+                frames: vec![Frame::new(Ok(name.clone()), FrameKind::Native); depth],
                 ..stack("c", &[], 1)
             })
             .collect();

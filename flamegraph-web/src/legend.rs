@@ -178,10 +178,7 @@ mod tests {
     }
 
     fn stack(container: &str, kind: FrameKind, samples: u64) -> NamedStack {
-        let frames = vec![Frame {
-            name: Ok("f".into()),
-            kind,
-        }];
+        let frames = vec![Frame::new(Ok("f".into()), kind)];
         NamedStack {
             container: container.into(),
             comm: "p".into(),
@@ -201,10 +198,7 @@ mod tests {
     #[test]
     fn containers_are_listed_by_share_and_only_kinds_that_occur_are_explained() {
         let mut unnamed = stack("host", FrameKind::Native, 100);
-        unnamed.frames = vec![Frame {
-            name: Err(Unresolved::Unmapped),
-            kind: FrameKind::Native,
-        }];
+        unnamed.frames = vec![Frame::new(Err(Unresolved::Unmapped), FrameKind::Native)];
         let tree = tree_of(&[
             stack("docker:a<b", FrameKind::Kernel, 300),
             stack("docker:web", FrameKind::Native, 600),

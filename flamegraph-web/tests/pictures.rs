@@ -5,10 +5,7 @@ use flamegraph_web::{Picture, SvgError, write_svg};
 use quick_xml::events::Event;
 
 fn frame(name: &str, kind: FrameKind) -> Frame {
-    Frame {
-        name: Ok(name.into()),
-        kind,
-    }
+    Frame::new(Ok(name.into()), kind)
 }
 
 fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
@@ -148,15 +145,7 @@ fn hostile_stacks() -> Vec<NamedStack> {
     });
     let unnamed = HOSTILE.iter().map(|name| {
         let name = Err(Unresolved::Stripped((*name).into()));
-        stack(
-            "c",
-            "p",
-            vec![Frame {
-                name,
-                kind: FrameKind::Native,
-            }],
-            3,
-        )
+        stack("c", "p", vec![Frame::new(name, FrameKind::Native)], 3)
     });
     named.chain(unnamed).collect()
 }

@@ -3,6 +3,7 @@
 use profiler::record::MappedFile;
 
 /// What kind of code a mapping's path tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     Vdso,
     Generated,

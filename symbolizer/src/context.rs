@@ -1,6 +1,7 @@
 //! What a counted stack belongs to, and where its task runs.
 
 use crate::hash::FastMap;
+use crate::jitdump::DumpId;
 use crate::pins::{Pins, RootRef};
 use crate::stack::LayerKind;
 use crate::stacks::ContextId;
@@ -46,6 +47,8 @@ pub(crate) struct Context {
 pub(crate) struct KnownContext {
     pub(crate) context: Context,
     pub(crate) selected: Selected,
+    /// The jitdump that its stacks wait for.
+    pub(crate) dump: Option<DumpId>,
     /// Whose stacks its own are counted among.
     pub(crate) counted_in: ContextId,
 }

@@ -1,7 +1,7 @@
 //! An image's symbols: its own, and where it was stripped those of its debug file, which has the same
 //! build id.
 
-use crate::elf::{ElfError, ElfImage, ElfLimits, Symbol};
+use crate::elf::{ElfError, ElfImage, ElfLimits, Symbol, Wanted};
 use crate::image::Image;
 use crate::lookup::{Lookup, View, split_id};
 use crate::problem::Problem;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Where distributions put debug files.
 const DEBUG_DIR: &str = "/usr/lib/debug";
 
-/// Symbols by file offset.
+/// Symbols by file offset, of those offsets that they were read for.
 #[derive(Debug)]
 pub(crate) struct ImageSymbols {
     /// The segments are this one's: those of a debug file need not lie where the image's do.
@@ -32,8 +32,7 @@ impl ImageSymbols {
     }
 }
 
-/// Reads the symbols of an image, and what there is to say of the search. `offsets`: those that are
-/// asked for, in case that nothing but a debug file is left.
+/// Reads the symbols of an image that cover `offsets`, and what there is to say of the search.
 pub(crate) fn read_symbols(
     image: &Image,
     offsets: &[u64],
@@ -43,14 +42,14 @@ pub(crate) fn read_symbols(
     let FoundImage { file, problem } = find_image(image, views, lookup);
     match file {
         Ok(file) => {
-            let symbols = read_found(&file, image, views, lookup)
+            let symbols = read_found(&file, image, offsets, views, lookup)
                 .map_err(|_| Unresolved::Unreadable(image.label.clone()));
             (symbols, problem)
         }
         Err(reason) => {
             let alone = image
                 .build_id()
-                .and_then(|id| debug_file(&id, image, views, lookup))
+                .and_then(|id| debug_file(&id, image, Wanted::Offsets(offsets), (views, lookup)))
                 // Most of them tell where the code lay in the image, some were made so that they do not.
                 .filter(|debug| offsets.iter().all(|at| debug.svma_of(*at).is_some()));
             match alone {
@@ -64,22 +63,30 @@ pub(crate) fn read_symbols(
 fn read_found(
     file: &BoundedFile,
     image: &Image,
+    offsets: &[u64],
     views: &[View],
     lookup: &Lookup,
 ) -> Result<ImageSymbols, ElfError> {
-    let elf = ElfImage::read(file, &ElfLimits::default())?;
+    let elf = ElfImage::read(file, &ElfLimits::default(), Wanted::Offsets(offsets))?;
     let debug = if elf.has_symtab() {
         None
     } else {
         let id = image.build_id().or(build_id_of(file)?);
-        id.and_then(|id| debug_file(&id, image, views, lookup))
+        let addresses: Vec<u64> = offsets.iter().filter_map(|at| elf.svma_of(*at)).collect();
+        let wanted = Wanted::Addresses(&addresses);
+        id.and_then(|id| debug_file(&id, image, wanted, (views, lookup)))
     };
     Ok(ImageSymbols { image: elf, debug })
 }
 
 /// The file with this build id that has the symbols which the image lacks: in the debug directory of
 /// each view, then of this host, then in the caches.
-fn debug_file(id: &BuildId, image: &Image, views: &[View], lookup: &Lookup) -> Option<ElfImage> {
+fn debug_file(
+    id: &BuildId,
+    image: &Image,
+    wanted: Wanted<'_>,
+    (views, lookup): (&[View], &Lookup),
+) -> Option<ElfImage> {
     let paths = paths(id, &image.path);
     let views = views.iter().chain(lookup.host());
     let in_views = views.flat_map(|view| paths.iter().filter_map(|path| view.open(path).ok()));
@@ -88,7 +95,7 @@ fn debug_file(id: &BuildId, image: &Image, views: &[View], lookup: &Lookup) -> O
         .flat_map(|name| lookup.cached(id, name).map(|(_, held)| held));
     in_views
         .chain(in_caches)
-        .filter_map(|held| read_with_id(&held, id))
+        .filter_map(|held| read_with_id(&held, id, wanted))
         .find(ElfImage::has_symtab)
 }
 

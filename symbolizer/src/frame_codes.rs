@@ -11,6 +11,9 @@ const KINDS: [(FrameKind, u8); 3] = [
     (FrameKind::Jit, 3),
 ];
 
+/// The code of a function that was put into the one before it in its list.
+const INLINED: u8 = 4;
+
 /// The code of a name.
 const NAMED: u8 = 0;
 
@@ -58,20 +61,36 @@ pub(crate) fn frames_id(sidecar: &mut SidecarBuilder, frame: &Frame) -> FramesId
         reason,
         text: sidecar.text(text),
     };
-    sidecar.frames(&[named])
+    let mut list = vec![named];
+    list.extend(frame.inlined.iter().map(|name| NamedFrame {
+        kind: INLINED,
+        reason: NAMED,
+        text: sidecar.text(name),
+    }));
+    sidecar.frames(&list)
 }
 
 /// The frame that a recording has; `None` for what a later version wrote: it is looked up.
 pub(crate) fn frame_of(sidecar: &Sidecar, id: FramesId) -> Option<Frame> {
     let mut frames = sidecar.frames(id);
-    let frame = frames.next().filter(|_| frames.len() == 0)?;
+    let frame = frames.next()?;
+    let inlined: Option<Arc<[Arc<str>]>> = frames
+        .map(|frame| {
+            let is_inlined = (frame.kind, frame.reason) == (INLINED, NAMED);
+            is_inlined.then(|| Arc::from(sidecar.text(frame.text)))
+        })
+        .collect();
     let (kind, _) = KINDS.iter().find(|(_, code)| *code == frame.kind)?;
     let text: Arc<str> = Arc::from(sidecar.text(frame.text));
     let name = match frame.reason {
         NAMED => Ok(text),
         code => Err(reason_of(code, text)?),
     };
-    Some(Frame { name, kind: *kind })
+    Some(Frame {
+        name,
+        kind: *kind,
+        inlined: inlined?,
+    })
 }
 
 #[cfg(test)]
@@ -86,21 +105,21 @@ mod tests {
             names.extend(reason_of(code, Arc::clone(&image)).map(Err));
         }
         assert_eq!(names.len(), 2 + 10);
-        let frames: Vec<Frame> = names
+        let mut frames: Vec<Frame> = names
             .into_iter()
-            .flat_map(|name| {
-                KINDS.map(|(kind, _)| Frame {
-                    name: name.clone(),
-                    kind,
-                })
-            })
+            .flat_map(|name| KINDS.map(|(kind, _)| Frame::new(name.clone(), kind)))
             .collect();
+        frames.push(Frame {
+            inlined: ["b", "c"].map(Arc::from).into(),
+            ..Frame::new(Ok("a".into()), FrameKind::Jit)
+        });
         let mut builder = SidecarBuilder::default();
         let ids: Vec<FramesId> = frames
             .iter()
             .map(|frame| frames_id(&mut builder, frame))
             .collect();
         let sidecar = builder.finish();
+        assert_eq!(ids.len(), frames.len());
         for (frame, id) in frames.iter().zip(ids) {
             assert_eq!(frame_of(&sidecar, id).as_ref(), Some(frame));
         }

@@ -1,18 +1,18 @@
 //! Generated code gets its names: from the perf maps of its processes. Each map is read once.
 
 use crate::context::Origin;
-use crate::java_name::java_name;
-use crate::jitmap::{CutAt, JitMap, JitMapError, JitMapLimits};
+use crate::java_name::java_frame;
+use crate::jitmap::{CutAt, JitMap, JitMapError, JitMapLimits, Lines};
 use crate::living::Now;
 use crate::locate::PlaceId;
 use crate::lookup::{Lookup, RecordedOn};
-use crate::name::{Named, READ_DEADLINE};
+use crate::name::{Named, READ_DEADLINE, jit_frame};
 use crate::problem::Problem;
-use crate::source::{MapFile, MapOwner, map_path, open_given_map, open_map};
-use crate::stack::{Frame, FrameKind, Unresolved};
+use crate::source::{MapFile, MapOwner, map_path, open_given_map, open_held_map, open_map};
+use crate::stack::Unresolved;
 use crate::whose_map::{NotItsMap, not_its_map};
 use profiler::NsPid;
-use profiler::files::{FileError, TargetRoot, within};
+use profiler::files::{FileError, HeldFile, TargetRoot, within};
 use profiler::live::{self, Identity};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -30,6 +30,8 @@ pub(crate) struct Generator {
     pub(crate) now: Option<Now>,
     /// What it said itself while it was recorded.
     pub(crate) snapshot: Option<JitMap>,
+    /// Its map, held when it ended.
+    pub(crate) held: Option<HeldFile>,
     /// Whether its code is a HotSpot JVM's.
     pub(crate) is_hotspot: bool,
     pub(crate) container: Arc<str>,
@@ -72,7 +74,10 @@ fn name_process(
         container: Arc::clone(&container),
         error,
     };
-    let read = within(READ_DEADLINE, "perf map", move || process.map(&lookup));
+    let mut wanted: Vec<u64> = addrs.iter().map(|(_, addr)| *addr).collect();
+    wanted.sort_unstable();
+    let read = move || process.map(&lookup, Lines::Of(&wanted));
+    let read = within(READ_DEADLINE, "perf map", read);
     let (map, problem) = match read {
         Ok(MapRead::Map(map, path)) => {
             let problem = partial(&map, Arc::clone(&container), path);
@@ -96,16 +101,12 @@ fn name_process(
     };
     let name = |addr| {
         let name = map.as_ref().and_then(|map| map.lookup(addr));
-        let name = name.map(String::from_utf8_lossy);
-        name.map(|name| match is_hotspot {
-            true => java_name(&name).as_ref().into(),
-            false => name.as_ref().into(),
-        })
-        .ok_or(Unresolved::JitWithoutMap)
+        name.map(String::from_utf8_lossy)
     };
-    let frame = |addr| Frame {
-        name: name(addr),
-        kind: FrameKind::Jit,
+    let frame = |addr| match name(addr) {
+        Some(name) if is_hotspot => java_frame(&name),
+        Some(name) => jit_frame(Ok(name.as_ref().into())),
+        None => jit_frame(Err(Unresolved::JitWithoutMap)),
     };
     let named = addrs.into_iter().map(|(id, addr)| (id, frame(addr)));
     (named.collect(), problem)
@@ -125,15 +126,28 @@ enum MapRead {
 }
 
 impl Generator {
-    /// The map that the user gave; else what it said while it was recorded; else inside its own view under its own pid; else on the host under
-    /// its host pid. Of a recording from another host, only the first.
-    fn map(self, lookup: &Lookup) -> MapRead {
+    /// The map that the user gave; else what it said while it was recorded; else inside its own view
+    /// under its own pid; else on the host under its host pid. Of a recording from another host, only
+    /// the first.
+    fn map(self, lookup: &Lookup, wanted: Lines<'_>) -> MapRead {
+        let read = |file| read(file, wanted);
         let given = lookup.perf_map(self.host_pid);
         if let (Some(path), Some(host)) = (given, &self.host) {
             return read(open_given_map(host, path));
         }
-        if let (Some(map), Some(identity)) = (self.snapshot, self.identity) {
-            return MapRead::Map(map, map_path(identity.ns_pid));
+        let held = self.held.as_ref().map(|held| read(open_held_map(held)));
+        match (held, self.snapshot) {
+            (Some(MapRead::Map(map, path)), Some(older)) => {
+                return MapRead::Map(map.over(older), path);
+            }
+            (_, Some(map)) => {
+                let pid = self
+                    .identity
+                    .map_or(self.host_pid, |identity| identity.ns_pid.0);
+                return MapRead::Map(map, map_path(NsPid(pid)));
+            }
+            (Some(held), None) => return held,
+            (None, None) => {}
         }
         if self.origin == Origin::File && lookup.recorded_on() == RecordedOn::Elsewhere {
             return MapRead::Absent;
@@ -170,11 +184,11 @@ impl Generator {
     }
 }
 
-fn read(file: MapFile) -> MapRead {
+fn read(file: MapFile, wanted: Lines<'_>) -> MapRead {
     match file {
         MapFile::Found { file, .. } => {
             let path = file.shown_path().to_owned();
-            match JitMap::read(file, &JitMapLimits::default()) {
+            match JitMap::read(file, &JitMapLimits::default(), wanted) {
                 Ok(map) => MapRead::Map(map, path),
                 Err(JitMapError::Read { source, .. }) => {
                     MapRead::Refused(FileError::Io { path, source })
@@ -233,6 +247,7 @@ mod tests {
             identity: None,
             now,
             snapshot: None,
+            held: None,
             is_hotspot: false,
             container: "host".into(),
         }
@@ -240,7 +255,7 @@ mod tests {
 
     /// The name that the map gives, or why there is none.
     fn named(generator: Generator, lookup: &Lookup) -> String {
-        match generator.map(lookup) {
+        match generator.map(lookup, Lines::All) {
             MapRead::Map(map, _) => {
                 let name = map.lookup(0x1008).expect("it covers the address");
                 String::from_utf8_lossy(name).into_owned()

@@ -64,6 +64,14 @@ impl Image {
         }
     }
 
+    /// The same image with the file that is held of it, held once more.
+    pub(crate) fn held_again(&self) -> Self {
+        Self {
+            held: self.held.as_ref().and_then(|held| held.try_clone().ok()),
+            ..self.by_path()
+        }
+    }
+
     /// Whether enough processes were tried, and the path below some root is left.
     fn is_given_up(&self) -> bool {
         self.attempts_left == 0 && self.root != RootRef::Unknown

@@ -7,6 +7,7 @@ mod chain;
 mod choice;
 mod code;
 mod context;
+mod contexts;
 mod debug_file;
 mod demangle;
 mod elf;
@@ -17,6 +18,7 @@ mod generated;
 mod hash;
 mod image;
 mod java_name;
+mod jitdump;
 mod jitmap;
 mod kept;
 mod kernel;
@@ -40,24 +42,27 @@ mod tasks;
 mod told;
 mod unwind;
 mod vdso;
+mod watch;
 mod whose_map;
 
 pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
 pub use java_name::INTERPRETER;
+pub use jitdump::{JitDumpError, JitDumpNote, JitDumpOptions, RecordingClock, Timeless};
 pub use lookup::{Lookup, LookupPlaces, RecordedOn, SysrootOf};
 pub use name::Kallsyms;
 pub use path_hash::{PathHash, PathSeed};
 pub use problem::Problem;
 pub use recorded::{KeepNames, Kept, Known, RecordedTags, Turn};
 pub use resolve::ResolveOptions;
-pub use snapshot::CodeSnapshot;
+pub use snapshot::{CodeSnapshot, EndedGenerator, HeldMap};
 pub use stack::{
     Frame, FrameId, FrameKind, Layer, LayerKind, NamedStack, Resolved, ResolvedStack, StackPart,
     Unresolved,
 };
-pub use tally::{Counted, ProcessNews, Tally};
+pub use tally::{Counted, Tally};
 pub use tap::Tap;
 pub use told::kernel_build_id;
 pub use unwind::{CallGraph, ChainOptions};
+pub use watch::ProcessNews;
 pub use whose_map::NotItsMap;

@@ -6,13 +6,14 @@
 //! has.
 
 use crate::hash::FastMap;
-use crate::image::{ImageId, ImageKey, Images};
+use crate::image::{Image, ImageId, ImageKey, Images};
 use crate::lookup::RecordedOn;
 use crate::maps::{Backing, Mapping};
 use crate::pins::Pins;
 use crate::tasks::{SpaceId, Tasks};
 use profiler::HostPid;
-use profiler::live;
+use profiler::files::HeldFile;
+use profiler::live::{self, Identity};
 use profiler::record::{Event, MappedFile};
 use std::ops::Range;
 
@@ -107,6 +108,25 @@ fn latest_start_ns(since_ns: u64) -> u64 {
     since_ns.saturating_add(since_ns / 2_000 + 1_000_000_000)
 }
 
+/// The file that `pid` has mapped at `start`, if it still is the recorded process and that file is the
+/// recorded image: at that address, with that inode or name, mapped since it was sampled at `since_ns`.
+pub(crate) fn holding(
+    pid: HostPid,
+    since_ns: u64,
+    start: u64,
+    image: &Image,
+) -> Option<(HeldFile, Identity)> {
+    let by_ns = latest_start_ns(since_ns);
+    let identity = live::identity(pid).filter(|_| live::started_by(pid, by_ns))?;
+    let mapped = mapped_now(pid);
+    let found = mapped.iter().find(|one| one.avma.start == start)?;
+    if !is_this_image(found, image) {
+        return None;
+    }
+    let held = HeldFile::mapped(pid, found.avma.clone()).ok()?;
+    live::started_by(pid, by_ns).then_some((held, identity))
+}
+
 /// An executable mapping of a living process.
 struct MappedNow {
     avma: Range<u64>,
@@ -160,9 +180,12 @@ fn is_same(kept: &[Mapping], images: &Images, now: &[MappedNow]) -> bool {
 
 /// By its inode, where one was recorded. The device is not compared: see `source::inode_agrees`.
 fn is_image(found: &MappedNow, image: ImageId, images: &Images) -> bool {
-    let Some(image) = images.get(image) else {
-        return false;
-    };
+    images
+        .get(image)
+        .is_some_and(|image| is_this_image(found, image))
+}
+
+fn is_this_image(found: &MappedNow, image: &Image) -> bool {
     match (&image.key, found.file) {
         (ImageKey::Inode { inode, .. }, MappedFile::Inode { inode: now, .. }) => *inode == now,
         _ => image.path.file_name().is_some_and(|name| {

@@ -10,6 +10,7 @@
 use crate::chain::{CUT_MARKER, Part, WHOLE_MARKER, entries, is_marker, part_behind};
 use crate::hash::FastMap;
 use crate::image::ImageId;
+use crate::jitdump::{CodeName, name_in};
 use crate::maps::{Backing, MapTable};
 use crate::path_hash::{PathHash, PathSeed};
 use crate::stack::{FrameId, StackHead, StackPart};
@@ -30,6 +31,8 @@ pub(crate) enum Place {
     Vdso(u64),
     /// An address in code that its process generated.
     Generated(SpaceId, u64),
+    /// A function that a process generated, as its jitdump calls it.
+    Jitted(CodeName),
     /// No mapping covers it.
     Unmapped,
 }
@@ -46,6 +49,16 @@ pub(crate) struct ContextPlace<'a> {
     pub(crate) counted_in: ContextId,
     /// Its address space and the mappings of it, where it has one.
     pub(crate) space: SpaceOf<'a>,
+    pub(crate) words: Words,
+}
+
+/// What the words of a context's stacks are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// As they were recorded.
+    Recorded,
+    /// Those that led into generated functions are these functions (`jitdump`).
+    Rewritten,
 }
 
 /// An address space and its mappings.
@@ -284,7 +297,7 @@ impl Shard {
         new.clear();
         let leaf_side = words.get(..words.len() - known).unwrap_or_default();
         for (part, addr) in entries(leaf_side.iter().copied()) {
-            new.push(self.place(part, addr, context.space));
+            new.push(self.place(part, addr, context));
         }
         self.steps.truncate(known);
         let root = Step {
@@ -367,7 +380,7 @@ impl Shard {
         self.shared_with_kept = 0;
     }
 
-    fn place(&mut self, part: Part, addr: u64, space: SpaceOf<'_>) -> PlaceId {
+    fn place(&mut self, part: Part, addr: u64, context: &ContextPlace<'_>) -> PlaceId {
         let Self {
             places,
             place_ids,
@@ -375,8 +388,14 @@ impl Shard {
             user,
             ..
         } = self;
-        let (known, find): (_, &dyn Fn() -> Place) = match (part, space) {
+        let (known, find): (_, &dyn Fn() -> Place) = match (part, context.space) {
             (Part::Kernel, _) => (kernel, &|| Place::Kernel(addr)),
+            (Part::User, Some((id, maps))) if context.words == Words::Rewritten => {
+                (user, &move || match name_in(addr) {
+                    Some(name) => Place::Jitted(name),
+                    None => place_in(id, maps, addr),
+                })
+            }
             (Part::User, Some((id, maps))) => (user, &move || place_in(id, maps, addr)),
             _ => return UNMAPPED,
         };

@@ -34,6 +34,7 @@ fn locate_stacks(
         .map(|(space, number)| ContextPlace {
             counted_in: ContextId(number / 2 * 2),
             space: *space,
+            words: Words::Recorded,
         })
         .collect();
     let mut locator = Locator::default();
@@ -254,6 +255,7 @@ fn one_program_at_many_addresses_needs_the_memory_of_one() {
         .map(|(maps, number)| ContextPlace {
             counted_in: ContextId(0),
             space: Some((SpaceId(number), maps)),
+            words: Words::Recorded,
         })
         .collect();
     let mut table = StackTable::default();

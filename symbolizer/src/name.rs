@@ -3,6 +3,7 @@
 use crate::context::KernelChange;
 use crate::debug_file::{ImageSymbols, read_symbols};
 use crate::demangle::demangle;
+use crate::elf::Wanted;
 use crate::hash::FastMap;
 use crate::image::Image;
 use crate::kernel::{KernelSymbols, KernelSymbolsError};
@@ -68,10 +69,11 @@ pub(crate) fn numbered(places: &[Place]) -> impl Iterator<Item = (PlaceId, Place
 }
 
 pub(crate) fn native_frame(name: Result<Arc<str>, Unresolved>) -> Frame {
-    Frame {
-        name,
-        kind: FrameKind::Native,
-    }
+    Frame::new(name, FrameKind::Native)
+}
+
+pub(crate) fn jit_frame(name: Result<Arc<str>, Unresolved>) -> Frame {
+    Frame::new(name, FrameKind::Jit)
 }
 
 /// An image and the offsets in it that were sampled.
@@ -212,15 +214,7 @@ pub(crate) fn kernel(
     };
     let named = addrs
         .iter()
-        .map(|(id, addr)| {
-            (
-                *id,
-                Frame {
-                    name: name(*addr),
-                    kind: FrameKind::Kernel,
-                },
-            )
-        })
+        .map(|(id, addr)| (*id, Frame::new(name(*addr), FrameKind::Kernel)))
         .collect();
     let problem = match symbols {
         Ok(_) => unchecked.map(|reason| Problem::KernelUnchecked { reason }),
@@ -254,7 +248,7 @@ fn recorded_vdso(is: VdsoIs, lookup: &Lookup) -> Option<Vdso> {
         VdsoIs::Ours => ours(),
         VdsoIs::Told(id) => ours().filter(|vdso| vdso.is(&id)).or_else(|| {
             let mut kept = lookup.cached(&id, "vdso");
-            kept.find_map(|(_, held)| Some(Vdso::kept(read_with_id(&held, &id)?, id)))
+            kept.find_map(|(_, held)| Some(Vdso::kept(read_with_id(&held, &id, Wanted::All)?, id)))
         }),
         VdsoIs::Unknown => None,
     }

@@ -1,5 +1,6 @@
 //! What kept names away although they may be had: for the reader, beside the picture.
 
+use crate::jitdump::JitDumpNote;
 use crate::whose_map::NotItsMap;
 use profiler::BuildId;
 use profiler::files::FileError;
@@ -47,6 +48,15 @@ pub enum Problem {
         host_pid: u32,
         /// As it was given.
         path: PathBuf,
+    },
+    /// A jitdump was not used, or gives less than it could.
+    JitDump {
+        /// Tag of the container whose process it is.
+        container: Arc<str>,
+        /// The dump, as its process sees it.
+        path: PathBuf,
+        /// Why.
+        note: JitDumpNote,
     },
     /// A file is not the one that was mapped: its names would be wrong.
     ImageReplaced {
@@ -132,6 +142,11 @@ impl fmt::Display for Problem {
                 "{}: not needed: no sample is in generated code of process {host_pid}",
                 path.display()
             ),
+            Self::JitDump {
+                container,
+                path,
+                note,
+            } => write!(f, "{container}: {}: {note}", path.display()),
             Self::ImageReplaced {
                 file,
                 found: Some(found),

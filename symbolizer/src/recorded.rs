@@ -14,7 +14,8 @@ use crate::tasks::{SpaceId, Tasks};
 use profiler::files::{HeldFile, within};
 use profiler::perfdata::ImageBuildId;
 use profiler::perfdata::sidecar::{
-    FramesId, ImageFile, Names, ProcessSeen, Sidecar, SidecarBuilder, SpaceKey, Tagged, name_at,
+    FramesId, ImageFile, Jitted, Names, ProcessSeen, Sidecar, SidecarBuilder, SpaceKey, Tagged,
+    name_at,
 };
 use profiler::{BuildId, HostPid};
 use rayon::prelude::*;
@@ -64,7 +65,8 @@ pub enum RecordedTags {
 }
 
 impl Tally {
-    /// What the recording says of its containers: before the first event.
+    /// What the recording says of its containers and of generated code: before the first event, or when it
+    /// was [`RecordedTags::Later`], before the end.
     pub fn know_tags(&mut self, recorded: RecordedTags) {
         self.recorded = recorded;
     }
@@ -159,7 +161,7 @@ impl Counted {
                     let find = || sidecar.generated_by(self.space_key(Some(space)));
                     (*of_space.entry(space).or_insert_with(find), addr)
                 }
-                Place::Unmapped => return None,
+                Place::Unmapped | Place::Jitted(_) => return None,
             };
             Some((id, frame(name_at(names?, at)?)?))
         });
@@ -186,7 +188,7 @@ impl Counted {
         let mut images: BTreeMap<ImageId, Names> = BTreeMap::new();
         let mut generated: BTreeMap<SpaceId, Names> = BTreeMap::new();
         for ((_, place), frame) in numbered(places).zip(frames) {
-            if place == Place::Unmapped {
+            if matches!(place, Place::Unmapped | Place::Jitted(_)) {
                 continue;
             }
             let id = frames_id(&mut sidecar, frame);
@@ -198,8 +200,18 @@ impl Counted {
                 Place::Generated(space, addr) => {
                     generated.entry(space).or_default().push((addr, id));
                 }
-                Place::Unmapped => {}
+                Place::Unmapped | Place::Jitted(_) => {}
             }
+        }
+        for seen in &self.jits.seen {
+            let name = seen.name.map(|name| self.jits.names.get(name));
+            let text = name.map(|name| sidecar.text(&String::from_utf8_lossy(name)));
+            sidecar.sidecar.jitted.push(Jitted {
+                pid: seen.pid,
+                addr: seen.addr,
+                from_ns: seen.from_ns,
+                text,
+            });
         }
         for (known, tag) in self.contexts.iter().zip(tags) {
             let context = &known.context;

@@ -92,6 +92,7 @@ fn resolve(known: Option<Known<'_>>, tag: &str, keep_names: KeepNames) -> Resolv
         max_stack: 127,
         known,
         snapshots: Vec::new(),
+        held_maps: Vec::new(),
         keep_names,
     })
 }
@@ -117,10 +118,7 @@ fn sidecar(names: [&str; 4]) -> Sidecar {
     let kept = resolve(None, "runc:web", KeepNames::Yes).kept;
     let mut builder = kept.expect("it was asked for").sidecar;
     let [image, generated, far, near] = names.map(|name| {
-        let frame = Frame {
-            name: Ok(name.into()),
-            kind: FrameKind::Native,
-        };
+        let frame = Frame::new(Ok(name.into()), FrameKind::Native);
         frames_id(&mut builder, &frame)
     });
     let kept = &mut builder.sidecar;
@@ -268,6 +266,7 @@ fn processes_of_one_cgroup_and_name_stay_in_their_containers() {
                 turn: Turn::First,
             }),
             snapshots: Vec::new(),
+            held_maps: Vec::new(),
             keep_names: KeepNames::No,
         });
         let stacks = resolved.parts.iter().flat_map(|part| part.stacks());

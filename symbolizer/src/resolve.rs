@@ -8,14 +8,16 @@ use crate::jitmap::JitMap;
 use crate::living::{self, Now};
 use crate::locate::{Locations, Place, PlaceId};
 use crate::lookup::{Lookup, RecordedOn, View};
-use crate::name::{self, ImageOffsets, Kallsyms, Named, VdsoIs, native_frame, numbered};
+use crate::name::{self, ImageOffsets, Kallsyms, Named, VdsoIs, jit_frame, native_frame, numbered};
 use crate::pins::RootRef;
+use crate::problem::Problem;
 use crate::recorded::{self, KeepNames, Known, Turn};
-use crate::snapshot::CodeSnapshot;
+use crate::snapshot::{CodeSnapshot, HeldMap};
 use crate::stack::{Layer, LayerKind, Resolved, Unresolved};
 use crate::tally::Counted;
 use crate::tasks::SpaceId;
 use crate::told::{Told, take_told_id};
+use profiler::files::HeldFile;
 use profiler::perfdata::ImageBuildId;
 use profiler::perfdata::sidecar::Sidecar;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +40,8 @@ pub struct ResolveOptions<'a> {
     pub known: Option<Known<'a>>,
     /// What processes said of their generated code while they were recorded.
     pub snapshots: Vec<CodeSnapshot>,
+    /// Maps of those that ended.
+    pub held_maps: Vec<HeldMap>,
     /// Whether the names are to go into a recording.
     pub keep_names: KeepNames,
 }
@@ -64,7 +68,8 @@ impl Counted {
         let kernel_changes = std::mem::take(&mut self.kernel_changes);
         let lookup = options.lookup;
         let told = Told::new(options.build_ids);
-        let is_all_named = unnamed.iter().all(|place| *place == Place::Unmapped);
+        let needs_no_name = |place: &_| matches!(place, Place::Unmapped | Place::Jitted(_));
+        let is_all_named = unnamed.iter().all(needs_no_name);
         let now = match self.origin {
             Origin::File if !is_all_named => living::look(
                 &mut self.tasks,
@@ -74,7 +79,9 @@ impl Counted {
             ),
             _ => FastMap::default(),
         };
-        let generated = self.generated(&unnamed, &tags, &now, options.snapshots);
+        let before_the_end = (options.snapshots, options.held_maps);
+        let jit_problems = self.jit_problems(&tags);
+        let generated = self.generated(&unnamed, &tags, &now, before_the_end);
         let images = self.images_with_offsets(&unnamed, &told, lookup);
         let vdso_is = match (told.vdso(), self.origin, lookup.recorded_on()) {
             (Some(id), ..) => VdsoIs::Told(id),
@@ -91,7 +98,7 @@ impl Counted {
             })
             .collect();
         let kallsyms = options.kallsyms;
-        let ((kernel, kernel_problem), ((native, image_problems), (jitted, map_problems))) =
+        let ((kernel, kernel_problem), ((native, image_problems), (generated_named, map_problems))) =
             rayon::join(
                 || name::kernel(kallsyms, &kernel_changes, &kernel_addrs),
                 || {
@@ -103,14 +110,20 @@ impl Counted {
             );
         let problems = kernel_problem
             .into_iter()
+            .chain(jit_problems)
             .chain(map_problems)
             .chain(image_problems)
             .collect();
+        let jitted = numbered(&places).filter_map(|(id, place)| match place {
+            Place::Jitted(name) => Some((id, jit_frame(Ok(self.jits.name(name))))),
+            _ => None,
+        });
         let unmapped = native_frame(Err(Unresolved::Unmapped));
         let mut frames = vec![unmapped; places.len()];
         for (id, frame) in kernel
             .into_iter()
             .chain(native)
+            .chain(generated_named)
             .chain(jitted)
             .chain(name::vdso(&unnamed, vdso_is, lookup))
         {
@@ -152,12 +165,38 @@ impl Counted {
             .collect()
     }
 
+    fn tags_of_spaces<'a>(&self, tags: &'a [Arc<str>]) -> FastMap<SpaceId, &'a Arc<str>> {
+        let contexts = self.contexts.iter().zip(tags);
+        contexts
+            .filter_map(|(known, tag)| Some((known.context.space?, tag)))
+            .collect()
+    }
+
+    /// What there is to say of jitdumps.
+    fn jit_problems(&mut self, tags: &[Arc<str>]) -> Vec<Problem> {
+        let notes = std::mem::take(&mut self.jits.notes);
+        let tag_of = self.tags_of_spaces(tags);
+        let tag = |space| {
+            tag_of
+                .get(&space)
+                .map_or("host".into(), |tag| Arc::clone(tag))
+        };
+        let notes = notes
+            .into_iter()
+            .map(|(space, path, note)| Problem::JitDump {
+                container: tag(space),
+                path,
+                note,
+            });
+        notes.collect()
+    }
+
     fn generated(
         &self,
         places: &[Place],
         tags: &[Arc<str>],
         now: &FastMap<SpaceId, Now>,
-        snapshots: Vec<CodeSnapshot>,
+        (snapshots, held_maps): (Vec<CodeSnapshot>, Vec<HeldMap>),
     ) -> Vec<(Generator, Vec<(PlaceId, u64)>)> {
         let mut by_space: BTreeMap<SpaceId, Vec<(PlaceId, u64)>> = BTreeMap::new();
         for (id, place) in numbered(places) {
@@ -165,12 +204,9 @@ impl Counted {
                 by_space.entry(space).or_default().push((id, addr));
             }
         }
-        let tag_of: FastMap<SpaceId, &Arc<str>> = self
-            .contexts
-            .iter()
-            .zip(tags)
-            .filter_map(|(known, tag)| Some((known.context.space?, tag)))
-            .collect();
+        let tag_of = self.tags_of_spaces(tags);
+        let held = held_maps.into_iter().map(|held| (held.space, held.file));
+        let mut held_of: FastMap<SpaceId, HeldFile> = held.collect();
         // Of several programs that had the pid, the last that began before it.
         let mut snapshot_of: FastMap<SpaceId, JitMap> = FastMap::default();
         for snapshot in snapshots {
@@ -198,6 +234,7 @@ impl Counted {
                     identity: space.identity,
                     now: now.get(&id).copied(),
                     snapshot,
+                    held: held_of.remove(&id),
                     is_hotspot,
                     container: tag_of
                         .get(&id)

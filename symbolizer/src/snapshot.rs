@@ -1,12 +1,14 @@
-//! Names of generated code as they were at several times: a machine that throws code away writes maps
-//! that have forgotten it.
+//! Names of generated code from before the end of the recording: a machine that throws code away writes
+//! maps that have forgotten it, and a process's map may be removed as soon as it has ended.
 
-use crate::jitmap::{JitMap, JitMapError, JitMapLimits};
+use crate::jitmap::{JitMap, JitMapError, JitMapLimits, Lines};
 use crate::name::READ_DEADLINE;
-use crate::source::{MapFile, MapOwner, map_path, open_map};
+use crate::source::{MapFile, MapOwner, hold_map, map_path, open_map};
+use crate::tasks::SpaceId;
 use profiler::HostPid;
-use profiler::files::{FileError, TargetRoot, within};
-use profiler::live;
+use profiler::files::{FileError, HeldFile, TargetRoot, within};
+use profiler::live::{self, Identity};
+use std::sync::Arc;
 
 /// What HotSpot's compilers work in, by its names in the map.
 const COMPILER_BUFFERS: [&[u8]; 3] = [
@@ -15,12 +17,40 @@ const COMPILER_BUFFERS: [&[u8]; 3] = [
     b"JVMCI Compiler CodeBuffer",
 ];
 
-/// The perf maps that a living JVM wrote so far, as one.
+/// The perf maps that a process wrote so far, as one.
 pub struct CodeSnapshot {
-    pub(crate) host_pid: HostPid,
+    host_pid: HostPid,
     /// When the first of them was read, on `CLOCK_MONOTONIC`.
-    pub(crate) first_ns: u64,
+    first_ns: u64,
     pub(crate) map: JitMap,
+}
+
+/// A process that generated code which was sampled, and ends.
+pub struct EndedGenerator {
+    pub(crate) space: SpaceId,
+    pub(crate) identity: Identity,
+    pub(crate) root: Arc<TargetRoot>,
+}
+
+/// The perf map of a process that has ended, held: it stays what it was, also when it is removed.
+pub struct HeldMap {
+    pub(crate) space: SpaceId,
+    pub(crate) file: HeldFile,
+}
+
+impl EndedGenerator {
+    /// Holds its map, if it wrote one. Waits for whoever serves its files, but not long.
+    pub fn hold_map(self) -> Option<HeldMap> {
+        let Self {
+            space,
+            identity,
+            root,
+        } = self;
+        let hold = move || hold_map(&root, identity.ns_pid, MapOwner::Uid(identity.uid));
+        // What cannot be held is looked for again in the end, and its reason said then.
+        let file = within(READ_DEADLINE, "perf map", hold).ok()?.ok()?;
+        Some(HeldMap { space, file })
+    }
 }
 
 impl CodeSnapshot {
@@ -39,7 +69,7 @@ impl CodeSnapshot {
             MapFile::Absent => return Err(FileError::NotFound { path }),
             MapFile::Refused(error) => return Err(error),
         };
-        let map = JitMap::read(file, &JitMapLimits::default());
+        let map = JitMap::read(file, &JitMapLimits::default(), Lines::All);
         let mut map =
             map.map_err(|JitMapError::Read { source, .. }| FileError::Io { path, source })?;
         // They come and go where other code was, and nobody runs in them.

@@ -1,7 +1,7 @@
 //! The bytes of images and maps: opened through the views that lead to them, checked to be the file
 //! that was mapped, given up at a deadline.
 
-use crate::elf::{ElfImage, ElfLimits, ReadAt};
+use crate::elf::{ElfImage, ElfLimits, ReadAt, Wanted};
 use crate::image::{Image, ImageKey};
 use crate::lookup::{Lookup, RecordedOn, Trust, View};
 use crate::problem::Problem;
@@ -181,13 +181,13 @@ pub(crate) fn build_id_of(file: &BoundedFile) -> Result<Option<BuildId>, crate::
 }
 
 /// What a held file says as an ELF image, if it has this build id.
-pub(crate) fn read_with_id(held: &HeldFile, id: &BuildId) -> Option<ElfImage> {
+pub(crate) fn read_with_id(held: &HeldFile, id: &BuildId, wanted: Wanted<'_>) -> Option<ElfImage> {
     let file = held.open_regular(IMAGE_LIMIT_BYTES).ok()?;
     let found = build_id_of(&file).ok()??;
     if !found.matches(id) {
         return None;
     }
-    ElfImage::read(&file, &ElfLimits::default()).ok()
+    ElfImage::read(&file, &ElfLimits::default(), wanted).ok()
 }
 
 /// Whether a file can be the one with this inode. On overlayfs and btrfs (anonymous devices, major
@@ -250,24 +250,39 @@ impl MapOwner {
 
 /// `/tmp/perf-PID.map` below `root`, where PID is the process's pid as it sees itself.
 pub(crate) fn open_map(root: &TargetRoot, pid: NsPid, owner: MapOwner) -> MapFile {
-    let path = map_path(pid);
-    let opened = root.open(&path, LastLink::Refuse).and_then(|held| {
-        let found = held.identity()?;
-        if !owner.may_be(found.uid) {
-            return Err(FileError::Io {
-                path: path.clone(),
-                source: io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    format!("owned by uid {}", found.uid),
-                ),
-            });
-        }
-        let file = held.open_regular(MAP_LIMIT_BYTES)?;
-        Ok((file, held.changed_ns()?))
-    });
-    match opened {
-        Ok((file, changed_ns)) => MapFile::Found { file, changed_ns },
+    match hold_map(root, pid, owner) {
+        Ok(held) => open_held_map(&held),
         Err(FileError::NotFound { .. }) => MapFile::Absent,
+        Err(error) => MapFile::Refused(error),
+    }
+}
+
+/// Holds that map, without opening it.
+pub(crate) fn hold_map(
+    root: &TargetRoot,
+    pid: NsPid,
+    owner: MapOwner,
+) -> Result<HeldFile, FileError> {
+    let path = map_path(pid);
+    let held = root.open(&path, LastLink::Refuse)?;
+    let found = held.identity()?;
+    if owner.may_be(found.uid) {
+        return Ok(held);
+    }
+    Err(FileError::Io {
+        path,
+        source: io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("owned by uid {}", found.uid),
+        ),
+    })
+}
+
+/// A map that was held, whoever's it is.
+pub(crate) fn open_held_map(held: &HeldFile) -> MapFile {
+    let opened = held.open_regular(MAP_LIMIT_BYTES);
+    match opened.and_then(|file| Ok((file, held.changed_ns()?))) {
+        Ok((file, changed_ns)) => MapFile::Found { file, changed_ns },
         Err(error) => MapFile::Refused(error),
     }
 }
@@ -278,12 +293,8 @@ pub(crate) fn map_path(pid: NsPid) -> PathBuf {
 
 /// The map that the user gave: whoever's it is.
 pub(crate) fn open_given_map(host: &TargetRoot, path: &Path) -> MapFile {
-    let opened = host.open(path, LastLink::Follow).and_then(|held| {
-        let changed_ns = held.changed_ns()?;
-        Ok((held.open_regular(MAP_LIMIT_BYTES)?, changed_ns))
-    });
-    match opened {
-        Ok((file, changed_ns)) => MapFile::Found { file, changed_ns },
+    match host.open(path, LastLink::Follow) {
+        Ok(held) => open_held_map(&held),
         Err(error) => MapFile::Refused(error),
     }
 }

@@ -181,6 +181,20 @@ pub struct Frame {
     pub name: Result<Arc<str>, Unresolved>,
     /// What kind of code it is.
     pub kind: FrameKind,
+    /// The functions that the compiler put into it at this place: the first into it, each other into
+    /// the one before.
+    pub inlined: Arc<[Arc<str>]>,
+}
+
+impl Frame {
+    /// A function with nothing put into it.
+    pub fn new(name: Result<Arc<str>, Unresolved>, kind: FrameKind) -> Self {
+        Self {
+            name,
+            kind,
+            inlined: Arc::default(),
+        }
+    }
 }
 
 /// Kinds of code that a picture tells apart.

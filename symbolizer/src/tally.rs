@@ -6,73 +6,61 @@ use crate::choice::{Counting, Idle, Weight};
 use crate::code::{Code, classify};
 use crate::context::{
     Context, ContextKind, Counts, KernelChange, KnownContext, Origin, Place, Selected, Selector,
-    Split, place_of,
+    place_of,
 };
 use crate::hash::FastMap;
 use crate::image::Images;
+use crate::jitdump::{Jits, Marker, pid_of};
 use crate::kept::{KeptPages, keep_mappings};
-use crate::locate::{ContextPlace, Locator};
-use crate::maps::{Backing, MapTable, Mapping};
-use crate::pins::{Pins, RootRef};
+use crate::locate::{ContextPlace, Locator, Words};
+use crate::maps::{Backing, Mapping};
+use crate::pins::Pins;
 use crate::recorded::RecordedTags;
 use crate::stack::LayerKind;
 use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tap::Tapped;
-use crate::tasks::{Space, SpaceId, Tasks, UNKNOWN_COMM};
+use crate::tasks::Tasks;
 use crate::unwind::{ChainOptions, Chains, Files};
-use profiler::live::{self, EventSink};
-use profiler::record::{Comm, Event, Mapped, MappedFile, Sample};
+use crate::watch::Watches;
+use profiler::live::EventSink;
+use profiler::record::{Event, Mapped, MappedFile, Sample};
 use profiler::{BuildId, CgroupId, HostPid};
 use std::sync::Arc;
 
 /// The idle task of every CPU.
-const IDLE_PID: HostPid = HostPid(0);
+pub(crate) const IDLE_PID: HostPid = HostPid(0);
 /// Its name; the kernel adds the CPU to it.
-const IDLE_COMM: &str = "swapper";
+pub(crate) const IDLE_COMM: &str = "swapper";
 
 /// Words of raw stacks that are kept before they are counted by their places: 96 MiB.
 const LOCATE_WORDS: usize = 12 << 20;
 
-/// What a [`Tally`] tells of processes when it happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProcessNews {
-    /// It has mapped the file.
-    Mapped(HostPid),
-    /// Its first thread has exited.
-    Exited(HostPid),
-}
-
-/// Whom to tell of which mappings.
-struct MapWatch {
-    file_name: &'static str,
-    tell: Box<dyn FnMut(ProcessNews)>,
-}
-
 /// A recording in the making.
 pub struct Tally {
-    counting: Counting,
+    pub(crate) counting: Counting,
     /// Time of the first sample.
-    first_ns: Option<u64>,
-    kernel_text: Option<(String, u64)>,
-    kernel_build_id: Option<BuildId>,
-    tasks: Tasks,
-    images: Images,
-    pins: Pins,
-    stacks: StackTable,
-    chains: Chains,
-    located: Locator,
-    contexts: Vec<KnownContext>,
-    context_ids: FastMap<Context, ContextId>,
+    pub(crate) first_ns: Option<u64>,
+    pub(crate) kernel_text: Option<(String, u64)>,
+    pub(crate) kernel_build_id: Option<BuildId>,
+    pub(crate) tasks: Tasks,
+    pub(crate) images: Images,
+    pub(crate) pins: Pins,
+    pub(crate) stacks: StackTable,
+    pub(crate) chains: Chains,
+    pub(crate) located: Locator,
+    pub(crate) contexts: Vec<KnownContext>,
+    pub(crate) context_ids: FastMap<Context, ContextId>,
     /// The first context of each kind.
-    counted_in: FastMap<ContextKind, ContextId>,
-    cgroup_paths: FastMap<CgroupId, Arc<str>>,
-    kernel_changes: Vec<KernelChange>,
-    kept: KeptPages,
-    selector: Selector,
-    watch: Option<MapWatch>,
+    pub(crate) counted_in: FastMap<ContextKind, ContextId>,
+    pub(crate) cgroup_paths: FastMap<CgroupId, Arc<str>>,
+    pub(crate) kernel_changes: Vec<KernelChange>,
+    pub(crate) kept: KeptPages,
+    pub(crate) jits: Jits,
+    pub(crate) selector: Selector,
+    pub(crate) watches: Watches,
     pub(crate) tap: Tapped,
     pub(crate) recorded: RecordedTags,
-    counts: Counts,
+    pub(crate) counts: Counts,
 }
 
 /// A recording that is over: what was counted, and what was held for naming it.
@@ -86,6 +74,7 @@ pub struct Counted {
     cgroup_paths: FastMap<CgroupId, Arc<str>>,
     pub(crate) kernel_changes: Vec<KernelChange>,
     pub(crate) layers: Vec<LayerKind>,
+    pub(crate) jits: Jits,
 }
 
 impl Counted {
@@ -115,8 +104,9 @@ impl Tally {
             cgroup_paths: FastMap::default(),
             kernel_changes: Vec::new(),
             kept: KeptPages::default(),
+            jits: Jits::live(),
             selector,
-            watch: None,
+            watches: Watches::default(),
             tap: Tapped::default(),
             recorded: RecordedTags::None,
             counts: Counts::default(),
@@ -127,11 +117,6 @@ impl Tally {
     /// this is not called.
     pub fn read_chains(&mut self, options: &ChainOptions<'_>) {
         self.chains = Chains::new(options);
-    }
-
-    /// Tells of each process that maps a file of this name, when it does; and of each exit.
-    pub fn watch_mapped(&mut self, file_name: &'static str, tell: Box<dyn FnMut(ProcessNews)>) {
-        self.watch = Some(MapWatch { file_name, tell });
     }
 
     /// Makes a cgroup known: those that exist at the start, and at the end those that were missed.
@@ -205,6 +190,18 @@ impl Tally {
         } else {
             None
         };
+        if let Some(dump) = known.dump {
+            let mut words = std::mem::take(&mut self.jits.words);
+            words.clear();
+            match made {
+                Some(made) => words.extend_from_slice(made),
+                None if has_no_entry(sample.chain) => words.extend(leaf_alone(sample.ip.0)),
+                None => words.extend(sample.chain.iter()),
+            }
+            self.wait((dump, id), &words, (sample.stamp.time_ns, weight));
+            self.jits.words = words;
+            return;
+        }
         let batch = match made {
             Some(words) => self.stacks.push(id, words.iter().copied(), weight),
             None if has_no_entry(sample.chain) => {
@@ -220,7 +217,7 @@ impl Tally {
 
     /// Counts the samples that wait, before anything they depend on changes. A stack that was not
     /// seen before makes its mappings be kept and their images be held from now on.
-    fn count_batch(&mut self) {
+    pub(crate) fn count_batch(&mut self) {
         let Self {
             counting,
             stacks,
@@ -241,6 +238,14 @@ impl Tally {
         }
     }
 
+    /// Counts stacks that waited for a jitdump: their mappings were kept when they were sampled.
+    pub(crate) fn count_rewritten(&mut self) {
+        self.stacks.count_batch(|_, _| {});
+        if self.stacks.len_words() >= LOCATE_WORDS {
+            self.locate();
+        }
+    }
+
     /// Counts the stacks by their places, and forgets their addresses.
     fn locate(&mut self) {
         let contexts: Vec<_> = self
@@ -251,6 +256,10 @@ impl Tally {
                 ContextPlace {
                     counted_in: known.counted_in,
                     space: space.and_then(|id| Some((id, &self.tasks.space(id)?.maps))),
+                    words: match known.dump {
+                        Some(_) => Words::Rewritten,
+                        None => Words::Recorded,
+                    },
                 }
             })
             .collect();
@@ -262,132 +271,9 @@ impl Tally {
         }
     }
 
-    fn context_of(&mut self, sample: &Sample<'_>) -> ContextId {
-        let (pid, tid) = (sample.stamp.pid, sample.stamp.tid);
-        let split = Split::by(&self.counting.layers, &sample.stamp);
-        let key = (sample.cgroup, split.cpu);
-        // u32::MAX: the task is past its exit, the kernel has no pid for it any more.
-        let taskless: Option<&[u8]> = match pid {
-            IDLE_PID => Some(IDLE_COMM.as_bytes()),
-            HostPid(u32::MAX) => Some(b"[exited]"),
-            _ => None,
-        };
-        if let Some(comm) = taskless {
-            let comm = self.tasks.intern_comm(comm);
-            return self.intern_context(Context {
-                space: None,
-                cgroup: sample.cgroup,
-                comm,
-                split,
-            });
-        }
-        if let Some(thread) = self.tasks.thread(pid, tid) {
-            if let Some((known, id)) = thread.context
-                && known == key
-            {
-                return id;
-            }
-        } else if self.counting.origin == Origin::LiveHost {
-            // Never told of: begun while `/proc` was read, or its FORK was lost.
-            live::scan(pid, &mut |event| self.event(event));
-        }
-        let comm = match self.tasks.thread(pid, tid) {
-            Some(thread) => Arc::clone(&thread.comm),
-            None => {
-                self.tasks.comm(&Comm {
-                    stamp: sample.stamp,
-                    pid,
-                    tid,
-                    name: UNKNOWN_COMM,
-                    is_exec: false,
-                });
-                Arc::from(UNKNOWN_COMM)
-            }
-        };
-        let comm = self.tasks.intern_comm(&comm);
-        let space = match self.tasks.process(pid).and_then(|process| process.space) {
-            Some(space) => space,
-            None => self.begin_space(sample),
-        };
-        let id = self.intern_context(Context {
-            space: Some(space),
-            cgroup: sample.cgroup,
-            comm,
-            split,
-        });
-        if let Some(thread) = self.tasks.thread(pid, tid) {
-            thread.context = Some((key, id));
-        }
-        id
-    }
-
-    /// The first sample of a process since its exec: what must be asked while it lives is asked now.
-    fn begin_space(&mut self, sample: &Sample<'_>) -> SpaceId {
-        let pid = sample.stamp.pid;
-        if self.counting.origin == Origin::File {
-            return self.tasks.begin_space(Space {
-                pid,
-                since_ns: sample.stamp.time_ns,
-                identity: None,
-                // Its images are looked for by their paths on this host, and checked.
-                root: RootRef::Host,
-                maps: MapTable::default(),
-                proc_cgroups: None,
-            });
-        }
-        let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
-        let others = self.tasks.living_in(mnt);
-        let root = self.pins.pin(pid, mnt, sample.stamp.time_ns, others);
-        if root == RootRef::Unknown {
-            self.counts.unpinned += 1;
-        }
-        let identity = live::identity(pid);
-        let is_root_cgroup =
-            |id: CgroupId| self.cgroup_paths.get(&id).is_none_or(|path| &**path == "/");
-        let proc_cgroups = if sample.cgroup.is_none_or(is_root_cgroup) {
-            live::proc_cgroups(pid).map(Arc::from)
-        } else {
-            None
-        };
-        self.tasks.begin_space(Space {
-            pid,
-            since_ns: sample.stamp.time_ns,
-            identity,
-            root,
-            maps: MapTable::default(),
-            proc_cgroups,
-        })
-    }
-
-    fn intern_context(&mut self, context: Context) -> ContextId {
-        if let Some(id) = self.context_ids.get(&context) {
-            return *id;
-        }
-        let id = ContextId(self.contexts.len() as u32);
-        let place = place_of(&context, &self.tasks, &self.pins, &self.cgroup_paths);
-        let comm = self.tasks.comm_name(context.comm);
-        let selected = if comm.is_some_and(|comm| self.counting.choice.wants_comm(comm)) {
-            (self.selector)(&place)
-        } else {
-            Selected::No
-        };
-        let kind = ContextKind::of(
-            &context,
-            &self.tasks,
-            self.recorded.tag_of(&context, &self.tasks),
-        );
-        let counted_in = *self.counted_in.entry(kind).or_insert(id);
-        self.contexts.push(KnownContext {
-            context,
-            selected,
-            counted_in,
-        });
-        self.context_ids.insert(context, id);
-        id
-    }
-
     /// Ends the counting: nothing is selected any more, all that is known is kept for naming.
     pub fn close(mut self) -> Counted {
+        self.settle_all();
         self.count_batch();
         self.locate();
         let Self {
@@ -399,6 +285,7 @@ impl Tally {
             cgroup_paths,
             kernel_changes,
             counting,
+            jits,
             ..
         } = self;
         Counted {
@@ -411,6 +298,7 @@ impl Tally {
             contexts,
             cgroup_paths,
             kernel_changes,
+            jits,
         }
     }
 
@@ -437,11 +325,7 @@ impl Tally {
             Code::Vdso => Backing::Vdso,
             Code::Generated => Backing::Generated,
             Code::File => {
-                if let Some(watch) = &mut self.watch
-                    && mapped.path.ends_with(watch.file_name.as_bytes())
-                {
-                    (watch.tell)(ProcessNews::Mapped(mapped.pid));
-                }
+                self.watches.mapped(mapped.pid, mapped.path);
                 let mnt = self
                     .tasks
                     .process(mapped.pid)
@@ -461,7 +345,21 @@ impl Tally {
             file_offset: mapped.file_offset_bytes,
             backing,
         };
-        self.tasks.map(mapped.pid, mapping);
+        let (pid, avma) = (mapped.pid, mapped.avma.clone());
+        let dump = self.tasks.process(pid).and_then(|process| process.dump);
+        if let Some(dump) = dump.filter(|_| kind != Code::Generated) {
+            self.hide(dump, avma.clone(), mapped.stamp.time_ns);
+        }
+        self.tasks.map(pid, mapping);
+        if let (Backing::Image(image), Some(named)) = (backing, pid_of(mapped.path)) {
+            let marker = Marker {
+                start: avma.start,
+                end: avma.end,
+                image,
+                pid: named,
+            };
+            self.tasks.mark(pid, marker);
+        }
     }
 
     /// At an exec in a mount namespace that is not pinned yet, it is: the process may be gone before
@@ -500,14 +398,7 @@ impl EventSink for Tally {
                 }
             }
             Event::Fork(fork) => self.tasks.fork(fork),
-            Event::Exit(exit) => {
-                if let Some(watch) = &mut self.watch
-                    && exit.tid.0 == exit.pid.0
-                {
-                    (watch.tell)(ProcessNews::Exited(exit.pid));
-                }
-                self.tasks.exit(exit);
-            }
+            Event::Exit(exit) => self.exited(exit),
             Event::Namespaces(seen) => self.tasks.entered(seen.pid, seen.mnt),
             Event::Cgroup(seen) => {
                 self.cgroup_paths

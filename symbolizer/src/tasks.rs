@@ -11,6 +11,7 @@
 
 use crate::hash::FastMap;
 use crate::image::ImageId;
+use crate::jitdump::{DumpId, Marker};
 use crate::maps::{Change, MapTable, Mapping};
 use crate::pins::RootRef;
 use crate::stacks::ContextId;
@@ -41,6 +42,8 @@ pub(crate) struct Space {
     pub(crate) maps: MapTable,
     /// `/proc/PID/cgroup`, where the sample's cgroup does not tell the container.
     pub(crate) proc_cgroups: Option<Arc<str>>,
+    /// What says of its generated code what was there, and when.
+    pub(crate) dump: Option<DumpId>,
 }
 
 /// A process since its last exec.
@@ -49,6 +52,10 @@ pub(crate) struct Process {
     maps: Arc<MapTable>,
     pub(crate) space: Option<SpaceId>,
     pub(crate) mnt: Option<MntNs>,
+    /// Where its jitdump is. A child does not inherit it: it is of the process that writes it.
+    pub(crate) marker: Option<Marker>,
+    /// That dump, once the process was sampled with it.
+    pub(crate) dump: Option<DumpId>,
     tids: Vec<HostTid>,
 }
 
@@ -315,6 +322,24 @@ impl Tasks {
         }
     }
 
+    /// The process has mapped its jitdump: its space is left, so that the next one has it.
+    pub(crate) fn mark(&mut self, pid: HostPid, marker: Marker) {
+        let process = self.processes.entry(pid).or_default();
+        if process.marker.map(|known| known.image) == Some(marker.image) {
+            return;
+        }
+        process.marker = Some(marker);
+        process.dump = None;
+        self.retire(pid);
+    }
+
+    /// The process has this dump from now on.
+    pub(crate) fn has_dump(&mut self, pid: HostPid, dump: DumpId) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.dump = Some(dump);
+        }
+    }
+
     /// Forgets a process: at its next sample, `/proc` tells what it is.
     fn forget(&mut self, pid: HostPid) {
         if let Some(process) = self.processes.remove(&pid) {
@@ -332,7 +357,7 @@ impl Tasks {
     }
 
     /// Forgets the mappings of spaces that no process is in any more. No stack may wait for being
-    /// located by them.
+    /// located by them, but those that wait for a jitdump may.
     pub(crate) fn forget_left_maps(&mut self) {
         let current: HashSet<SpaceId> = self
             .processes
@@ -340,7 +365,7 @@ impl Tasks {
             .filter_map(|process| process.space)
             .collect();
         for (space, number) in self.spaces.iter_mut().zip(0..) {
-            if space.maps.len() > 0 && !current.contains(&SpaceId(number)) {
+            if space.maps.len() > 0 && space.dump.is_none() && !current.contains(&SpaceId(number)) {
                 space.maps = MapTable::default();
             }
         }

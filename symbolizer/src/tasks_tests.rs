@@ -50,6 +50,7 @@ fn space(tasks: &mut Tasks, pid: u32) -> SpaceId {
         root: RootRef::Unknown,
         maps: MapTable::default(),
         proc_cgroups: None,
+        dump: None,
     })
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 
 use thiserror::Error;
 
-use crate::elf::{ElfError, ElfImage, ElfLimits, Symbol};
+use crate::elf::{ElfError, ElfImage, ElfLimits, Symbol, Wanted};
 use profiler::BuildId;
 
 /// The vdso has two pages on x86_64; this is room for any.
@@ -48,7 +48,7 @@ impl Vdso {
     pub(crate) fn of_self() -> Result<Self, VdsoError> {
         let bytes = own_image()?;
         let build_id = ElfImage::read_build_id(&bytes, &ElfLimits::default())?;
-        let image = ElfImage::read(&bytes, &ElfLimits::default())?;
+        let image = ElfImage::read(&bytes, &ElfLimits::default(), Wanted::All)?;
         Ok(Self { image, build_id })
     }
 

@@ -57,6 +57,7 @@ fn leaves(cgroups: &[&str], file: MappedFile, lookup: &Lookup) -> Vec<String> {
         max_stack: 127,
         known: None,
         snapshots: Vec::new(),
+        held_maps: Vec::new(),
         keep_names: KeepNames::No,
     });
     let mut leaves: Vec<(String, String)> = Vec::new();

@@ -33,6 +33,9 @@ pub(crate) enum Workload {
     Busy,
     /// Code in anonymous memory with a perf map; arguments: seconds, `no-map`.
     JitLike,
+    /// Three functions one after the other at one address, told by a jitdump; prints the CPU seconds of each;
+    /// arguments: seconds for each, `tsc`, `late`, `pid` or `wait`.
+    JitDump,
     /// A chosen thread name; arguments: seconds, name.
     Comm,
     /// Two functions whose names are to be patched; argument: seconds.
@@ -85,6 +88,7 @@ impl Workload {
             Workload::Short => "short.c",
             Workload::Busy => "busy.c",
             Workload::JitLike => "jitlike.c",
+            Workload::JitDump => "jitdump.c",
             Workload::Comm => "hostile/comm.c",
             Workload::OddSymbols => "hostile/odd_symbols.c",
             Workload::HugeSymbol => "hostile/huge_symbol.c",

@@ -4,7 +4,7 @@ use super::bytes::ByteOrder;
 use super::features::number;
 use super::sidecar::{self, Sidecar};
 use crate::BuildId;
-use crate::record::Layout;
+use crate::record::{Layout, sample_bits};
 use std::sync::Arc;
 
 /// An event that was sampled (or only counted along).
@@ -28,8 +28,18 @@ pub struct RecordedEvent {
     pub is_frequency: bool,
     /// Entries at which the kernel cut its chains (`sample_max_stack`); 0 where nothing tells.
     pub max_stack: u16,
+    /// The clock of its records' times (`CLOCK_*`), where one was chosen (`perf record -k`).
+    pub clock_id: Option<u32>,
     /// Ids of its instances, one a CPU or a task.
     pub ids: Vec<u64>,
+}
+
+impl RecordedEvent {
+    /// Whether its samples have times of CLOCK_MONOTONIC, which others can be compared with.
+    pub fn is_monotonic(&self) -> bool {
+        self.clock_id == Some(nix::libc::CLOCK_MONOTONIC as u32)
+            && self.layout.has(sample_bits::TIME)
+    }
 }
 
 /// The build id of an image that was hit, as `perf record` read it at the end.

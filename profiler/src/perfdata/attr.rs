@@ -57,8 +57,9 @@ pub(crate) fn read(fields: &mut Fields<'_>) -> Result<RecordedEvent, PerfDataErr
     };
     let branch_sample_type = later(8);
     let sample_regs_user = later(0);
-    // sample_stack_user and clockid
-    let sample_regs_intr = later(8);
+    // sample_stack_user, then the clock.
+    let clock_id = attr.take(4).and_then(|_| attr.u32()).unwrap_or(0);
+    let sample_regs_intr = attr.u64().unwrap_or(0);
     // aux_watermark, then a u16 and a reserved one.
     let max_stack = attr.take(4).and_then(|_| attr.u16()).unwrap_or(0);
     Ok(RecordedEvent {
@@ -77,6 +78,7 @@ pub(crate) fn read(fields: &mut Fields<'_>) -> Result<RecordedEvent, PerfDataErr
         period_or_hz,
         is_frequency: flags & flag::FREQUENCY != 0,
         max_stack,
+        clock_id: (flags & flag::USE_CLOCK != 0).then_some(clock_id),
         ids: Vec::new(),
     })
 }
@@ -146,6 +148,27 @@ mod tests {
             );
             assert_eq!(found, (branch, user, intr), "in an attr of {size}");
         }
+    }
+
+    #[test]
+    fn the_clock_is_known_where_one_was_chosen() {
+        let clock = |flags: u64, clock: u32| {
+            let mut bytes = attr(112);
+            bytes[40..48].copy_from_slice(&flags.to_le_bytes());
+            bytes[92..96].copy_from_slice(&clock.to_le_bytes());
+            read_le(&bytes).expect("a whole attr").0
+        };
+        assert_eq!(clock(0, 1).clock_id, None);
+        assert_eq!(clock(flag::USE_CLOCK, 7).clock_id, Some(7));
+        let chosen = clock(flag::USE_CLOCK, 1);
+        assert!(chosen.is_monotonic());
+        assert_eq!(chosen.layout.sample_regs_intr, 99);
+        for other in [clock(0, 1), clock(flag::USE_CLOCK, 4)] {
+            assert!(!other.is_monotonic());
+        }
+        let mut untimed = chosen;
+        untimed.layout.sample_type = 3;
+        assert!(!untimed.is_monotonic());
     }
 
     #[test]

@@ -139,6 +139,7 @@ mod tests {
             kind: 0,
             config: 0,
             flags,
+            clock_id: None,
             layout: Layout {
                 sample_type: 0,
                 read_format: 0,

@@ -223,6 +223,7 @@ mod tests {
             period_or_hz: 1,
             is_frequency: false,
             max_stack: 0,
+            clock_id: None,
             ids: ids.to_vec(),
         }
     }

@@ -1,5 +1,10 @@
 //! Small ELF images for tests, of either class and byte order, each field under the test's control.
 
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::ReadAt;
+
 /// `.text` of every fixture: file offset, stated address, length.
 pub(super) const TEXT: (u64, u64, u64) = (0x400, 0x2400, 0x200);
 /// `.text.hot` in a second executable segment at another distance, as lld lays out.
@@ -16,6 +21,36 @@ pub(super) const OBJECT: u8 = 1;
 pub(super) const LOCAL: u8 = 0;
 pub(super) const GLOBAL: u8 = 1;
 pub(super) const WEAK: u8 = 2;
+
+/// Counts the bytes that a reader asks for.
+pub(super) struct Counted<'a> {
+    bytes: &'a [u8],
+    read_bytes: AtomicU64,
+}
+
+impl<'a> Counted<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            read_bytes: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn read_bytes(&self) -> u64 {
+        self.read_bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl ReadAt for Counted<'_> {
+    fn len_bytes(&self) -> u64 {
+        self.bytes.len_bytes()
+    }
+
+    fn read_at(&self, offset: u64, len_bytes: u64) -> io::Result<Vec<u8>> {
+        self.read_bytes.fetch_add(len_bytes, Ordering::Relaxed);
+        self.bytes.read_at(offset, len_bytes)
+    }
+}
 
 /// One entry of a symbol table.
 #[derive(Clone)]

@@ -81,7 +81,7 @@ impl FrameSections {
             debug_frame: placed(b".debug_frame", ".debug_frame")?,
             text_svma: svma_of(b".text"),
             got_svma: svma_of(b".got"),
-            loads: headers.into_loads(),
+            loads: headers.loads(),
         }))
     }
 

@@ -82,8 +82,8 @@ impl Headers {
 
     /// The `PT_LOAD`s, executable ones first: where segments overlap in the file, sampled
     /// addresses are in the one that runs.
-    pub(super) fn into_loads(self) -> Vec<Segment> {
-        let mut loads = self.segments;
+    pub(super) fn loads(&self) -> Vec<Segment> {
+        let mut loads = self.segments.clone();
         loads.retain(|segment| !segment.is_note);
         loads.sort_by_key(|load| !load.executable);
         loads

@@ -10,13 +10,18 @@ mod frames;
 mod headers;
 #[cfg(test)]
 mod hostile_tests;
+mod near;
+#[cfg(test)]
+mod near_tests;
 mod read_at;
 mod symbols;
+mod tables;
 #[cfg(test)]
 mod tests;
 
 use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64};
+use object::read::elf::FileHeader;
 use profiler::BuildId;
 
 pub(crate) use error::ElfError;
@@ -61,25 +66,67 @@ pub(crate) struct ElfImage {
     symbols: SymbolTable,
 }
 
+/// Which of an image's symbols are to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted<'a> {
+    /// All.
+    All,
+    /// What answers a lookup of these bytes of the file; no other address may be looked up.
+    Offsets(&'a [u64]),
+    /// What answers a lookup of these addresses; no other one may be looked up.
+    Addresses(&'a [u64]),
+}
+
 impl ElfImage {
     /// Reads headers and function symbols.
     pub(crate) fn read<R: ReadAt + ?Sized>(
         image: &R,
         limits: &ElfLimits,
+        wanted: Wanted<'_>,
     ) -> Result<Self, ElfError> {
         let headers = Headers::read(image, limits)?;
-        let symbols = match headers.class {
+        match headers.class {
             Class::Elf32 => {
-                SymbolTable::read::<FileHeader32<Endianness>, R>(image, &headers, limits)?
+                Self::read_of::<FileHeader32<Endianness>, R>(image, headers, limits, wanted)
             }
             Class::Elf64 => {
-                SymbolTable::read::<FileHeader64<Endianness>, R>(image, &headers, limits)?
+                Self::read_of::<FileHeader64<Endianness>, R>(image, headers, limits, wanted)
+            }
+        }
+    }
+
+    fn read_of<Elf, R>(
+        image: &R,
+        headers: Headers,
+        limits: &ElfLimits,
+        wanted: Wanted<'_>,
+    ) -> Result<Self, ElfError>
+    where
+        Elf: FileHeader<Endian = Endianness>,
+        R: ReadAt + ?Sized,
+    {
+        let loads = headers.loads();
+        let wanted = match wanted {
+            Wanted::All => None,
+            Wanted::Addresses(addresses) => Some(addresses.to_vec()),
+            Wanted::Offsets(offsets) => {
+                let addresses = offsets.iter().filter_map(|at| svma_in(&loads, *at));
+                Some(addresses.collect())
             }
         };
-        Ok(Self {
-            loads: headers.into_loads(),
-            symbols,
-        })
+        let near = match wanted {
+            Some(mut wanted) => {
+                wanted.sort_unstable();
+                wanted.dedup();
+                near::read::<Elf, R>(image, &headers, limits, &wanted)?
+            }
+            None => None,
+        };
+        let symbols = match near {
+            Some(symbols) => symbols,
+            None => SymbolTable::read::<Elf, R>(image, &headers, limits)?,
+        };
+        Ok(Self { loads, symbols })
     }
 
     /// The build id alone, without the cost of the symbols: to tell whether a file is the one that

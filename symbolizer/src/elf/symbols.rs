@@ -4,22 +4,19 @@ use std::borrow::Cow;
 
 use object::Endianness;
 use object::elf;
-use object::pod::slice_from_bytes;
-use object::read::elf::{FileHeader, Sym};
+use object::read::elf::FileHeader;
 
 use super::headers::{Headers, Section, bytes_at};
+use super::tables::{Candidate, Tables};
 use super::{ElfError, ElfLimits, ReadAt};
 
 /// A name longer than this is cut: C++ templates reach some 10 KiB, attacks more.
-const NAME_MAX_BYTES: usize = 64 << 10;
+pub(super) const NAME_MAX_BYTES: usize = 64 << 10;
 /// What is kept of a cut name, before its mark `…`.
 const CUT_NAME_BYTES: usize = 4 << 10;
 /// So much of two aliases' names is compared. Bounds the time for an image that puts millions of
 /// endless names at one address.
 const COMPARED_BYTES: usize = 1 << 10;
-/// Symbols read at once: bounds the memory for the raw table.
-const CHUNK_SYMBOLS: u64 = 1 << 16;
-
 /// A function as the symbol table has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Symbol<'image> {
@@ -64,37 +61,6 @@ struct Span {
     function: u32,
 }
 
-/// A symbol before aliases are dropped. The derived order is the sorting order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate {
-    start: u64,
-    rank: Rank,
-    /// For one without size, the bytes to the end of its section.
-    size: u32,
-    name: u32,
-}
-
-impl Candidate {
-    fn end(&self) -> u64 {
-        self.start.saturating_add(u64::from(self.size))
-    }
-}
-
-/// Which of two aliases is preferred: the smaller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    is_label: bool,
-    binding: Binding,
-    is_unsized: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Binding {
-    Global,
-    Weak,
-    Local,
-}
-
 impl SymbolTable {
     pub(super) fn read<Elf, R>(
         image: &R,
@@ -107,31 +73,10 @@ impl SymbolTable {
     {
         let mut names = Vec::new();
         let mut candidates = Vec::new();
-        let mut left_symbols = limits.symbols;
-        let mut left_name_bytes = limits.string_table_bytes;
-        // .dynsym too: `strip --keep-symbol` and mini debug tables leave a .symtab that lacks
-        // what .dynsym names. What both have becomes one again below.
-        for kind in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
-            let Some(table) = headers.sections.iter().find(|it| it.kind == kind) else {
-                continue;
-            };
-            let count = table.len / size_of::<Elf::Sym>() as u64;
-            left_symbols = left_symbols.checked_sub(count).ok_or(ElfError::OverLimit {
-                what: "symbols",
-                found: count,
-                limit: limits.symbols,
-            })?;
-            let strings = string_table(headers, table)?;
-            left_name_bytes =
-                left_name_bytes
-                    .checked_sub(strings.len)
-                    .ok_or(ElfError::OverLimit {
-                        what: "string table bytes",
-                        found: strings.len,
-                        limit: limits.string_table_bytes,
-                    })?;
+        for table in Tables::of::<Elf>(headers, limits)? {
             let first_name = names.len();
-            let strings = bytes_at(image, "string table", strings.offset, strings.len)?;
+            let Section { offset, len, .. } = table.strings;
+            let strings = bytes_at(image, "string table", offset, len)?;
             if names.is_empty() {
                 names = strings;
             } else {
@@ -140,33 +85,19 @@ impl SymbolTable {
             // A table that lacks its last NUL still ends here.
             names.reserve_exact(1);
             names.push(0);
-            let functions = Functions {
-                headers,
-                names: &names,
-                first_name,
-            };
-            let mut at = 0;
-            while at < count {
-                let chunk = CHUNK_SYMBOLS.min(count - at);
-                let entry = size_of::<Elf::Sym>() as u64;
-                // No overflow: both are below the table's length. The offset is foreign.
-                let offset = table.offset.saturating_add(at * entry);
-                let bytes = bytes_at(image, "symbol table", offset, chunk * entry)?;
-                let (symbols, _) =
-                    slice_from_bytes::<Elf::Sym>(&bytes, chunk as usize).unwrap_or((&[], &[]));
-                candidates.extend(
-                    symbols
-                        .iter()
-                        .filter_map(|symbol| functions.candidate(symbol)),
-                );
-                at += chunk;
-            }
+            table.read::<Elf, R>(image, headers, |mut candidate| {
+                let name = first_name.checked_add(candidate.name as usize);
+                if let Some(name) = name
+                    && let Some(text) = names.get(name..)
+                    && candidate.may_be_called(text)
+                    && let Ok(name) = u32::try_from(name)
+                {
+                    candidate.name = name;
+                    candidates.push(candidate);
+                }
+            })?;
         }
-        let has_symtab = headers.sections.iter().any(|it| it.kind == elf::SHT_SYMTAB);
-        Ok(Self {
-            has_symtab,
-            ..Self::build(candidates, names)
-        })
+        Ok(Self::build(candidates, names, has_symtab(headers)))
     }
 
     /// Whether there is a `.symtab`.
@@ -196,7 +127,7 @@ impl SymbolTable {
     /// Sweeps upwards over the starts with a stack of the functions that are open: its top is the
     /// one that started last. Each turn of the inner loop closes a function or reaches the next
     /// start, so there are at most two spans a function and the sort is the most expensive part.
-    fn build(mut candidates: Vec<Candidate>, names: Vec<u8>) -> Self {
+    pub(super) fn build(mut candidates: Vec<Candidate>, names: Vec<u8>, has_symtab: bool) -> Self {
         candidates.sort_unstable();
         let mut sweep = Sweep::with_capacity(candidates.len());
         let mut groups = candidates.chunk_by(|a, b| a.start == b.start).peekable();
@@ -214,7 +145,7 @@ impl SymbolTable {
             functions: sweep.functions,
             spans: sweep.spans,
             names,
-            has_symtab: false,
+            has_symtab,
         }
     }
 }
@@ -317,82 +248,8 @@ impl Sweep {
     }
 }
 
-/// Turns a table's entries into candidates.
-struct Functions<'a> {
-    headers: &'a Headers,
-    names: &'a [u8],
-    /// Where in `names` this table's strings start.
-    first_name: usize,
-}
-
-impl Functions<'_> {
-    fn candidate<S: Sym<Endian = Endianness>>(&self, symbol: &S) -> Option<Candidate> {
-        let endian = self.headers.endian;
-        let is_label = match symbol.st_type() {
-            elf::STT_FUNC | elf::STT_GNU_IFUNC => false,
-            elf::STT_NOTYPE => true,
-            _ => return None,
-        };
-        let start: u64 = symbol.st_value(endian).into();
-        let place = symbol.st_shndx(endian);
-        let rest = match place {
-            elf::SHN_UNDEF => return None,
-            // SHN_XINDEX: the index is in a table of its own that we do not read; images with
-            // 65 280 sections are relocatable ones.
-            elf::SHN_ABS | elf::SHN_XINDEX => self.headers.executable_bytes_from(start)?,
-            elf::SymbolSection(index) => {
-                let section = self.headers.sections.get(usize::from(index))?;
-                if !section.executable {
-                    return None;
-                }
-                // A symbol at or behind its section's end (`_etext`) covers nothing.
-                section.len.checked_sub(start.checked_sub(section.addr)?)?
-            }
-        };
-        let binding = match symbol.st_bind() {
-            elf::STB_LOCAL => Binding::Local,
-            elf::STB_WEAK => Binding::Weak,
-            _ => Binding::Global,
-        };
-        let name = self
-            .first_name
-            .checked_add(symbol.st_name(endian) as usize)?;
-        let is_local_label = is_label && binding == Binding::Local;
-        match self.names.get(name..)? {
-            [] | [0, ..] => return None,
-            [b'.', b'L', ..] => return None,
-            // Mapping symbols of ARM, AArch64 and RISC-V: where code and data start.
-            [b'$', b'a' | b'd' | b't' | b'x', ..] if is_local_label => return None,
-            _ => {}
-        }
-        let stated: u64 = symbol.st_size(endian).into();
-        let covered = if stated == 0 { rest } else { stated.min(rest) };
-        if covered == 0 {
-            return None;
-        }
-        Some(Candidate {
-            start,
-            rank: Rank {
-                is_label,
-                binding,
-                is_unsized: stated == 0,
-            },
-            size: u32::try_from(covered).unwrap_or(u32::MAX),
-            name: u32::try_from(name).ok()?,
-        })
-    }
-}
-
-fn string_table(headers: &Headers, symbols: &Section) -> Result<Section, ElfError> {
-    headers
-        .sections
-        .get(symbols.link as usize)
-        .filter(|it| it.kind == elf::SHT_STRTAB)
-        .copied()
-        .ok_or(ElfError::Malformed {
-            what: "sh_link of a symbol table",
-            found: symbols.link.into(),
-        })
+pub(super) fn has_symtab(headers: &Headers) -> bool {
+    headers.sections.iter().any(|it| it.kind == elf::SHT_SYMTAB)
 }
 
 /// Shorter names first, then lexically, as far as names are compared.

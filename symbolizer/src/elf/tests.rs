@@ -4,7 +4,7 @@ use super::fixture::*;
 use super::*;
 
 fn read(image: &[u8]) -> ElfImage {
-    ElfImage::read(image, &ElfLimits::default()).expect("a sound image is read")
+    ElfImage::read(image, &ElfLimits::default(), Wanted::All).expect("a sound image is read")
 }
 
 fn name_at(image: &ElfImage, svma: u64) -> Option<String> {
@@ -46,7 +46,7 @@ fn the_build_id_is_read_without_the_symbols() {
         symbols: 0,
         ..ElfLimits::default()
     };
-    assert!(ElfImage::read(&bytes, &limits).is_err());
+    assert!(ElfImage::read(&bytes, &limits, Wanted::All).is_err());
     let read = |bytes: &Vec<u8>| ElfImage::read_build_id(bytes, &limits).expect("headers are fine");
     assert_eq!(read(&bytes), BuildId::new(&BUILD_ID));
     bytes[0x20c] = b'X'; // The note's owner is no longer GNU.

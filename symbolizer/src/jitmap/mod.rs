@@ -35,9 +35,29 @@ pub(crate) struct JitMapLimits {
 impl Default for JitMapLimits {
     fn default() -> Self {
         Self {
-            bytes: 256 << 20,
-            lines: 5_000_000,
+            bytes: 1 << 30,
+            lines: 20_000_000,
         }
+    }
+}
+
+/// Which lines of a map are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lines<'a> {
+    /// All of them.
+    All,
+    /// Those that answer one of these addresses, which ascend.
+    Of(&'a [u64]),
+}
+
+impl Lines<'_> {
+    fn want(self, interval: &Interval) -> bool {
+        let Self::Of(addrs) = self else {
+            return true;
+        };
+        let from = addrs.partition_point(|addr| *addr < interval.start);
+        let first = addrs.get(from);
+        first.is_some_and(|addr| addr - interval.start < u64::from(interval.len))
     }
 }
 
@@ -78,9 +98,13 @@ pub(crate) struct JitMap {
 }
 
 impl JitMap {
-    /// Reads lines up to the end or a limit. A last line without its newline is being written
+    /// Reads lines up to the end or a limit: memory follows those that are wanted. A last line without its newline is being written
     /// right now: its name or even its size may lack digits, so it is skipped.
-    pub(crate) fn read(map: impl Read, limits: &JitMapLimits) -> Result<Self, JitMapError> {
+    pub(crate) fn read(
+        map: impl Read,
+        limits: &JitMapLimits,
+        wanted: Lines<'_>,
+    ) -> Result<Self, JitMapError> {
         let mut reader = BufReader::with_capacity(64 << 10, map);
         let mut intervals = Vec::new();
         let mut table = Self {
@@ -126,9 +150,9 @@ impl JitMap {
                 break;
             }
             table.lines += 1;
-            match table.interval(&line) {
-                Some(interval) => intervals.push(interval),
-                None => table.bad_lines += 1,
+            match table.interval(&line, wanted) {
+                Ok(interval) => intervals.extend(interval),
+                Err(BadLine) => table.bad_lines += 1,
             }
         }
         table.intervals = newest_first_cover(intervals);
@@ -224,36 +248,49 @@ impl JitMap {
         self.cut_at
     }
 
-    /// Parses a line and stores its name.
-    fn interval(&mut self, line: &[u8]) -> Option<Interval> {
-        let (start, rest) = hex_word(line)?;
-        let (len, rest) = hex_word(rest)?;
-        let len = u32::try_from(len).ok().filter(|len| *len > 0)?;
-        start.checked_add(u64::from(len))?;
-        let text = rest.trim_ascii_start();
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
-        if text.is_empty() {
-            return None;
+    /// Parses a line, and stores its name if it is wanted.
+    fn interval(&mut self, line: &[u8], wanted: Lines<'_>) -> Result<Option<Interval>, BadLine> {
+        let (mut interval, text) = parsed(line).ok_or(BadLine)?;
+        if !wanted.want(&interval) {
+            return Ok(None);
         }
-        let name = u32::try_from(self.names.len()).ok()?;
-        // The arena's names end with NUL; nobody's function has one inside.
-        let kept = text.get(..NAME_MAX_BYTES).unwrap_or(text);
-        let before_nul = kept.split(|byte| *byte == 0).next().unwrap_or_default();
-        if before_nul.is_empty() {
-            return None;
-        }
-        self.names.extend_from_slice(before_nul);
+        interval.name = u32::try_from(self.names.len()).map_err(|_| BadLine)?;
+        self.names
+            .extend_from_slice(text.get(..NAME_MAX_BYTES).unwrap_or(text));
         if text.len() > NAME_MAX_BYTES {
             self.names.extend_from_slice("…".as_bytes());
         }
         self.names.push(0);
-        Some(Interval { start, len, name })
+        Ok(Some(interval))
     }
 }
 
 fn name_at(names: &[u8], at: u32) -> Option<&[u8]> {
     let names = names.get(at as usize..)?;
     CStr::from_bytes_until_nul(names).ok().map(CStr::to_bytes)
+}
+
+/// A line that says nothing.
+struct BadLine;
+
+/// Range and name of a line; the name's place is not known yet.
+fn parsed(line: &[u8]) -> Option<(Interval, &[u8])> {
+    let (start, rest) = hex_word(line)?;
+    let (len, rest) = hex_word(rest)?;
+    let len = u32::try_from(len).ok().filter(|len| *len > 0)?;
+    start.checked_add(u64::from(len))?;
+    let text = rest.trim_ascii_start();
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    // The arena's names end with NUL; nobody's function has one inside.
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    (!text.is_empty()).then_some((
+        Interval {
+            start,
+            len,
+            name: 0,
+        },
+        text,
+    ))
 }
 
 /// A hexadecimal number, with or without `0x`, either case, any zeros in front; and what follows

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 fn read(map: &[u8]) -> JitMap {
-    JitMap::read(map, &JitMapLimits::default()).expect("memory can be read")
+    JitMap::read(map, &JitMapLimits::default(), Lines::All).expect("memory can be read")
 }
 
 fn assert_names(map: &[u8], expected: &[(u64, Option<&str>)]) {
@@ -139,7 +139,7 @@ fn every_truncation_keeps_the_whole_lines_before_it() {
 fn over_a_limit_what_was_read_is_kept_and_said() {
     let map = b"1000 10 one\n2000 10 two\n3000 10 three\n";
     let limited = |bytes, lines| {
-        let map = JitMap::read(map.as_slice(), &JitMapLimits { bytes, lines });
+        let map = JitMap::read(map.as_slice(), &JitMapLimits { bytes, lines }, Lines::All);
         let map = map.expect("memory can be read");
         (map.lines(), map.cut_at(), map.torn_last_line())
     };
@@ -174,7 +174,7 @@ fn an_endless_line_ends_at_the_limit() {
         bytes: 10 << 20,
         lines: 10,
     };
-    let map = JitMap::read(io::repeat(b'1'), &limits).expect("a limit is no error");
+    let map = JitMap::read(io::repeat(b'1'), &limits, Lines::All).expect("a limit is no error");
     assert_eq!(map.cut_at(), Some(CutAt::Bytes(10 << 20)));
     assert_eq!(map.lines(), 0);
 }
@@ -199,7 +199,11 @@ fn a_failing_read_is_an_error_with_its_place() {
             Err(io::ErrorKind::PermissionDenied.into())
         }
     }
-    let error = JitMap::read(b"1 1 a\n".chain(Fails), &JitMapLimits::default());
+    let error = JitMap::read(
+        b"1 1 a\n".chain(Fails),
+        &JitMapLimits::default(),
+        Lines::All,
+    );
     let error = error.expect_err("it cannot be read");
     assert_eq!(error.to_string(), "cannot read the map after 6 bytes");
 }
@@ -225,4 +229,44 @@ fn what_is_forgotten_lets_an_older_map_speak() {
     let both = newer.over(read(b"1000 10 f\n"));
     assert_eq!(both.lookup(0x1008), Some(b"f".as_slice()));
     assert_eq!(both.lookup(0x2008), Some(b"g".as_slice()));
+}
+
+#[test]
+fn of_a_map_that_is_read_for_some_addresses_these_are_answered_as_by_the_whole() {
+    let mut seed = 1_u64;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % below
+    };
+    for _ in 0..200 {
+        let lines: String = (0..random(40))
+            .map(|line| format!("{:x} {:x} f{line}\n", random(0x200), random(0x40)))
+            .collect();
+        let mut wanted: Vec<u64> = (0..random(20)).map(|_| random(0x260)).collect();
+        wanted.sort_unstable();
+        let whole = read(lines.as_bytes());
+        let limits = JitMapLimits::default();
+        let part = JitMap::read(lines.as_bytes(), &limits, Lines::Of(&wanted)).expect("memory");
+        assert_eq!(part.bad_lines(), whole.bad_lines());
+        for addr in &wanted {
+            assert_eq!(
+                part.lookup(*addr),
+                whole.lookup(*addr),
+                "{addr:x} of\n{lines}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_later_map_goes_over_an_older_one_and_the_older_fills_its_holes() {
+    let older = read(b"1000 100 first\n2000 100 second\n3000 100 third\n");
+    let newer = read(b"1000 80 anew\n3000 100 third\n");
+    let both = newer.over(older);
+    let name = |addr| both.lookup(addr).map(String::from_utf8_lossy);
+    assert_eq!(name(0x1000).as_deref(), Some("anew"));
+    assert_eq!(name(0x1080).as_deref(), Some("first"));
+    assert_eq!(name(0x2000).as_deref(), Some("second"));
+    assert_eq!(name(0x3000).as_deref(), Some("third"));
+    assert_eq!(both.names.len(), "anew first second third ".len());
 }

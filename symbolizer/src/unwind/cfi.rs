@@ -1,12 +1,13 @@
 //! The call frame information of one image: which rules hold at an address of its code.
 
+use super::index::{Index, Linked, entry_len, place_in, preceding, shared_entry, walked_index};
 use super::machine::Machine;
 use super::rule::{Found, Rule};
 use crate::elf::{ElfError, ElfLimits, FrameSections, Placed, ReadAt};
 use gimli::{
-    BaseAddresses, CieOrFde, CommonInformationEntry, DebugFrame, EhFrame, EndianSlice, Expression,
-    FrameDescriptionEntry, LittleEndian, Register, RegisterRule, UnwindContext,
-    UnwindContextStorage, UnwindOffset, UnwindSection, UnwindTableRow,
+    BaseAddresses, DebugFrame, EhFrame, EndianSlice, Expression, FrameDescriptionEntry,
+    LittleEndian, Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindSection,
+    UnwindTableRow,
 };
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -30,11 +31,6 @@ impl UnwindContextStorage<usize> for Room {
 /// Largest entry of a function that is read: its rules are worked out from its beginning each time.
 /// The largest real ones have 20 KB.
 const FUNCTION_BYTES_MAX: u64 = 256 << 10;
-/// Largest entry that functions share. Real ones have some 30 bytes.
-const SHARED_BYTES_MAX: u64 = 1 << 10;
-/// Most functions of one image. The largest images have a million.
-const FUNCTIONS_MAX: usize = 4 << 20;
-
 /// Bytes of entries that an image may make us work out for each row that it is asked for. On the
 /// average of real stacks they are 110.
 const ROW_BYTES: i64 = 256;
@@ -50,15 +46,6 @@ pub(crate) struct Cfi {
     debug_index: Index,
     /// Bytes of entries that may still be worked out.
     left_bytes: AtomicI64,
-}
-
-/// Where functions begin (stated addresses) and their entries' offsets.
-enum Index {
-    /// The linker's own, of so many functions: ascending, as all linkers sort it. Where one did
-    /// not, the entry that is found is about another address.
-    Linked(usize),
-    /// Made by reading all of a section; sorted.
-    Walked(Vec<(u64, u32)>),
 }
 
 impl Cfi {
@@ -83,12 +70,12 @@ impl Cfi {
             machine,
             sections,
             bases,
-            eh_index: Index::Linked(0),
-            debug_index: Index::Linked(0),
+            eh_index: Index::Linked(Linked::default()),
+            debug_index: Index::Linked(Linked::default()),
             left_bytes: AtomicI64::new(BESIDES_BYTES),
         };
         cfi.eh_index = match cfi.linked() {
-            Some(entries) => Index::Linked(entries.len()),
+            Some(entries) => Index::Linked(Linked::new(entries)),
             None => walked_index(&cfi.eh_frame(), cfi.eh_bytes(), &cfi.bases),
         };
         cfi.debug_index = walked_index(&cfi.debug_frame(), cfi.debug_bytes(), &cfi.bases);
@@ -109,7 +96,7 @@ impl Cfi {
         ];
         let sections: usize = sections.map(|section| bytes_of(section).len()).iter().sum();
         let indexes = [&self.eh_index, &self.debug_index].map(|index| match index {
-            Index::Linked(_) => 0,
+            Index::Linked(linked) => linked.len_bytes(),
             Index::Walked(functions) => functions.len() * size_of::<(u64, u32)>(),
         });
         (sections + indexes.iter().sum::<usize>()) as u64
@@ -141,7 +128,7 @@ impl Cfi {
     ) -> Option<T> {
         let svma = self.sections.svma_of(file_offset)?;
         let offset = match &self.eh_index {
-            Index::Linked(functions) => self.linked_preceding(*functions, svma),
+            Index::Linked(linked) => self.linked_preceding(linked, svma),
             Index::Walked(functions) => preceding(functions, svma),
         };
         if let Some(offset) = offset {
@@ -217,21 +204,13 @@ impl Cfi {
         entries.get(..count)
     }
 
-    /// The last entry of the linker's index that begins at or before `svma`.
-    fn linked_preceding(&self, functions: usize, svma: u64) -> Option<u32> {
+    /// The entry of the function that begins last at or before `svma`, by the linker's index.
+    fn linked_preceding(&self, linked: &Linked, svma: u64) -> Option<u32> {
         let header = self.sections.eh_frame_hdr.as_ref()?;
         let eh_frame = self.sections.eh_frame.as_ref()?;
         let (entries, _) = header.bytes.get(12..)?.as_chunks::<8>();
-        let entries = entries.get(..functions)?;
-        let distance = |field: Option<&[u8; 4]>| {
-            field.map_or(0, |field| i64::from(i32::from_le_bytes(*field)))
-        };
-        let wanted = svma.wrapping_sub(header.svma) as i64;
-        let after = entries.partition_point(|entry| distance(entry.first_chunk()) <= wanted);
-        let entry = entries.get(after.checked_sub(1)?)?;
-        let place = header
-            .svma
-            .wrapping_add_signed(distance(entry.last_chunk()));
+        let entry = linked.preceding(entries, svma.wrapping_sub(header.svma) as i64)?;
+        let place = header.svma.wrapping_add_signed(place_in(entry).into());
         u32::try_from(place.checked_sub(eh_frame.svma)?).ok()
     }
 }
@@ -255,75 +234,4 @@ impl ExpressionBytes for DebugFrame<Bytes<'_>> {
 
 fn bytes_of(placed: &Option<Placed>) -> &[u8] {
     placed.as_ref().map_or(&[], |placed| &placed.bytes)
-}
-
-/// The last entry that begins at or before `svma`.
-fn preceding(index: &[(u64, u32)], svma: u64) -> Option<u32> {
-    let after = index.partition_point(|(start, _)| *start <= svma);
-    let (_, offset) = index.get(after.checked_sub(1)?)?;
-    Some(*offset)
-}
-
-/// What the entry at `offset` says that its length is.
-fn entry_len(section: &[u8], offset: usize) -> Option<u64> {
-    let rest = section.get(offset..)?;
-    let (len, rest) = rest.split_first_chunk::<4>()?;
-    match u32::from_le_bytes(*len) {
-        u32::MAX => rest.first_chunk::<8>().map(|len| u64::from_le_bytes(*len)),
-        len => Some(len.into()),
-    }
-}
-
-/// An entry that functions share, unless reading it takes long: it is read for each of them.
-fn shared_entry<'a, S: UnwindSection<Bytes<'a>>>(
-    section: &S,
-    bytes: &[u8],
-    bases: &BaseAddresses,
-    offset: S::Offset,
-) -> gimli::Result<CommonInformationEntry<Bytes<'a>>> {
-    match entry_len(bytes, UnwindOffset::into(offset)) {
-        Some(0..=SHARED_BYTES_MAX) => section.cie_from_offset(bases, offset),
-        _ => Err(gimli::Error::NotCiePointer(
-            UnwindOffset::into(offset) as u64
-        )),
-    }
-}
-
-/// An index made by reading all of a section. Behind damage nothing is known.
-fn walked_index<'a, S: UnwindSection<Bytes<'a>>>(
-    section: &S,
-    bytes: &[u8],
-    bases: &BaseAddresses,
-) -> Index {
-    let mut index = Vec::new();
-    let mut entries = section.entries(bases);
-    // Entries in a row mostly share one.
-    let mut last = None;
-    while let Ok(Some(entry)) = entries.next()
-        && index.len() < FUNCTIONS_MAX
-    {
-        let CieOrFde::Fde(entry) = entry else {
-            continue;
-        };
-        let entry = entry.parse(|section, bases, offset| {
-            let wanted = UnwindOffset::into(offset);
-            if let Some(cie) = last.as_ref().filter(|cie| offset_of(cie) == wanted) {
-                return Ok(cie.clone());
-            }
-            let cie = shared_entry(section, bytes, bases, offset)?;
-            last = Some(cie.clone());
-            Ok(cie)
-        });
-        if let Ok(entry) = entry
-            && let Ok(offset) = u32::try_from(entry.offset())
-        {
-            index.push((entry.initial_address(), offset));
-        }
-    }
-    index.sort_unstable();
-    Index::Walked(index)
-}
-
-fn offset_of(cie: &CommonInformationEntry<Bytes<'_>>) -> usize {
-    cie.offset()
 }

@@ -13,6 +13,7 @@ mod chains;
 #[cfg(test)]
 mod hostile_tests;
 mod images;
+mod index;
 mod known;
 mod machine;
 mod rule;

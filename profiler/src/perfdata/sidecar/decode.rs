@@ -5,8 +5,8 @@ use super::super::bytes::Fields;
 use super::encode::{MAGIC, VERSION, block, image};
 use super::numbers::{take, take_below, take_count};
 use super::{
-    ContainerSeen, FramesId, ImageFile, NamedFrame, Names, ProcessSeen, Sidecar, SpaceKey, Tagged,
-    TextId, Texts,
+    ContainerSeen, FramesId, ImageFile, Jitted, NamedFrame, Names, ProcessSeen, Sidecar, SpaceKey,
+    Tagged, TextId, Texts,
 };
 use crate::{BuildId, CgroupId, HostPid, MntNs, NsPid};
 
@@ -141,8 +141,40 @@ impl Decoder {
                 }
                 self.sidecar.containers = containers;
             }
+            block::JITTED => self.take_jitted(at)?,
             _ => {}
         }
+        Ok(())
+    }
+
+    fn take_jitted(&mut self, at: &mut Fields<'_>) -> Result<(), PerfDataError> {
+        let mut before = (0_u64, 0_u64, 0_u64);
+        let (count, mut all) = self.take_list(at)?;
+        for _ in 0..count {
+            let offset = at.offset();
+            let too_far = |step| not_ascending(offset, step);
+            let mut step = |from: u64| {
+                let step = take(at)?;
+                from.checked_add(step).ok_or_else(|| too_far(step))
+            };
+            let pid = step(before.0)?;
+            let addr = step(if pid == before.0 { before.1 } else { 0 })?;
+            let is_alike = (pid, addr) == (before.0, before.1);
+            let from_ns = step(if is_alike { before.2 } else { 0 })?;
+            before = (pid, addr, from_ns);
+            let known = self.sidecar.texts.len() as u64 + 1;
+            let text = take_below(at, known, "string of the sidecar (a known one expected)")?;
+            let jitted = Jitted {
+                pid: HostPid(u32::try_from(pid).map_err(|_| too_far(pid))?),
+                addr,
+                from_ns,
+                text: text.checked_sub(1).map(|text| TextId(text as u32)),
+            };
+            let key = |jitted: &Jitted| (jitted.pid, jitted.addr, jitted.from_ns);
+            let is_before = |before: &Jitted, next: &Jitted| key(before) < key(next);
+            push_ascending(&mut all, jitted, is_before, at)?;
+        }
+        self.sidecar.jitted = all;
         Ok(())
     }
 

@@ -22,6 +22,7 @@ pub(super) mod block {
     pub(in super::super) const TAGS: u32 = 9;
     pub(in super::super) const PROCESSES: u32 = 10;
     pub(in super::super) const CONTAINERS: u32 = 11;
+    pub(in super::super) const JITTED: u32 = 12;
 }
 
 /// How an image is told.
@@ -55,6 +56,7 @@ impl Sidecar {
         add(block::TAGS, self.encode_tags());
         add(block::PROCESSES, self.encode_processes());
         add(block::CONTAINERS, self.encode_containers());
+        add(block::JITTED, self.encode_jitted());
         bytes
     }
 
@@ -147,6 +149,28 @@ impl Sidecar {
             put_space(&mut bytes, process.space);
             let (ns_pid, uid) = (u64::from(process.ns_pid.0), u64::from(process.uid));
             bytes.extend(numbers(&[ns_pid, uid]));
+        }
+        bytes
+    }
+
+    /// Each number as the step from the one before, where those in front of it are the same.
+    fn encode_jitted(&self) -> Vec<u8> {
+        let mut bytes = numbers(&[self.jitted.len() as u64]);
+        let mut before = (0, 0, 0);
+        for jitted in &self.jitted {
+            let now = (u64::from(jitted.pid.0), jitted.addr, jitted.from_ns);
+            let addr = if now.0 == before.0 { before.1 } else { 0 };
+            let is_alike = (now.0, now.1) == (before.0, before.1);
+            let from_ns = if is_alike { before.2 } else { 0 };
+            // 0 for no name.
+            let text = jitted.text.map_or(0, |text| u64::from(text.0) + 1);
+            bytes.extend(numbers(&[
+                now.0 - before.0,
+                now.1 - addr,
+                now.2 - from_ns,
+                text,
+            ]));
+            before = now;
         }
         bytes
     }

@@ -79,6 +79,19 @@ pub enum ImageFile {
 /// Addresses or offsets, ascending, with what each is called.
 pub type Names = Vec<(u64, FramesId)>;
 
+/// What an address of generated code was called from some time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Jitted {
+    /// The process.
+    pub pid: HostPid,
+    /// The address.
+    pub addr: u64,
+    /// Since when, on the recording's clock.
+    pub from_ns: u64,
+    /// The name; `None` from when on nothing tells.
+    pub text: Option<TextId>,
+}
+
 /// The container's tag of the tasks of an address space in a cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tagged {
@@ -132,6 +145,8 @@ pub struct Sidecar {
     pub images: Vec<(ImageFile, Names)>,
     /// Addresses in code that processes generated.
     pub generated: Vec<(SpaceKey, Names)>,
+    /// Addresses in code that processes generated, by their times, ascending.
+    pub jitted: Vec<Jitted>,
     /// Tags, ascending.
     pub tags: Vec<Tagged>,
     /// Processes, ascending.
@@ -217,6 +232,17 @@ impl Sidecar {
             .map(|(_, names)| names)
     }
 
+    /// What an address of generated code of `pid` was called at a time.
+    pub fn jitted_at(&self, pid: HostPid, addr: u64, time_ns: u64) -> Option<TextId> {
+        let key = |jitted: &Jitted| (jitted.pid, jitted.addr, jitted.from_ns);
+        let behind = self
+            .jitted
+            .partition_point(|jitted| key(jitted) <= (pid, addr, time_ns));
+        let before = behind.checked_sub(1).and_then(|at| self.jitted.get(at))?;
+        let is_it = (before.pid, before.addr) == (pid, addr);
+        before.text.filter(|_| is_it)
+    }
+
     /// Puts everything into the order in which it is looked up and written.
     fn sort(&mut self) {
         let by_addr = |names: &mut Names| {
@@ -233,6 +259,11 @@ impl Sidecar {
         self.generated
             .iter_mut()
             .for_each(|(_, names)| by_addr(names));
+        let key = |jitted: &Jitted| (jitted.pid, jitted.addr, jitted.from_ns);
+        // Of one time, the one that came last.
+        self.jitted.reverse();
+        self.jitted.sort_by_key(key);
+        self.jitted.dedup_by_key(|jitted| key(jitted));
         let key = |tagged: &Tagged| (tagged.space.pid, tagged.cgroup, tagged.space.began_ns);
         self.tags.sort_unstable_by_key(key);
         self.tags.dedup_by_key(|tagged| key(tagged));

@@ -57,6 +57,19 @@ fn sample() -> Sidecar {
         (inode, Names::new()),
     ];
     sidecar.generated = vec![(space(8, 50), vec![(0x7f00_0000_1000, hot)])];
+    let jitted = |pid, addr, from_ns, text| Jitted {
+        pid: HostPid(pid),
+        addr,
+        from_ns,
+        text,
+    };
+    sidecar.jitted = vec![
+        jitted(8, 0x7f00, 200, Some(web)),
+        jitted(9, 0x10, 5, Some(web)),
+        jitted(8, 0x7f00, 100, Some(host)),
+        jitted(8, 0x7f08, 50, Some(web)),
+        jitted(8, 0x7f00, 300, None),
+    ];
     let tagged = |space, cgroup, tag| Tagged { space, cgroup, tag };
     sidecar.tags = vec![
         tagged(space(8, 50), Some(CgroupId(1)), host),
@@ -119,6 +132,23 @@ fn a_space_that_begins_later_has_the_tag_and_the_code_of_the_one_that_had_begun(
 }
 
 #[test]
+fn generated_code_has_the_name_that_it_had_at_a_time() {
+    let read = decode(&sample().encode()).expect("our own bytes");
+    let at = |pid, addr, time_ns| {
+        let text = read.jitted_at(HostPid(pid), addr, time_ns)?;
+        Some(read.text(text).into_owned())
+    };
+    assert_eq!(at(8, 0x7f00, 99), None);
+    assert_eq!(at(8, 0x7f00, 100).as_deref(), Some("host"));
+    assert_eq!(at(8, 0x7f00, 299).as_deref(), Some("runc:web (0123)"));
+    assert_eq!(at(8, 0x7f00, 300), None);
+    assert_eq!(at(8, 0x7f08, u64::MAX).as_deref(), Some("runc:web (0123)"));
+    for (pid, addr) in [(8, 0x7f07), (8, 0x7f09), (7, 0x7f00), (9, 0x11)] {
+        assert_eq!(at(pid, addr, u64::MAX), None);
+    }
+}
+
+#[test]
 fn a_block_of_a_later_version_is_passed_over() {
     let written = sample();
     let mut bytes = written.encode();
@@ -143,7 +173,7 @@ fn every_truncation_is_an_error_or_lacks_whole_blocks_and_never_a_panic() {
         at_blocks += usize::from(decode(&whole[..len]).is_ok());
     }
     // In front of each block, and nowhere else.
-    assert_eq!(at_blocks, 11);
+    assert_eq!(at_blocks, 12);
 }
 
 #[test]
@@ -165,6 +195,11 @@ fn every_byte_that_is_another_one_is_an_error_or_another_value_and_never_a_panic
                 }
                 read.tag_of(space(8, 50), Some(CgroupId(1)));
                 read.generated_by(space(8, 50));
+                for jitted in &read.jitted {
+                    let found = read.jitted_at(jitted.pid, jitted.addr, jitted.from_ns);
+                    assert_eq!(found, jitted.text);
+                    found.map(|text| read.text(text).len());
+                }
             }
         }
     }

@@ -1,0 +1,154 @@
+//! What a sample belongs to: its context, and the address space that a process's first sample begins.
+//! What must be asked while the process lives is asked then.
+
+use crate::context::{Context, ContextKind, KnownContext, Origin, Selected, Split, place_of};
+use crate::maps::MapTable;
+use crate::pins::RootRef;
+use crate::stacks::ContextId;
+use crate::tally::{IDLE_COMM, IDLE_PID, Tally};
+use crate::tasks::{Space, SpaceId, UNKNOWN_COMM};
+use profiler::live::{self, EventSink};
+use profiler::record::{Comm, Sample};
+use profiler::{CgroupId, HostPid};
+use std::sync::Arc;
+
+impl Tally {
+    pub(crate) fn context_of(&mut self, sample: &Sample<'_>) -> ContextId {
+        let (pid, tid) = (sample.stamp.pid, sample.stamp.tid);
+        let split = Split::by(&self.counting.layers, &sample.stamp);
+        let key = (sample.cgroup, split.cpu);
+        // u32::MAX: the task is past its exit, the kernel has no pid for it any more.
+        let taskless: Option<&[u8]> = match pid {
+            IDLE_PID => Some(IDLE_COMM.as_bytes()),
+            HostPid(u32::MAX) => Some(b"[exited]"),
+            _ => None,
+        };
+        if let Some(comm) = taskless {
+            let comm = self.tasks.intern_comm(comm);
+            return self.intern_context(Context {
+                space: None,
+                cgroup: sample.cgroup,
+                comm,
+                split,
+            });
+        }
+        if let Some(thread) = self.tasks.thread(pid, tid) {
+            if let Some((known, id)) = thread.context
+                && known == key
+            {
+                return id;
+            }
+        } else if self.counting.origin == Origin::LiveHost {
+            // Never told of: begun while `/proc` was read, or its FORK was lost.
+            live::scan(pid, &mut |event| self.event(event));
+        }
+        let comm = match self.tasks.thread(pid, tid) {
+            Some(thread) => Arc::clone(&thread.comm),
+            None => {
+                self.tasks.comm(&Comm {
+                    stamp: sample.stamp,
+                    pid,
+                    tid,
+                    name: UNKNOWN_COMM,
+                    is_exec: false,
+                });
+                Arc::from(UNKNOWN_COMM)
+            }
+        };
+        let comm = self.tasks.intern_comm(&comm);
+        let space = match self.tasks.process(pid).and_then(|process| process.space) {
+            Some(space) => space,
+            None => self.begin_space(sample),
+        };
+        let id = self.intern_context(Context {
+            space: Some(space),
+            cgroup: sample.cgroup,
+            comm,
+            split,
+        });
+        if let Some(thread) = self.tasks.thread(pid, tid) {
+            thread.context = Some((key, id));
+        }
+        id
+    }
+
+    /// The first sample of a process since its exec: what must be asked while it lives is asked now.
+    fn begin_space(&mut self, sample: &Sample<'_>) -> SpaceId {
+        let pid = sample.stamp.pid;
+        if self.counting.origin == Origin::File {
+            return self.begin(Space {
+                pid,
+                since_ns: sample.stamp.time_ns,
+                identity: None,
+                // Its images are looked for by their paths on this host, and checked.
+                root: RootRef::Host,
+                maps: MapTable::default(),
+                proc_cgroups: None,
+                dump: None,
+            });
+        }
+        let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
+        let others = self.tasks.living_in(mnt);
+        let root = self.pins.pin(pid, mnt, sample.stamp.time_ns, others);
+        if root == RootRef::Unknown {
+            self.counts.unpinned += 1;
+        }
+        let identity = live::identity(pid);
+        let is_root_cgroup =
+            |id: CgroupId| self.cgroup_paths.get(&id).is_none_or(|path| &**path == "/");
+        let proc_cgroups = if sample.cgroup.is_none_or(is_root_cgroup) {
+            live::proc_cgroups(pid).map(Arc::from)
+        } else {
+            None
+        };
+        self.begin(Space {
+            pid,
+            since_ns: sample.stamp.time_ns,
+            identity,
+            root,
+            maps: MapTable::default(),
+            proc_cgroups,
+            dump: None,
+        })
+    }
+
+    fn begin(&mut self, space: Space) -> SpaceId {
+        let pid = space.pid;
+        let id = self.tasks.begin_space(space);
+        let dump = self.dump_for(pid, id);
+        if let Some(space) = self.tasks.space_mut(id) {
+            space.dump = dump;
+        }
+        id
+    }
+
+    fn intern_context(&mut self, context: Context) -> ContextId {
+        if let Some(id) = self.context_ids.get(&context) {
+            return *id;
+        }
+        let id = ContextId(self.contexts.len() as u32);
+        let place = place_of(&context, &self.tasks, &self.pins, &self.cgroup_paths);
+        let comm = self.tasks.comm_name(context.comm);
+        let selected = if comm.is_some_and(|comm| self.counting.choice.wants_comm(comm)) {
+            (self.selector)(&place)
+        } else {
+            Selected::No
+        };
+        let kind = ContextKind::of(
+            &context,
+            &self.tasks,
+            self.recorded.tag_of(&context, &self.tasks),
+        );
+        let space = context.space.and_then(|space| self.tasks.space(space));
+        let dump = space.and_then(|space| space.dump);
+        let counted_in = *self.counted_in.entry(kind).or_insert(id);
+        self.contexts.push(KnownContext {
+            context,
+            selected,
+            dump,
+            counted_in,
+        });
+        self.context_ids.insert(context, id);
+        id
+    }
+}

@@ -1,0 +1,204 @@
+//! The entries of symbol tables that may be functions.
+
+use object::Endianness;
+use object::elf;
+use object::pod::slice_from_bytes;
+use object::read::elf::{FileHeader, Sym};
+
+use super::headers::{Headers, Section, bytes_at};
+use super::{ElfError, ElfLimits, ReadAt};
+
+/// Symbols read at once: bounds the memory for the raw table.
+const CHUNK_SYMBOLS: u64 = 1 << 16;
+
+/// A symbol before aliases are dropped. The derived order is the sorting order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Candidate {
+    pub(super) start: u64,
+    pub(super) rank: Rank,
+    /// For one without size, the bytes to the end of its section.
+    pub(super) size: u32,
+    /// Offset into the string table, or into all of them.
+    pub(super) name: u32,
+}
+
+impl Candidate {
+    pub(super) fn end(&self) -> u64 {
+        self.start.saturating_add(u64::from(self.size))
+    }
+}
+
+/// Which of two aliases is preferred: the smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    is_label: bool,
+    binding: Binding,
+    pub(super) is_unsized: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Binding {
+    Global,
+    Weak,
+    Local,
+}
+
+/// A symbol table, and where its names are.
+pub(super) struct Table {
+    symbols: Section,
+    count: u64,
+    pub(super) strings: Section,
+}
+
+/// The symbol tables of an image.
+pub(super) struct Tables;
+
+impl Tables {
+    /// `.symtab` and `.dynsym`, as far as they are there, within the limits. `.dynsym` too: `strip
+    /// --keep-symbol` and mini debug tables leave a .symtab that lacks what .dynsym names. What
+    /// both have becomes one again.
+    pub(super) fn of<Elf: FileHeader<Endian = Endianness>>(
+        headers: &Headers,
+        limits: &ElfLimits,
+    ) -> Result<Vec<Table>, ElfError> {
+        let mut left_symbols = limits.symbols;
+        let mut left_name_bytes = limits.string_table_bytes;
+        let mut tables = Vec::new();
+        for kind in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
+            let Some(symbols) = headers.sections.iter().find(|it| it.kind == kind) else {
+                continue;
+            };
+            let count = symbols.len / size_of::<Elf::Sym>() as u64;
+            left_symbols = left_symbols.checked_sub(count).ok_or(ElfError::OverLimit {
+                what: "symbols",
+                found: count,
+                limit: limits.symbols,
+            })?;
+            let strings = string_table(headers, symbols)?;
+            left_name_bytes =
+                left_name_bytes
+                    .checked_sub(strings.len)
+                    .ok_or(ElfError::OverLimit {
+                        what: "string table bytes",
+                        found: strings.len,
+                        limit: limits.string_table_bytes,
+                    })?;
+            tables.push(Table {
+                symbols: *symbols,
+                count,
+                strings,
+            });
+        }
+        Ok(tables)
+    }
+}
+
+impl Table {
+    /// Calls `take` with each entry that is a function, whatever its name; that is an offset into
+    /// this table's strings.
+    pub(super) fn read<Elf, R>(
+        &self,
+        image: &R,
+        headers: &Headers,
+        mut take: impl FnMut(Candidate),
+    ) -> Result<(), ElfError>
+    where
+        Elf: FileHeader<Endian = Endianness>,
+        R: ReadAt + ?Sized,
+    {
+        let mut at = 0;
+        while at < self.count {
+            let chunk = CHUNK_SYMBOLS.min(self.count - at);
+            let entry = size_of::<Elf::Sym>() as u64;
+            // No overflow: both are below the table's length. The offset is foreign.
+            let offset = self.symbols.offset.saturating_add(at * entry);
+            let bytes = bytes_at(image, "symbol table", offset, chunk * entry)?;
+            let (symbols, _) =
+                slice_from_bytes::<Elf::Sym>(&bytes, chunk as usize).unwrap_or((&[], &[]));
+            for symbol in symbols {
+                if let Some(candidate) = candidate(headers, symbol, self.strings.len) {
+                    take(candidate);
+                }
+            }
+            at += chunk;
+        }
+        Ok(())
+    }
+}
+
+/// What an entry of a symbol table covers, if it is a function's.
+fn candidate<S: Sym<Endian = Endianness>>(
+    headers: &Headers,
+    symbol: &S,
+    strings_len: u64,
+) -> Option<Candidate> {
+    let endian = headers.endian;
+    let is_label = match symbol.st_type() {
+        elf::STT_FUNC | elf::STT_GNU_IFUNC => false,
+        elf::STT_NOTYPE => true,
+        _ => return None,
+    };
+    let start: u64 = symbol.st_value(endian).into();
+    let place = symbol.st_shndx(endian);
+    let rest = match place {
+        elf::SHN_UNDEF => return None,
+        // SHN_XINDEX: the index is in a table of its own that we do not read; images with
+        // 65 280 sections are relocatable ones.
+        elf::SHN_ABS | elf::SHN_XINDEX => headers.executable_bytes_from(start)?,
+        elf::SymbolSection(index) => {
+            let section = headers.sections.get(usize::from(index))?;
+            if !section.executable {
+                return None;
+            }
+            // A symbol at or behind its section's end (`_etext`) covers nothing.
+            section.len.checked_sub(start.checked_sub(section.addr)?)?
+        }
+    };
+    let binding = match symbol.st_bind() {
+        elf::STB_LOCAL => Binding::Local,
+        elf::STB_WEAK => Binding::Weak,
+        _ => Binding::Global,
+    };
+    let name = symbol.st_name(endian);
+    let stated: u64 = symbol.st_size(endian).into();
+    let covered = if stated == 0 { rest } else { stated.min(rest) };
+    if covered == 0 || u64::from(name) >= strings_len {
+        return None;
+    }
+    Some(Candidate {
+        start,
+        rank: Rank {
+            is_label,
+            binding,
+            is_unsized: stated == 0,
+        },
+        size: u32::try_from(covered).unwrap_or(u32::MAX),
+        name,
+    })
+}
+
+impl Candidate {
+    /// Whether something that is called so is a function; `text` begins with its name.
+    pub(super) fn may_be_called(&self, text: &[u8]) -> bool {
+        let is_local_label = self.rank.is_label && self.rank.binding == Binding::Local;
+        match text {
+            [] | [0, ..] => false,
+            [b'.', b'L', ..] => false,
+            // Mapping symbols of ARM, AArch64 and RISC-V: where code and data start.
+            [b'$', b'a' | b'd' | b't' | b'x', ..] if is_local_label => false,
+            _ => true,
+        }
+    }
+}
+
+fn string_table(headers: &Headers, symbols: &Section) -> Result<Section, ElfError> {
+    headers
+        .sections
+        .get(symbols.link as usize)
+        .filter(|it| it.kind == elf::SHT_STRTAB)
+        .copied()
+        .ok_or(ElfError::Malformed {
+            what: "sh_link of a symbol table",
+            found: symbols.link.into(),
+        })
+}
