@@ -270,13 +270,16 @@ fn wait_for_trigger(container: &Container, limit: Duration, is_there: bool) {
 }
 
 #[test]
-fn the_trigger_goes_whatever_becomes_of_us_while_a_jvm_is_silent() {
+fn a_jvm_that_is_silent_keeps_nobody_for_ever_and_the_trigger_goes_whatever_becomes_of_us() {
     let Some(host) = needs(Need::Java) else {
         return;
     };
     let killed = silent(&host);
     let interrupted = silent(&host);
     let waited_for = silent(&host);
+    // It listens, and never answers.
+    let deaf = burn(&host, "", SEEN, "deaf").start();
+    wait_until_burning(&deaf);
     thread::scope(|scope| {
         scope.spawn(|| {
             let run = Ctrflame::new(["jvm", "map", killed.id()]).start();
@@ -304,24 +307,13 @@ fn the_trigger_goes_whatever_becomes_of_us_while_a_jvm_is_silent() {
                 "{said}"
             );
         });
+        scope.spawn(|| {
+            let args = ["-G", deaf.id(), "--duration", "1s"];
+            let run = Ctrflame::record(args).run().expect_code(0);
+            assert!(run.elapsed < Duration::from_secs(25), "{:?}", run.elapsed);
+            let said = "it did not answer within 15 s";
+            assert!(run.stderr.contains(said), "{}", run.stderr);
+            assert!(run.folded().comm("burner").total() > 0);
+        });
     });
-}
-
-#[test]
-fn a_jvm_that_listens_and_never_answers_keeps_nobody_waiting_for_ever() {
-    let Some(host) = needs(Need::Java) else {
-        return;
-    };
-    let container = burn(&host, "", SEEN, "deaf").start();
-    wait_until_burning(&container);
-    let run = Ctrflame::record(["-G", container.id(), "--duration", "1s"])
-        .run()
-        .expect_code(0);
-    assert!(run.elapsed < Duration::from_secs(25), "{:?}", run.elapsed);
-    assert!(
-        run.stderr.contains("it did not answer within 15 s"),
-        "{}",
-        run.stderr
-    );
-    assert!(run.folded().comm("burner").total() > 0);
 }

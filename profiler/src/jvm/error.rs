@@ -87,7 +87,8 @@ impl JvmError {
         Some(match self {
             Self::OpenJ9 => "start it with -Xjit:perfTool: it writes /tmp/perf-PID.map itself",
             Self::WouldDie { .. } | Self::Disabled => {
-                "start it without that flag; or, since JDK 17, with -XX:+DumpPerfMapAtExit"
+                "start it without that flag; or, since JDK 17, with -XX:+UnlockDiagnosticVMOptions \
+                 -XX:+DumpPerfMapAtExit"
             }
             Self::Stopped(_) => "let it run on (SIGCONT, `docker unpause`), then record again",
             Self::NoPlace(_) | Self::NotWritten(_) => {
