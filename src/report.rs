@@ -17,6 +17,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
+use symbolizer::Counts;
 
 /// A second signal ended it at once: 128 and the signal's number is added by the caller.
 const SIGNAL_BASE: i32 = 128;
@@ -106,8 +107,25 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
             recording.named.counts.out_of_files
         ));
     }
+    throttled(&recording.named);
     recording.jvms.iter().for_each(asked);
     problems(&recording.named);
+}
+
+/// How long there were no samples because the kernel allowed none.
+fn throttled(named: &Named) {
+    let Counts {
+        throttled,
+        throttled_ns,
+        ..
+    } = named.counts;
+    if throttled > 0 {
+        say(format_args!(
+            "ctrflame: note: the kernel stopped sampling {throttled} times, {} ms in all, for too many interrupts: what \
+             ran then is missing; sample less often (-F)",
+            throttled_ns / 1_000_000
+        ));
+    }
 }
 
 /// What a JVM did not tell, and what its stacks lack.
@@ -222,6 +240,7 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
     if counts.drawn == 0 && counts.idle > 0 {
         note("what was chosen is idle CPUs: `--idle` draws them".into());
     }
+    throttled(&converted.named);
     problems(&converted.named);
 }
 

@@ -120,6 +120,10 @@ pub struct Counts {
     pub drawn: u64,
     /// Lost ones, as far as LOST records told.
     pub lost: u64,
+    /// How often the kernel stopped sampling on a CPU because it took too many interrupts.
+    pub throttled: u64,
+    /// How long that was, on all CPUs together.
+    pub throttled_ns: u64,
     /// Sampled processes whose view of files could not be pinned: they were gone already.
     pub unpinned: u64,
     /// Files and views of them that were not held because no descriptor was left.

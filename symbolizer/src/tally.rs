@@ -23,7 +23,7 @@ use crate::tasks::Tasks;
 use crate::unwind::{ChainOptions, Chains, Files};
 use crate::watch::Watches;
 use profiler::live::EventSink;
-use profiler::record::{Event, Mapped, MappedFile, Sample};
+use profiler::record::{Event, Mapped, MappedFile, Sample, Stamp, Throttle};
 use profiler::{BuildId, CgroupId, HostPid};
 use std::sync::Arc;
 
@@ -61,6 +61,8 @@ pub struct Tally {
     pub(crate) tap: Tapped,
     pub(crate) recorded: RecordedTags,
     pub(crate) counts: Counts,
+    /// Since when each CPU that is throttled takes no samples.
+    throttled_since: FastMap<u32, u64>,
 }
 
 /// A recording that is over: what was counted, and what was held for naming it.
@@ -110,6 +112,7 @@ impl Tally {
             tap: Tapped::default(),
             recorded: RecordedTags::None,
             counts: Counts::default(),
+            throttled_since: FastMap::default(),
         }
     }
 
@@ -362,6 +365,16 @@ impl Tally {
         }
     }
 
+    fn throttled(&mut self, throttle: &Throttle) {
+        let Stamp { cpu, time_ns, .. } = throttle.stamp;
+        if !throttle.is_end {
+            self.counts.throttled += 1;
+            self.throttled_since.insert(cpu, time_ns);
+        } else if let Some(since_ns) = self.throttled_since.remove(&cpu) {
+            self.counts.throttled_ns += time_ns.saturating_sub(since_ns);
+        }
+    }
+
     /// At an exec in a mount namespace that is not pinned yet, it is: the process may be gone before
     /// its first sample is read.
     fn execed(&mut self, pid: HostPid, time_ns: u64) {
@@ -411,6 +424,7 @@ impl EventSink for Tally {
                 is_unregister: seen.is_unregister,
             }),
             Event::Lost(lost) => self.counts.lost += lost.count,
+            Event::Throttle(throttle) => self.throttled(throttle),
             _ => {}
         }
     }

@@ -115,6 +115,8 @@ impl<'a, S: EventSink> Deliver<'a, S> {
                 }
                 Ok(())
             }
+            // Of an event that is not drawn.
+            Ok(Some(Event::Throttle(_))) if event != self.chosen => Ok(()),
             Ok(Some(mut event)) => {
                 if self.order == Order::Delivered {
                     write::restore(event.stamp_mut());

@@ -299,7 +299,7 @@ impl<'a> Walk<'a> {
 
 /// Types that the decoder makes events of.
 fn is_delivered(kind: u32) -> bool {
-    matches!(kind, 1..=4 | 7 | 10 | 13 | 16 | 17 | 19)
+    matches!(kind, 1..=7 | 10 | 13 | 16 | 17 | 19)
 }
 
 fn bad_record(offset: u64, kind: u32, size: usize) -> PerfDataError {

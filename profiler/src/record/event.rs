@@ -49,6 +49,8 @@ pub enum Event<'a> {
     Ksymbol(Ksymbol<'a>),
     /// The kernel dropped records because a ring was full.
     Lost(Lost),
+    /// The kernel stopped sampling on a CPU for a while, or goes on.
+    Throttle(Throttle),
 }
 
 impl Event<'_> {
@@ -63,6 +65,7 @@ impl Event<'_> {
             Self::Cgroup(seen) => &seen.stamp,
             Self::Ksymbol(seen) => &seen.stamp,
             Self::Lost(lost) => &lost.stamp,
+            Self::Throttle(throttle) => &throttle.stamp,
         }
     }
 
@@ -76,6 +79,7 @@ impl Event<'_> {
             Self::Cgroup(seen) => &mut seen.stamp,
             Self::Ksymbol(seen) => &mut seen.stamp,
             Self::Lost(lost) => &mut lost.stamp,
+            Self::Throttle(throttle) => &mut throttle.stamp,
         }
     }
 }
@@ -359,4 +363,14 @@ pub trait EventSink {
 
     /// All that was there to read at once was given: what was put off should be done now.
     fn round_ended(&mut self) {}
+}
+
+/// Sampling took more interrupts than `kernel.perf_event_max_sample_rate` allows: until the next tick
+/// there are none (`perf_log_throttle` in kernel/events/core.c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// When, and on which CPU.
+    pub stamp: Stamp,
+    /// Whether it goes on again.
+    pub is_end: bool,
 }

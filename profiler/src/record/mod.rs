@@ -7,7 +7,7 @@ mod sample;
 
 pub use event::{
     Branches, CgroupSeen, Chain, Comm, Event, EventSink, Fork, GroupValues, Ksymbol, Lost, Mapped,
-    MappedFile, NamespacesSeen, NsLink, NsLinks, ReadValues, Registers, Sample, Stamp,
+    MappedFile, NamespacesSeen, NsLink, NsLinks, ReadValues, Registers, Sample, Stamp, Throttle,
 };
 pub use layout::Layout;
 pub(crate) use layout::{read_bits, sample_bits};
@@ -21,6 +21,8 @@ pub(crate) mod record_type {
     pub(crate) const LOST: u32 = 2;
     pub(crate) const COMM: u32 = 3;
     pub(crate) const EXIT: u32 = 4;
+    pub(crate) const THROTTLE: u32 = 5;
+    pub(crate) const UNTHROTTLE: u32 = 6;
     pub(crate) const FORK: u32 = 7;
     pub(crate) const SAMPLE: u32 = 9;
     pub(crate) const MMAP2: u32 = 10;
@@ -79,7 +81,7 @@ pub(crate) fn time_ns(record: &[u8], layout: &Layout) -> Option<u64> {
 }
 
 /// Decodes one record, header included, in host byte order. `Ok(None)` for a type that nobody here
-/// needs (THROTTLE, READ, AUX, …) and for types that are not known yet.
+/// needs (READ, AUX, …) and for types that are not known yet.
 pub fn decode<'a>(record: &'a [u8], layout: &Layout) -> Result<Option<Event<'a>>, RecordError> {
     let mut header = Cursor::new(record, 0);
     let (kind, misc, size) = (header.u32()?, header.u16()?, header.u16()?);
@@ -178,6 +180,17 @@ fn decode_other<'a>(
             stamp,
             count: at.u64()?,
         }),
+        record_type::THROTTLE | record_type::UNTHROTTLE => {
+            // Its own time is the trailer's, where there is one.
+            let time_ns = match (at.u64()?, stamp.time_ns) {
+                (own, 0) => own,
+                (_, of_trailer) => of_trailer,
+            };
+            Event::Throttle(Throttle {
+                stamp: Stamp { time_ns, ..stamp },
+                is_end: kind == record_type::UNTHROTTLE,
+            })
+        }
         record_type::NAMESPACES => {
             let (pid, _tid, count) = (at.u32()?, at.u32()?, at.u64()?);
             let words = at.words(count.saturating_mul(2))?;

@@ -227,6 +227,18 @@ fn the_small_records_say_what_they_say() {
         })))
     );
 
+    for (kind, is_end) in [(5, false), (6, true)] {
+        let throttle = record(kind, 0, &with_trailer(words(&[1, 2, 3])));
+        let expected = Throttle {
+            stamp: STAMP,
+            is_end,
+        };
+        assert_eq!(
+            decode(&throttle, &LAYOUT),
+            Ok(Some(Event::Throttle(expected)))
+        );
+    }
+
     let links: Vec<u64> = (0..7).flat_map(|index| [4, 100 + index]).collect();
     let ns = record(
         16,
@@ -272,7 +284,7 @@ fn the_small_records_say_what_they_say() {
     );
 
     assert_eq!(
-        decode(&record(5, 0, &with_trailer(words(&[1, 2, 3]))), &LAYOUT),
+        decode(&record(8, 0, &with_trailer(words(&[1, 2, 3]))), &LAYOUT),
         Ok(None)
     );
 }

@@ -5,7 +5,7 @@ use super::super::walk::FINISHED_ROUND;
 use crate::live::{KernelSamples, SampledEvent};
 use crate::record::{
     CgroupSeen, Comm, Event, Fork, Ksymbol, Lost, Mapped, MappedFile, NamespacesSeen, Sample,
-    Stamp, misc, record_type, sample_bits as bit,
+    Stamp, Throttle, misc, record_type, sample_bits as bit,
 };
 use crate::{HostPid, HostTid};
 
@@ -123,6 +123,7 @@ impl Encoder<'_> {
             Event::Cgroup(seen) => self.cgroup(seen),
             Event::Ksymbol(seen) => self.ksymbol(seen),
             Event::Lost(lost) => self.lost(lost),
+            Event::Throttle(_) => self.throttle(),
         }
         if !matches!(event, Event::Sample(_)) {
             self.trailer(event.stamp());
@@ -304,6 +305,13 @@ impl Encoder<'_> {
         self.string(seen.name);
     }
 
+    fn throttle(&mut self) {
+        self.u64(self.time_ns);
+        // No id, no stream's: of the one event that there is.
+        self.u64(0);
+        self.u64(0);
+    }
+
     fn lost(&mut self, lost: &Lost) {
         // No id: of the one event that there is.
         self.u64(0);
@@ -334,6 +342,8 @@ fn kind_of(event: &Event<'_>) -> (u32, u16) {
         Event::Cgroup(_) => (record_type::CGROUP, 0),
         Event::Ksymbol(_) => (record_type::KSYMBOL, 0),
         Event::Lost(_) => (record_type::LOST, 0),
+        Event::Throttle(Throttle { is_end: false, .. }) => (record_type::THROTTLE, 0),
+        Event::Throttle(_) => (record_type::UNTHROTTLE, 0),
     }
 }
 

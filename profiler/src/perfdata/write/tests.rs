@@ -7,7 +7,7 @@ use crate::live::{KernelMap, KernelSamples, SampledEvent};
 use crate::perfdata::sidecar::SidecarBuilder;
 use crate::record::{
     Branches, CgroupSeen, Chain, Comm, EventSink, Fork, Ksymbol, Lost, Mapped, MappedFile,
-    NamespacesSeen, NsLink, Sample,
+    NamespacesSeen, NsLink, Sample, Throttle,
 };
 use crate::{BuildId, CgroupId, CodeAddr, HostTid, MntNs};
 use std::io::Cursor;
@@ -132,6 +132,14 @@ fn events() -> Vec<Event<'static>> {
         Event::Lost(Lost {
             stamp: stamp(1700),
             count: 3,
+        }),
+        Event::Throttle(Throttle {
+            stamp: stamp(1750),
+            is_end: false,
+        }),
+        Event::Throttle(Throttle {
+            stamp: stamp(1760),
+            is_end: true,
         }),
         sample(1800),
     ]
