@@ -95,8 +95,8 @@ pub(crate) fn record(
     })?;
     let mut tally = Tally::new(Counting::of(Origin::LiveHost), selector);
     if let Some(tell) = jvms.as_ref().map(JvmWatch::teller) {
-        let tell = move |pid| {
-            let _ = tell.send(Seen::Mapped(pid));
+        let tell = move |news| {
+            let _ = tell.send(Seen::Of(news));
         };
         tally.watch_mapped(jvm::LIBRARY, Box::new(tell));
     }

@@ -369,10 +369,11 @@ pub(crate) fn jvm_status(found: &Found, status: &Status) {
     if can_map == Some(false) {
         field("names", "no: Compiler.perfmap came with JDK 17");
     }
-    let map = status.map.as_ref().map_or_else(
-        || "none now; a recording asks for one".to_owned(),
-        |map| format!("{} · {} bytes", map.path.display(), map.bytes),
-    );
+    let map = match &status.map {
+        Some(map) => format!("{} · {} bytes", map.path.display(), map.bytes),
+        None if can_map == Some(true) => "none now; a recording asks for one".to_owned(),
+        None => "none".to_owned(),
+    };
     field("perf map", &map);
 }
 

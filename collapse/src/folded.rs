@@ -10,7 +10,7 @@
 //! | a space at the beginning | `\x20` | readers trim lines |
 //! | the space before digits at the end | `\x20` | readers take them for the count, or for a second one |
 //! | `#` that begins a line | `\x23` | readers skip such lines |
-//! | `[` that begins a function | `\x5b` | `[…]` is a frame without a name |
+//! | `[` that begins a function, unless it is a JVM's `[interpreter]` | `\x5b` | `[…]` is a frame without a name |
 //! | `[` of `_[k]` at the end, and the like | `\x5b` | readers take it for the kind |
 //!
 //! Kernel functions end in `_[k]`, generated ones in `_[j]` and inlined ones in `_[i]`, which readers
@@ -22,6 +22,7 @@ use std::io::{self, Write};
 use crate::clean::push_escape;
 use crate::text::{NO_JIT_SYMBOL, NO_KERNEL_SYMBOL};
 use crate::tree::{FrameTree, Node, NodeKind};
+use symbolizer::INTERPRETER;
 
 /// Written for a name that is empty. No function's name reads so: its `[` would be an escape.
 pub const NO_NAME: &str = "[no name]";
@@ -66,8 +67,9 @@ fn escaped<'a>(node: &Node<'a>) -> Cow<'a, str> {
         node.kind,
         NodeKind::Native | NodeKind::Kernel | NodeKind::Jit | NodeKind::Inlined
     );
+    let is_interpreter = node.kind == NodeKind::Jit && name == INTERPRETER;
     let first = (node.depth == 1 && name.starts_with('#'))
-        || (is_function && name.starts_with('['))
+        || (is_function && name.starts_with('[') && !is_interpreter)
         || name.starts_with(' ');
     let late = late_escape(name);
     if !first && late.is_none() && !name.contains(';') {
@@ -255,6 +257,9 @@ mod tests {
         assert_eq!(line("f 12"), "c;p;f\\x2012 1\n");
         assert_eq!(line("f 12 "), "c;p;f 12\\x20 1\n");
         assert_eq!(line("f_[k]"), "c;p;f_\\x5bk] 1\n");
+        assert_eq!(line("[interpreter]"), "c;p;\\x5binterpreter] 1\n");
+        let interpreter = one("c", "p", &[("[interpreter]", FrameKind::Jit)]);
+        assert_eq!(folded(&[interpreter]), "c;p;[interpreter]_[j] 1\n");
         assert_eq!(line("f\n9"), "c;p;f\\x0a9 1\n");
         assert_eq!(line(""), "c;p;[no name] 1\n");
         assert_eq!(folded(&[one("# c", "# p", &[])]), "\\x23 c;# p 1\n");

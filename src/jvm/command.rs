@@ -38,7 +38,7 @@ pub(crate) struct Status {
 fn map(targets: &[String]) -> Result<ExitCode, Failure> {
     let found = some(jvms(targets)?, targets)?;
     let written = of_each(&found, |jvm| {
-        asker().ask(jvm, "Compiler.perfmap")?;
+        asker().write_map(jvm)?;
         map_of(jvm).ok_or(JvmError::Gone)
     });
     let all_well = written.iter().all(Result::is_ok);

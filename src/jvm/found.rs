@@ -3,9 +3,11 @@
 use crate::failure::Failure;
 use crate::target::{Host, Wanted};
 use profiler::HostPid;
-use profiler::container::{Container, ProcCgroups, find, host_tag};
+use profiler::container::{Container, ProcCgroups, find, host_tag, hostname_in};
+use profiler::files::TargetRoot;
 use profiler::jvm::Jvm;
 use profiler::live;
+use std::fs;
 
 /// A JVM and where it runs.
 pub(crate) struct Found {
@@ -58,7 +60,22 @@ pub(super) fn tag_of(pid: HostPid, host: Option<&Host>) -> String {
     let container = cgroups.container_path().zip(host);
     let container = container.and_then(|(path, host)| Container::identify(path, &host.names));
     match container {
-        Some(container) => container.tag(),
+        Some(mut container) => {
+            if container.needs_hostname() && container.hostname.is_none() {
+                container.hostname = hostname_of(pid);
+            }
+            container.tag()
+        }
         None => host_tag(cgroups.perf_path().unwrap_or("/")),
     }
+}
+
+/// In its own UTS namespace; `None` if that is ours.
+fn hostname_of(pid: HostPid) -> Option<String> {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/uts")).ok();
+    if namespace(&pid.0.to_string())? == namespace("self")? {
+        return None;
+    }
+    let root = TargetRoot::of_process(pid).ok()?;
+    hostname_in(root.uts_ns()?).ok()
 }

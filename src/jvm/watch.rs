@@ -9,27 +9,30 @@ use super::found::tag_of;
 use crate::target::Host;
 use profiler::HostPid;
 use profiler::files::FileError;
-use profiler::jvm::{Flags, Jvm, JvmError, MapFile};
+use profiler::jvm::{Flags, Jvm, JvmError};
 use std::collections::HashSet;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use symbolizer::CodeSnapshot;
+use symbolizer::{CodeSnapshot, ProcessNews};
 
 /// The name of HotSpot's library.
 pub(crate) const LIBRARY: &str = "/libjvm.so";
 
 /// Until a JVM that is starting is looked at again.
-const STARTING: Duration = Duration::from_millis(500);
+const STARTING: Duration = Duration::from_millis(250);
+/// How long a JVM is left alone at first: it may be one that has just begun, and will not live long. Each
+/// time after that is twice as long, up to the interval.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the sampling thread tells.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Seen {
     /// A process was sampled, and is wanted.
     Sampled(HostPid),
-    /// A process has mapped the library.
-    Mapped(HostPid),
+    /// A process has mapped the library, or has ended.
+    Of(ProcessNews),
     /// The recording is over.
     End,
 }
@@ -88,26 +91,49 @@ impl JvmWatch {
 /// A JVM's thread, and what ends it when it is dropped.
 type Follower = (Sender<()>, JoinHandle<Asked>);
 
+/// The living processes that may be JVMs to ask.
+#[derive(Default)]
+struct Candidates {
+    sampled: HashSet<HostPid>,
+    mapped: HashSet<HostPid>,
+}
+
+impl Candidates {
+    /// The process, once it is both.
+    fn take_note(&mut self, seen: Seen) -> Option<HostPid> {
+        let pid = match seen {
+            Seen::Sampled(pid) => {
+                self.sampled.insert(pid);
+                pid
+            }
+            Seen::Of(ProcessNews::Mapped(pid)) => {
+                self.mapped.insert(pid);
+                pid
+            }
+            Seen::Of(ProcessNews::Exited(pid)) => {
+                // Whoever has its pid next is another one.
+                self.sampled.remove(&pid);
+                self.mapped.remove(&pid);
+                return None;
+            }
+            Seen::End => return None,
+        };
+        (self.sampled.contains(&pid) && self.mapped.contains(&pid)).then_some(pid)
+    }
+}
+
 fn watch(told: &Receiver<Seen>, interval: Duration) -> Vec<Asked> {
-    let (mut sampled, mut mapped) = (HashSet::new(), HashSet::new());
+    let mut candidates = Candidates::default();
     let mut known: HashSet<Jvm> = HashSet::new();
     let mut followers: Vec<Follower> = Vec::new();
     let mut host = None;
     for seen in told {
-        let pid = match seen {
-            Seen::Sampled(pid) => {
-                sampled.insert(pid);
-                pid
-            }
-            Seen::Mapped(pid) => {
-                mapped.insert(pid);
-                pid
-            }
-            Seen::End => break,
-        };
-        if !(sampled.contains(&pid) && mapped.contains(&pid)) {
-            continue;
+        if matches!(seen, Seen::End) {
+            break;
         }
+        let Some(pid) = candidates.take_note(seen) else {
+            continue;
+        };
         let Some(jvm) = Jvm::look(pid).filter(|jvm| known.insert(*jvm)) else {
             continue;
         };
@@ -134,35 +160,60 @@ fn follow(jvm: Jvm, tag: String, interval: Duration, ended: &Receiver<()>) -> As
         error: None,
         has_frame_pointers: None,
     };
-    let map_file = MapFile::of(&jvm);
+    let mut pause = FIRST_PAUSE.min(interval);
     loop {
-        let is_last = match ask(&jvm, &mut asked) {
-            Ok(()) => wait(ended, interval),
-            Err(AskError::Jvm(JvmError::WouldDie {
-                reduced_signals: false,
-            })) => wait(ended, STARTING),
-            Err(error) => {
-                asked.error = Some(error);
-                break;
+        asked.error = ask(&jvm, &mut asked).err();
+        let is_last = match asked.error.as_ref().map(What::next) {
+            None => {
+                let is_last = wait(ended, pause);
+                pause = pause.saturating_mul(2).min(interval);
+                is_last
             }
+            Some(What::AskSoon) => wait(ended, STARTING),
+            Some(What::AskLater) => wait(ended, interval),
+            Some(What::LeaveIt) => break,
         };
         if Jvm::look(jvm.pid) != Some(jvm) {
             // It has ended, or has become another program: what it told is all there is.
+            asked.error = Some(JvmError::Gone.into());
             break;
         }
         if is_last {
-            asked.error = ask(&jvm, &mut asked).err();
+            // It has had its time.
+            if !matches!(asked.error, Some(AskError::Jvm(JvmError::TimedOut(_)))) {
+                asked.error = ask(&jvm, &mut asked).err();
+            }
             break;
         }
-    }
-    if let Some(map_file) = map_file {
-        map_file.remove_ours();
     }
     if asked.code.is_some() && matches!(asked.error, Some(AskError::Jvm(JvmError::Gone))) {
         // It told what it could.
         asked.error = None;
     }
     asked
+}
+
+/// What to do with a JVM that did not tell.
+enum What {
+    AskSoon,
+    AskLater,
+    LeaveIt,
+}
+
+impl What {
+    fn next(error: &AskError) -> Self {
+        match error {
+            AskError::Jvm(
+                JvmError::NotRunning
+                | JvmError::WouldDie {
+                    reduced_signals: false,
+                },
+            ) => Self::AskSoon,
+            // Nothing was sent to it, or it listens.
+            AskError::Jvm(JvmError::Stopped(_) | JvmError::TimedOut(_)) => Self::AskLater,
+            _ => Self::LeaveIt,
+        }
+    }
 }
 
 /// Whether the end came first.
@@ -176,11 +227,38 @@ fn ask(jvm: &Jvm, asked: &mut Asked) -> Result<(), AskError> {
         let flags = asker.ask(jvm, "VM.flags")?;
         asked.has_frame_pointers = Some(Flags::parse(&flags).is_on("PreserveFramePointer"));
     }
-    asker.ask(jvm, "Compiler.perfmap")?;
-    let code = CodeSnapshot::take(jvm.pid)?;
+    let map_file = asker.write_map(jvm)?;
+    let code = CodeSnapshot::take(jvm.pid);
+    map_file.remove_ours();
+    let code = code?;
     asked.code = Some(match asked.code.take() {
         Some(older) => code.over(older),
         None => code,
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_is_forgotten_with_its_process() {
+        let pid = HostPid(7);
+        let (sampled, mapped) = (Seen::Sampled(pid), Seen::Of(ProcessNews::Mapped(pid)));
+        let mut candidates = Candidates::default();
+        assert_eq!(candidates.take_note(sampled), None);
+        assert_eq!(candidates.take_note(mapped), Some(pid));
+        assert_eq!(
+            candidates.take_note(Seen::Of(ProcessNews::Exited(pid))),
+            None
+        );
+        // Of another process, which nobody wants.
+        assert_eq!(candidates.take_note(mapped), None);
+        for other in 0..10_000 {
+            candidates.take_note(Seen::Sampled(HostPid(other)));
+            candidates.take_note(Seen::Of(ProcessNews::Exited(HostPid(other))));
+        }
+        assert!(candidates.sampled.is_empty() && candidates.mapped.is_empty());
+    }
 }

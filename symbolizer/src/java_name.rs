@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The interpreter's code, all methods' that are not compiled: `Interpreter` in HotSpot's map.
-const INTERPRETER: &str = "[interpreter]";
+pub const INTERPRETER: &str = "[interpreter]";
 
 /// The frame of an entry of a map. `outer->inner->innermost` is a method with others put into it, each
 /// into the one before: perf-map-agent's `unfold` writes so.

@@ -47,6 +47,7 @@ mod whose_map;
 
 pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
+pub use java_name::INTERPRETER;
 pub use jitdump::{JitDumpError, JitDumpNote, JitDumpOptions, RecordingClock, Timeless};
 pub use lookup::{Lookup, LookupPlaces, RecordedOn, SysrootOf};
 pub use name::Kallsyms;
@@ -63,4 +64,5 @@ pub use tally::{Counted, Tally};
 pub use tap::Tap;
 pub use told::kernel_build_id;
 pub use unwind::{CallGraph, ChainOptions};
+pub use watch::ProcessNews;
 pub use whose_map::NotItsMap;

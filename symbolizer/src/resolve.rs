@@ -222,6 +222,10 @@ impl Counted {
             .into_iter()
             .filter_map(|(id, addrs)| {
                 let space = self.tasks.space(id)?;
+                let snapshot = snapshot_of.remove(&id);
+                // Only JVMs are asked; of one that has ended no mappings are known any more.
+                let is_hotspot =
+                    snapshot.is_some() || space.maps.images().any(|image| self.is_libjvm(image));
                 let generator = Generator {
                     origin: self.origin,
                     root: self.pins.root(space.root).cloned(),
@@ -229,9 +233,9 @@ impl Counted {
                     host_pid: space.pid.0,
                     identity: space.identity,
                     now: now.get(&id).copied(),
-                    snapshot: snapshot_of.remove(&id),
+                    snapshot,
                     held: held_of.remove(&id),
-                    is_hotspot: space.maps.images().any(|image| self.is_libjvm(image)),
+                    is_hotspot,
                     container: tag_of
                         .get(&id)
                         .map_or_else(|| "host".into(), |tag| Arc::clone(tag)),

@@ -10,6 +10,13 @@ use profiler::files::{FileError, HeldFile, TargetRoot, within};
 use profiler::live::{self, Identity};
 use std::sync::Arc;
 
+/// What HotSpot's compilers work in, by its names in the map.
+const COMPILER_BUFFERS: [&[u8]; 3] = [
+    b"C1 temporary CodeBuffer",
+    b"Compile::scratch_buffer",
+    b"JVMCI Compiler CodeBuffer",
+];
+
 /// The perf maps that a process wrote so far, as one.
 pub struct CodeSnapshot {
     host_pid: HostPid,
@@ -63,7 +70,10 @@ impl CodeSnapshot {
             MapFile::Refused(error) => return Err(error),
         };
         let map = JitMap::read(file, &JitMapLimits::default(), Lines::All);
-        let map = map.map_err(|JitMapError::Read { source, .. }| FileError::Io { path, source })?;
+        let mut map =
+            map.map_err(|JitMapError::Read { source, .. }| FileError::Io { path, source })?;
+        // They come and go where other code was, and nobody runs in them.
+        map.forget(|name| COMPILER_BUFFERS.contains(&name));
         Ok(Self {
             host_pid,
             first_ns: live::monotonic_ns(),

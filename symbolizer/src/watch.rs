@@ -7,6 +7,15 @@ use profiler::HostPid;
 use profiler::record::Fork;
 use std::sync::Arc;
 
+/// What is told of processes that may map a certain file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessNews {
+    /// It has mapped the file.
+    Mapped(HostPid),
+    /// Its first thread has exited.
+    Exited(HostPid),
+}
+
 /// Whom to tell.
 #[derive(Default)]
 pub(crate) struct Watches {
@@ -17,7 +26,7 @@ pub(crate) struct Watches {
 /// Whom to tell of mappings of a file.
 struct MapWatch {
     file_name: &'static str,
-    tell: Box<dyn FnMut(HostPid)>,
+    tell: Box<dyn FnMut(ProcessNews)>,
 }
 
 impl Watches {
@@ -26,14 +35,14 @@ impl Watches {
         if let Some(watch) = &mut self.mapped
             && path.ends_with(watch.file_name.as_bytes())
         {
-            (watch.tell)(pid);
+            (watch.tell)(ProcessNews::Mapped(pid));
         }
     }
 }
 
 impl Tally {
-    /// Tells of each process that maps a file of this name, when it does.
-    pub fn watch_mapped(&mut self, file_name: &'static str, tell: Box<dyn FnMut(HostPid)>) {
+    /// Tells of each process that maps a file of this name, when it does; and of each exit.
+    pub fn watch_mapped(&mut self, file_name: &'static str, tell: Box<dyn FnMut(ProcessNews)>) {
         self.watches.mapped = Some(MapWatch { file_name, tell });
     }
 
@@ -43,6 +52,11 @@ impl Tally {
     }
 
     pub(crate) fn exited(&mut self, exit: &Fork) {
+        if exit.pid.0 == exit.tid.0
+            && let Some(watch) = &mut self.watches.mapped
+        {
+            (watch.tell)(ProcessNews::Exited(exit.pid));
+        }
         // The leader's: what it wrote of its code is all there.
         if exit.pid.0 == exit.tid.0
             && let Some(tell) = &mut self.watches.ended

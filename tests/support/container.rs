@@ -1,7 +1,8 @@
 //! Real OCI containers, made by `runc` without a daemon, an image or a network, with cgroup paths of our choice.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::cgroups::{self, OwnCgroup};
-use super::oci::{self, Spec};
+use super::oci::{self, Place, Spec};
 use super::{Host, random_hex, wait_until, warn, which};
 
 /// A container that is not running yet.
@@ -20,6 +21,7 @@ pub(crate) struct Builder<'a> {
     hostname: String,
     cgroup: Option<String>,
     busybox: bool,
+    place: Place,
     files: Vec<(String, PathBuf)>,
     tmpfs: Vec<String>,
     args: Vec<String>,
@@ -34,6 +36,7 @@ impl<'a> Builder<'a> {
             hostname: "box".to_owned(),
             cgroup: None,
             busybox: false,
+            place: Place::default(),
             files: Vec::new(),
             tmpfs: Vec::new(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
@@ -71,6 +74,62 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Mounts the host's directory `from` at `inside` (absolute), read-only.
+    pub(crate) fn bind(mut self, from: impl AsRef<Path>, inside: &str) -> Self {
+        let from = from.as_ref().to_path_buf();
+        self.place.binds.push((from, inside.to_owned()));
+        self
+    }
+
+    /// The host's shared libraries, for its programs that are not static.
+    pub(crate) fn host_libraries(self) -> Self {
+        self.bind("/usr/lib", "/usr/lib")
+            .bind("/usr/lib", "/lib")
+            .bind("/lib64", "/lib64")
+    }
+
+    /// The uid and gid of its init, as itself sees them; 0 unless set.
+    pub(crate) fn user(mut self, id: u32) -> Self {
+        self.place.user = id;
+        self
+    }
+
+    /// Its own user namespace: its ids 0 to 65535 are the host's from `first` on.
+    pub(crate) fn user_namespace(mut self, first: u32) -> Self {
+        self.place.ids_from = Some(first);
+        self
+    }
+
+    /// Nothing but its tmpfs can be written.
+    pub(crate) fn read_only(mut self) -> Self {
+        self.place.read_only = true;
+        self
+    }
+
+    /// The working directory of its init; `/` unless set.
+    pub(crate) fn cwd(mut self, inside: &str) -> Self {
+        self.place.cwd = Some(inside.to_owned());
+        self
+    }
+
+    /// Another variable in its environment, `NAME=VALUE`.
+    pub(crate) fn env(mut self, variable: &str) -> Self {
+        self.place.env.push(variable.to_owned());
+        self
+    }
+
+    /// The mode of its `/tmp`; 1777 unless set.
+    pub(crate) fn tmp_mode(mut self, mode: &str) -> Self {
+        self.place.tmp_mode = Some(mode.to_owned());
+        self
+    }
+
+    /// A further tmpfs at `place`, writable for everybody.
+    pub(crate) fn tmpfs(mut self, place: &str) -> Self {
+        self.tmpfs.push(place.to_owned());
+        self
+    }
+
     /// Mounts a further tmpfs at `place`, and lets init copy its own program onto it and run it from there: a
     /// file that is gone, with its mount, as soon as the container is.
     pub(crate) fn on_tmpfs(mut self, place: &str) -> Self {
@@ -102,6 +161,11 @@ impl<'a> Builder<'a> {
             pid: 0,
         };
         oci::empty_rootfs(&rootfs);
+        if let Some(mode) = &self.place.tmp_mode {
+            // runc gives a tmpfs the mode of the directory below it.
+            let mode = u32::from_str_radix(mode, 8).expect("octal");
+            fs::set_permissions(rootfs.join("tmp"), Permissions::from_mode(mode)).expect("ours");
+        }
         if self.busybox {
             oci::add_busybox(
                 &rootfs,
@@ -113,7 +177,8 @@ impl<'a> Builder<'a> {
             fs::create_dir_all(to.parent().expect("below the rootfs")).expect("the rootfs is ours");
             fs::copy(from, &to).unwrap_or_else(|error| panic!("{from:?} to {to:?}: {error}"));
         }
-        for place in &self.tmpfs {
+        let binds = self.place.binds.iter().map(|(_, inside)| inside);
+        for place in self.tmpfs.iter().chain(binds) {
             fs::create_dir_all(rootfs.join(place.trim_start_matches('/'))).expect("ours");
         }
         let config = Spec {
@@ -122,12 +187,20 @@ impl<'a> Builder<'a> {
             cgroup: &path,
             args: &self.args,
             tmpfs: &self.tmpfs,
+            place: &self.place,
         }
         .config();
         fs::write(container.bundle.join("config.json"), config.to_string()).expect("ours");
         container.run();
         container
     }
+}
+
+/// What to do with a running container.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Freeze {
+    Pause,
+    Resume,
 }
 
 /// A started container. Dropping it kills it and removes everything it was made of.
@@ -183,6 +256,21 @@ impl Container {
     /// Its root file system as the host sees it.
     pub(crate) fn rootfs(&self) -> PathBuf {
         self.bundle.join("rootfs")
+    }
+
+    /// The file system as its init sees it.
+    pub(crate) fn inside(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.pid))
+    }
+
+    /// Stops all its processes as `docker pause` does, or lets them run on.
+    pub(crate) fn freeze(&self, verb: Freeze) {
+        let verb = match verb {
+            Freeze::Pause => "pause",
+            Freeze::Resume => "resume",
+        };
+        let status = runc(&self.state).args([verb, &self.id]).status();
+        assert!(status.expect("runc runs").success(), "runc {verb}");
     }
 
     /// Everything that its processes have printed so far.

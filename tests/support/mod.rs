@@ -9,6 +9,7 @@ pub(crate) mod ctrflame;
 pub(crate) mod docker;
 pub(crate) mod folded;
 pub(crate) mod gates;
+pub(crate) mod java;
 pub(crate) mod oci;
 pub(crate) mod svg;
 pub(crate) mod workloads;
@@ -30,6 +31,10 @@ pub(crate) enum Need {
     Containers,
     /// Everything of [`Need::Containers`], and `dockerd` with its client.
     Docker,
+    /// Everything of [`Need::Containers`], and a JDK.
+    Java,
+    /// Everything of [`Need::Containers`], and `node`.
+    Node,
     /// Root, and `perf` to record with: what it records of living processes cannot be kept in a file.
     Perf,
 }
@@ -41,6 +46,8 @@ impl Need {
             Need::Root => "root",
             Need::Containers => "containers",
             Need::Docker => "docker",
+            Need::Java => "java",
+            Need::Node => "node",
             Need::Perf => "perf",
         }
     }
@@ -51,6 +58,8 @@ impl Need {
             Need::Root => &["gcc"],
             Need::Containers => &["gcc", "runc", "busybox"],
             Need::Docker => &["gcc", "runc", "busybox", "dockerd", "docker", "tar"],
+            Need::Java => &["gcc", "runc", "busybox", "javac"],
+            Need::Node => &["gcc", "runc", "busybox", "node"],
             Need::Perf => &["gcc", "perf"],
         };
         if !nix::unistd::geteuid().is_root() {
@@ -87,7 +96,7 @@ impl Host {
 
 /// The machine, or `None` if it lacks what `need` says; the reason goes straight to standard error, because libtest
 /// hides what a passing test prints with `eprintln!`. Panics instead if `CTRFLAME_REQUIRE` (a comma-separated
-/// list of `root`, `containers`, `docker`) holds the need.
+/// list of `root`, `containers`, `docker`, `java` …) holds the need.
 pub(crate) fn needs(need: Need) -> Option<Host> {
     if let Some(reason) = need.missing() {
         let required = std::env::var("CTRFLAME_REQUIRE").unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -16,6 +16,21 @@ pub(crate) struct Spec<'a> {
     pub(crate) args: &'a [String],
     /// Where further tmpfs are mounted, besides the private `/tmp`.
     pub(crate) tmpfs: &'a [String],
+    pub(crate) place: &'a Place,
+}
+
+/// What a program finds where it runs, as far as it is not as usual.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// Directories of the host, and where they are mounted, read-only.
+    pub(crate) binds: Vec<(PathBuf, String)>,
+    pub(crate) user: u32,
+    /// The host's id for its 0; `None` without a user namespace.
+    pub(crate) ids_from: Option<u32>,
+    pub(crate) read_only: bool,
+    pub(crate) cwd: Option<String>,
+    pub(crate) env: Vec<String>,
+    pub(crate) tmp_mode: Option<String>,
 }
 
 impl Spec<'_> {
@@ -28,16 +43,34 @@ impl Spec<'_> {
             json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts",
                    "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]}),
         ];
-        for place in std::iter::once("/tmp").chain(self.tmpfs.iter().map(String::as_str)) {
+        let tmp_mode = self.place.tmp_mode.as_deref().unwrap_or("1777");
+        let tmp = std::iter::once(("/tmp", tmp_mode));
+        for (place, mode) in tmp.chain(self.tmpfs.iter().map(|place| (place.as_str(), "1777"))) {
             mounts.push(
                 json!({"destination": place, "type": "tmpfs", "source": "tmpfs",
-                               "options": ["mode=1777", "exec"]}),
+                               "options": [format!("mode={mode}"), "exec".to_owned()]}),
             );
         }
-        let namespaces: Vec<Value> = ["pid", "mount", "uts", "ipc", "cgroup", "network"]
-            .iter()
+        for (from, inside) in &self.place.binds {
+            mounts.push(
+                json!({"destination": inside, "type": "bind", "source": from, "options": ["rbind", "ro"]}),
+            );
+        }
+        let kinds = ["pid", "mount", "uts", "ipc", "cgroup", "network"];
+        let user_namespace = self.place.ids_from.map(|_| "user");
+        let namespaces: Vec<Value> = kinds
+            .into_iter()
+            .chain(user_namespace)
             .map(|kind| json!({ "type": kind }))
             .collect();
+        let ids: Vec<Value> = self
+            .place
+            .ids_from
+            .map(|first| json!({"containerID": 0, "hostID": first, "size": 65536}))
+            .into_iter()
+            .collect();
+        let mut env = vec!["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"];
+        env.extend(self.place.env.iter().map(String::as_str));
         let capabilities = json!([
             "CAP_KILL",
             "CAP_SYS_CHROOT",
@@ -51,18 +84,19 @@ impl Spec<'_> {
             "hostname": self.hostname,
             "process": {
                 "terminal": false,
-                "user": {"uid": 0, "gid": 0},
+                "user": {"uid": self.place.user, "gid": self.place.user},
                 "args": self.args,
-                "cwd": "/",
-                "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"],
+                "cwd": self.place.cwd.as_deref().unwrap_or("/"),
+                "env": env,
                 "capabilities": {
                     "bounding": capabilities, "effective": capabilities, "permitted": capabilities
                 },
                 "noNewPrivileges": true
             },
-            "root": {"path": self.rootfs, "readonly": false},
+            "root": {"path": self.rootfs, "readonly": self.place.read_only},
             "mounts": mounts,
-            "linux": {"namespaces": namespaces, "cgroupsPath": self.cgroup, "resources": {}}
+            "linux": {"namespaces": namespaces, "uidMappings": ids, "gidMappings": ids,
+                      "cgroupsPath": self.cgroup, "resources": {}}
         })
     }
 }

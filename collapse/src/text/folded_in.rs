@@ -12,7 +12,7 @@ use super::collapsed::{Collapsed, Counted, LeftOut};
 use super::lines::Lines;
 use super::perf_frame::{NO_IMAGE, NO_JIT_SYMBOL, NO_KERNEL_SYMBOL, NO_SYMBOL};
 use super::{Format, OnBadLine, TextError, TextOptions, for_each_line, line_error};
-use symbolizer::Unresolved;
+use symbolizer::{INTERPRETER, Unresolved};
 
 use crate::folded::NO_NAME;
 use crate::labels::{LabelId, Labels};
@@ -209,6 +209,9 @@ fn frame(labels: &mut Labels, text: &str) -> LabelId {
         .unwrap_or((text, NodeKind::Native));
     if name == NO_NAME {
         return labels.intern(kind, "");
+    }
+    if kind == NodeKind::Jit && name == INTERPRETER {
+        return labels.intern(kind, name);
     }
     if name.starts_with('[') && name.ends_with(']') {
         let reason = match kind {

@@ -232,10 +232,11 @@ a b;[perf-1.map]_[j];f_[j];g_[i] 3
 a b;\\x5bu8\\x3b 8];#;\\x1b 4
 a b;f\\x2012;f_\\x5bk] 5
 a b;read_[k] 6
+a b;run_[j];[interpreter]_[j] 8
 ";
     assert_eq!(folded(&read(text).unwrap()), text);
     let collapsed = read(text).unwrap();
-    assert_eq!(collapsed.tree.samples(), 28);
+    assert_eq!(collapsed.tree.samples(), 36);
     assert!(collapsed.tree.containers().is_empty());
 }
 

@@ -1,16 +1,16 @@
 //! The asking side: starts a worker, and waits no longer than it was told to.
 
 use super::worker::{Request, Timeouts};
-use super::{Jvm, JvmError};
+use super::{Jvm, JvmError, MapFile};
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Largest answer of a worker that is read.
-const ANSWER_LIMIT_BYTES: u64 = 4 << 20;
+/// Largest answer of a worker that is read: the largest of a JVM, with each byte escaped.
+const ANSWER_LIMIT_BYTES: u64 = 8 << 20;
 /// A worker ends by itself in time, unless a file system keeps it waiting.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -55,10 +55,22 @@ impl Asker {
         if answer.is_none() {
             let _ = child.kill();
         }
-        let _ = child.wait();
+        reap(child);
         let answer = answer.ok_or(JvmError::TimedOut(self.timeouts.total().as_secs()))?;
         serde_json::from_slice(&answer)
             .unwrap_or_else(|_| Err(JvmError::system("the process that asks it", "no answer")))
+    }
+
+    /// Has a JVM write its map, where that does it no harm.
+    pub fn write_map(&self, jvm: &Jvm) -> Result<MapFile, JvmError> {
+        let map = MapFile::of(jvm)?;
+        self.ask(jvm, "Compiler.perfmap")?;
+        // Success is all that a JVM says, also when it could not.
+        if map.is_new() {
+            Ok(map)
+        } else {
+            Err(JvmError::NotWritten(map.path()))
+        }
     }
 
     /// Out of our process group: a Ctrl-C is for us, and the worker has to clean up.
@@ -71,6 +83,22 @@ impl Asker {
             .process_group(0)
             .spawn()
     }
+}
+
+/// Collects a child that has ended, or is about to. A killed one that a file system keeps is left to a thread.
+fn reap(mut child: Child) {
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let wait = move || child.wait();
+    // Without the thread it stays a zombie until we end.
+    let _ = std::thread::Builder::new()
+        .name("jvm-reap".into())
+        .spawn(wait);
 }
 
 /// What the child writes until its end; `None` if that does not come in time.

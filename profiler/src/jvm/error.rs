@@ -29,14 +29,23 @@ pub enum JvmError {
     /// Stopped by a signal or a debugger, or frozen: it cannot answer.
     #[error("it is stopped ({0})")]
     Stopped(String),
-    /// Neither its /tmp nor its working directory takes the trigger file.
-    #[error("no place for the file that tells it to listen: {tmp}; {cwd}")]
-    NoPlace {
-        /// What the system said of its /tmp.
-        tmp: String,
-        /// What it said of its working directory.
-        cwd: String,
+    /// Its library is there, and nothing runs in it: SIGQUIT would go to the program itself.
+    #[error("it has a JVM's library and runs no JVM, or not yet")]
+    NotRunning,
+    /// Its /tmp takes no file: it listens there, and nowhere else.
+    #[error("there is no place in its /tmp for its socket: {0}")]
+    NoPlace(String),
+    /// What lies where its map goes is no file: the JVM would wait for a FIFO with its compilers stopped.
+    #[error("{path} in its container is {kind}")]
+    MapPlace {
+        /// Where it would write.
+        path: String,
+        /// What is there.
+        kind: String,
     },
+    /// It says that it wrote a map, and there is none.
+    #[error("it answered, and wrote no {0}")]
+    NotWritten(String),
     /// The trigger is there, the signal was sent, and no socket came.
     #[error("it did not begin to listen within {0} s")]
     Silent(u64),
@@ -78,11 +87,16 @@ impl JvmError {
         Some(match self {
             Self::OpenJ9 => "start it with -Xjit:perfTool: it writes /tmp/perf-PID.map itself",
             Self::WouldDie { .. } | Self::Disabled => {
-                "start it without that flag; or, since JDK 17, with -XX:+DumpPerfMapAtExit"
+                "start it without that flag; or, since JDK 17, with -XX:+UnlockDiagnosticVMOptions \
+                 -XX:+DumpPerfMapAtExit"
             }
             Self::Stopped(_) => "let it run on (SIGCONT, `docker unpause`), then record again",
-            Self::NoPlace { .. } => {
-                "give the container a writable /tmp (`docker run --tmpfs /tmp`, an emptyDir)"
+            Self::NoPlace(_) | Self::NotWritten(_) => {
+                "give the container a writable /tmp with room in it (`docker run --tmpfs /tmp`, an emptyDir)"
+            }
+            Self::MapPlace { .. } => "remove it",
+            Self::Impostor(_) => {
+                "containers that share /tmp and not their pids get in each other's way: give each its own /tmp"
             }
             Self::Silent(_) => {
                 "its socket may have been deleted from /tmp while it ran (older releases make no \

@@ -29,6 +29,9 @@ pub struct Jvm {
     library_addr: u64,
 }
 
+/// The thread that serves SIGQUIT, as the kernel cuts its name (`signal_thread_entry` in os.cpp of OpenJDK).
+const SIGNAL_THREAD: &[u8] = b"Signal Dispatch\n";
+
 /// Of `/proc/PID/maps`, `cmdline` and `environ`: what a program made longer is cut there.
 const PROC_LIMIT_BYTES: u64 = 16 << 20;
 
@@ -75,19 +78,46 @@ impl Jvm {
             return Err(JvmError::OpenJ9);
         }
         let options = self.options();
-        if !status.catches_sigquit() {
-            return Err(JvmError::WouldDie {
-                reduced_signals: options.reduced_signals,
-            });
-        }
+        status.survives_sigquit(options.reduced_signals)?;
         if options.attach_disabled {
             return Err(JvmError::Disabled);
         }
-        match status.state {
-            'T' => Err(JvmError::Stopped("by a signal".into())),
-            't' => Err(JvmError::Stopped("by a debugger".into())),
-            _ => Ok(status),
+        if self.is_frozen(status.state) {
+            return Err(JvmError::Stopped("frozen with its cgroup".into()));
         }
+        if !self.has_signal_thread() {
+            return Err(JvmError::NotRunning);
+        }
+        Ok(status)
+    }
+
+    /// Whether it is in its cgroup's freezer, by what its first thread waits in, for whom kernel symbols are
+    /// shown. Since Linux 6.1 a thread that sleeps is frozen where it is (`TASK_FREEZABLE`), which reads like a
+    /// wait for a disk; nobody else waits so for a futex.
+    fn is_frozen(&self, state: char) -> bool {
+        let waits_in = std::fs::read_to_string(format!("/proc/{}/wchan", self.pid.0));
+        waits_in.is_ok_and(|symbol| match symbol.as_str() {
+            "do_freezer_trap" | "__refrigerator" | "refrigerator" => true,
+            symbol => state == 'D' && symbol.starts_with("futex_"),
+        })
+    }
+
+    /// Whether SIGQUIT goes to a JVM. A program that has the library and does not run it may catch the
+    /// signal itself, and end: Go's runtime does. JDK 8 gives threads no names: there the launcher has to do.
+    fn has_signal_thread(&self) -> bool {
+        let exe = std::fs::read_link(format!("/proc/{}/exe", self.pid.0)).unwrap_or_default();
+        let exe = exe.as_os_str().as_encoded_bytes();
+        let exe = exe.strip_suffix(b" (deleted)").unwrap_or(exe);
+        if exe.ends_with(b"/java") {
+            return true;
+        }
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid.0));
+        let mut names = threads
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|thread| std::fs::read(thread.path().join("comm")).ok());
+        names.any(|name| name == SIGNAL_THREAD)
     }
 
     /// Its pid as itself sees it: the number in the name of its perf map.

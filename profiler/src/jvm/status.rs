@@ -1,5 +1,6 @@
 //! `/proc/PID/status`, as far as asking a JVM needs it.
 
+use super::JvmError;
 use crate::HostPid;
 use crate::NsPid;
 
@@ -38,8 +39,19 @@ impl Status {
         })
     }
 
-    /// Whether SIGQUIT reaches a handler: without one it kills.
-    pub(crate) fn catches_sigquit(&self) -> bool {
+    /// Whether SIGQUIT reaches a handler: without one it kills; and whether that handler can run now.
+    pub(crate) fn survives_sigquit(&self, reduced_signals: bool) -> Result<(), JvmError> {
+        if !self.catches_sigquit() {
+            return Err(JvmError::WouldDie { reduced_signals });
+        }
+        match self.state {
+            'T' => Err(JvmError::Stopped("by a signal".into())),
+            't' => Err(JvmError::Stopped("by a debugger".into())),
+            _ => Ok(()),
+        }
+    }
+
+    fn catches_sigquit(&self) -> bool {
         self.caught & (1 << (nix::sys::signal::Signal::SIGQUIT as u32 - 1)) != 0
     }
 }
@@ -66,10 +78,21 @@ SigCgt:\t2000000181005ccf
         let status = Status::parse(HostPid(4242), JAVA).expect("whole");
         assert_eq!((status.state, status.ns_pid), ('S', NsPid(1)));
         assert_eq!((status.uid, status.gid), (100_999, 101_000));
-        assert!(status.catches_sigquit());
+        assert_eq!(status.survives_sigquit(false), Ok(()));
         let without = JAVA.replace("2000000181005ccf", "2000000181005ccb");
         let status = Status::parse(HostPid(4242), &without).expect("whole");
-        assert!(!status.catches_sigquit());
+        assert_eq!(
+            status.survives_sigquit(true),
+            Err(JvmError::WouldDie {
+                reduced_signals: true
+            })
+        );
+        let stopped = JAVA.replace("S (sleeping)", "T (stopped)");
+        let status = Status::parse(HostPid(4242), &stopped).expect("whole");
+        assert_eq!(
+            status.survives_sigquit(false),
+            Err(JvmError::Stopped("by a signal".into()))
+        );
     }
 
     #[test]

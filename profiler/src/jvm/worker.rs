@@ -11,6 +11,7 @@ use crate::HostPid;
 use crate::files::TargetRoot;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
@@ -20,8 +21,10 @@ use nix::unistd::{
 };
 use rustix::process::{Pid, PidfdFlags, Signal as RawSignal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -35,30 +38,36 @@ pub(crate) struct Request {
     pub(crate) timeouts: Timeouts,
 }
 
-/// How long to wait for what, in seconds.
+/// How long to wait for what.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Timeouts {
     /// For its socket. A JVM opens it within milliseconds, unless it is in a long pause.
-    pub(crate) listen_s: u64,
+    pub(crate) listen_ms: u64,
     /// For its answer, once connected.
-    pub(crate) answer_s: u64,
+    pub(crate) answer_ms: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            listen_s: 6,
-            answer_s: 15,
+            listen_ms: 6_000,
+            answer_ms: 15_000,
         }
     }
 }
 
 impl Timeouts {
     pub(crate) fn total(self) -> Duration {
-        Duration::from_secs(self.listen_s.saturating_add(self.answer_s))
+        Duration::from_millis(self.listen_ms.saturating_add(self.answer_ms))
+    }
+
+    fn listen(self) -> Duration {
+        Duration::from_millis(self.listen_ms)
     }
 }
 
+/// `/proc/PID/status` has 2 KiB; no line that is looked at is behind that.
+const STATUS_LIMIT_BYTES: usize = 16 << 10;
 /// Longest answer that is taken of a JVM.
 const REPLY_LIMIT_BYTES: u64 = 1 << 20;
 
@@ -79,7 +88,7 @@ fn ask(request: &Request) -> Result<String, JvmError> {
     let target = Target::open(&jvm)?;
     become_user(&target.status)?;
     let stream = target.connect(request.timeouts)?;
-    let answer = exchange(stream, &request.command, request.timeouts.answer_s)?;
+    let answer = exchange(stream, &request.command, request.timeouts.answer_ms)?;
     text_of(&request.command, &answer)
 }
 
@@ -89,6 +98,8 @@ struct Target<'a> {
     status: Status,
     /// Held before its identity was checked: a signal to it reaches nobody else.
     process: OwnedFd,
+    /// Open, for /proc may be closed (`hidepid`) to the user that we become.
+    status_file: File,
     tmp: Result<OwnedFd, String>,
     cwd: Result<OwnedFd, String>,
 }
@@ -106,6 +117,8 @@ impl<'a> Target<'a> {
                 Errno::ESRCH => JvmError::Gone,
                 errno => JvmError::system("pidfd_open (Linux 5.3 has it)", errno),
             })?;
+        let status_file = File::open(format!("/proc/{}/status", jvm.pid.0));
+        let status_file = status_file.map_err(|_| JvmError::Gone)?;
         let status = jvm.askable()?;
         let root = TargetRoot::of_process(jvm.pid);
         let tmp = root.and_then(|root| root.open_directory(Path::new("/tmp")));
@@ -118,8 +131,9 @@ impl<'a> Target<'a> {
             jvm,
             status,
             process,
+            status_file,
             tmp: tmp.map_err(|error| error.to_string()),
-            cwd: cwd.map_err(|errno| format!("its working directory: {errno}")),
+            cwd: cwd.map_err(|errno| errno.desc().to_owned()),
         })
     }
 
@@ -130,10 +144,10 @@ impl<'a> Target<'a> {
         }
         let _trigger = self.trigger()?;
         // It may have been stopped, or have become another program, while we looked.
-        self.jvm.askable()?;
+        self.status_now()?.survives_sigquit(false)?;
         pidfd_send_signal(&self.process, RawSignal::QUIT)
             .map_err(|error| JvmError::system("cannot send SIGQUIT to it", error))?;
-        let until = Instant::now() + Duration::from_secs(timeouts.listen_s);
+        let until = Instant::now() + timeouts.listen();
         let mut pause = Duration::from_millis(5);
         while Instant::now() < until {
             std::thread::sleep(pause);
@@ -141,11 +155,28 @@ impl<'a> Target<'a> {
             if let Some(stream) = self.try_connect()? {
                 return Ok(stream);
             }
-            if !self.jvm.is_there() {
+            if self.has_exited() {
                 return Err(JvmError::Gone);
             }
         }
-        Err(JvmError::Silent(timeouts.listen_s))
+        Err(JvmError::Silent(timeouts.listen_ms / 1000))
+    }
+
+    fn status_now(&self) -> Result<Status, JvmError> {
+        let mut text = [0; STATUS_LIMIT_BYTES];
+        // No such process any more, if not what is expected.
+        let len = self
+            .status_file
+            .read_at(&mut text, 0)
+            .map_err(|_| JvmError::Gone)?;
+        let text = String::from_utf8_lossy(text.get(..len).unwrap_or_default());
+        Status::parse(self.jvm.pid, &text).ok_or(JvmError::Gone)
+    }
+
+    /// A pidfd is readable once its process has ended (pidfd_open(2)).
+    fn has_exited(&self) -> bool {
+        let mut process = [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
+        poll(&mut process, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// `None` while nobody listens: no socket yet, or one that an earlier process left.
@@ -191,37 +222,37 @@ impl<'a> Target<'a> {
     }
 
     /// The file that makes it listen when SIGQUIT comes, in the place that it looks at second: the first
-    /// is its working directory, where a file may disturb a program.
+    /// is its working directory, where a file may disturb a program. That is taken where something else has
+    /// the file's name; a /tmp that takes no file takes no socket either.
     fn trigger(&self) -> Result<Trigger<'_>, JvmError> {
         let name = format!(".attach_pid{}", self.status.ns_pid.0);
-        let make = |place: &'_ Result<OwnedFd, String>| -> Result<bool, String> {
-            let dir = place.as_ref().map_err(Clone::clone)?;
-            self.make_trigger(dir.as_fd(), &name)
-                .map_err(|errno| errno.desc().to_owned())
-        };
-        let mut refused = [String::new(), String::new()];
-        for (place, refused) in [&self.tmp, &self.cwd].into_iter().zip(&mut refused) {
-            match (make(place), place) {
-                (Ok(is_ours), Ok(dir)) => {
-                    return Ok(Trigger {
-                        dir: dir.as_fd(),
-                        name,
-                        is_ours,
-                    });
-                }
-                (Err(reason), _) => *refused = reason,
-                (Ok(_), Err(reason)) => refused.clone_from(reason),
+        let make = |dir: &'_ OwnedFd| self.make_trigger(dir.as_fd(), &name);
+        let tmp = self
+            .tmp
+            .as_ref()
+            .map_err(|reason| JvmError::NoPlace(reason.clone()))?;
+        let (dir, is_ours) = match make(tmp) {
+            Ok(is_ours) => (tmp, is_ours),
+            Err(Errno::EEXIST) => {
+                let in_the_way = |reason: &str| {
+                    JvmError::NoPlace(format!(
+                        "something else is {name} there; its working directory: {reason}"
+                    ))
+                };
+                let cwd = self.cwd.as_ref().map_err(|reason| in_the_way(reason))?;
+                (cwd, make(cwd).map_err(|errno| in_the_way(errno.desc()))?)
             }
-        }
-        let [tmp, cwd] = refused;
-        Err(JvmError::NoPlace {
-            tmp: format!("/tmp: {tmp}"),
-            cwd: format!("working directory: {cwd}"),
+            Err(errno) => return Err(JvmError::NoPlace(errno.desc().to_owned())),
+        };
+        Ok(Trigger {
+            dir: dir.as_fd(),
+            name,
+            is_ours,
         })
     }
 
     /// Whether the file was made: one that an earlier attempt left does as well, if it is of a user that
-    /// the JVM listens to.
+    /// the JVM listens to (`AttachListener::is_init_trigger` follows links).
     fn make_trigger(&self, dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
         let flags =
             OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -230,7 +261,8 @@ impl<'a> Target<'a> {
             Err(Errno::EEXIST) => {
                 let held = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                 let found = fstat(openat(dir, name, held, Mode::empty())?)?;
-                if found.st_uid == self.status.uid {
+                let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
+                if found.st_uid == self.status.uid && kind != SFlag::S_IFLNK {
                     Ok(false)
                 } else {
                     Err(Errno::EEXIST)
@@ -276,17 +308,16 @@ fn become_user(status: &Status) -> Result<(), JvmError> {
 
 /// Protocol 1: version, command and three arguments, each with a zero behind it. `jcmd` and its words
 /// are one command and one argument.
-fn exchange(mut stream: UnixStream, command: &str, answer_s: u64) -> Result<Vec<u8>, JvmError> {
-    let until = Instant::now() + Duration::from_secs(answer_s);
+fn exchange(mut stream: UnixStream, command: &str, answer_ms: u64) -> Result<Vec<u8>, JvmError> {
+    let until = Instant::now() + Duration::from_millis(answer_ms);
+    let timed_out = || JvmError::TimedOut(answer_ms / 1000);
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => JvmError::TimedOut(answer_s),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => timed_out(),
         _ => JvmError::system("its socket", error),
     };
     let left = || {
         let left = until.saturating_duration_since(Instant::now());
-        (!left.is_zero())
-            .then_some(left)
-            .ok_or(JvmError::TimedOut(answer_s))
+        (!left.is_zero()).then_some(left).ok_or_else(timed_out)
     };
     stream.set_write_timeout(Some(left()?)).map_err(failed)?;
     let request = format!("1\0jcmd\0{command}\0\0\0");
@@ -304,5 +335,51 @@ fn exchange(mut stream: UnixStream, command: &str, answer_s: u64) -> Result<Vec<
         if answer.len() as u64 > REPLY_LIMIT_BYTES {
             return Err(JvmError::Garbled(format!("over {REPLY_LIMIT_BYTES} bytes")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    /// What comes of asking somebody who does `answer`.
+    fn ask(answer: impl FnOnce(UnixStream) + Send + 'static) -> Result<Vec<u8>, JvmError> {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        let answering = thread::spawn(move || answer(theirs));
+        let started = Instant::now();
+        let answer = exchange(ours, "VM.flags", 300);
+        assert!(started.elapsed() < Duration::from_secs(3));
+        answering.join().expect("it ends with us");
+        answer
+    }
+
+    #[test]
+    fn an_answer_is_taken_to_its_end_and_the_question_is_jcmds() {
+        let answer = ask(|mut stream| {
+            let mut question = [0; 18];
+            stream.read_exact(&mut question).expect("a question");
+            assert_eq!(&question, b"1\0jcmd\0VM.flags\0\0\0");
+            stream.write_all(b"0\n-XX").expect("we read");
+            stream.write_all(b":+A").expect("we read");
+        });
+        assert_eq!(answer, Ok(b"0\n-XX:+A".to_vec()));
+    }
+
+    #[test]
+    fn who_never_answers_drips_or_floods_is_left() {
+        let silent = ask(|mut stream| {
+            // Until we are gone.
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        assert_eq!(silent, Err(JvmError::TimedOut(0)));
+        let drips = ask(|mut stream| {
+            while stream.write_all(b"0").is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        assert_eq!(drips, Err(JvmError::TimedOut(0)));
+        let floods = ask(|mut stream| while stream.write_all(&[b'0'; 4096]).is_ok() {});
+        assert!(matches!(floods, Err(JvmError::Garbled(_))), "{floods:?}");
     }
 }

@@ -160,6 +160,13 @@ impl JitMap {
         Ok(table)
     }
 
+    /// Takes away what has one of these names.
+    pub(crate) fn forget(&mut self, is_forgotten: impl Fn(&[u8]) -> bool) {
+        let names = &self.names;
+        self.intervals
+            .retain(|interval| !name_at(names, interval.name).is_some_and(&is_forgotten));
+    }
+
     /// This map, and where it covers nothing, an older one.
     pub(crate) fn over(mut self, mut older: Self) -> Self {
         let Ok(shift) = u32::try_from(older.names.len()) else {
@@ -215,8 +222,7 @@ impl JitMap {
         if address - interval.start >= u64::from(interval.len) {
             return None;
         }
-        let names = self.names.get(interval.name as usize..)?;
-        CStr::from_bytes_until_nul(names).ok().map(CStr::to_bytes)
+        name_at(&self.names, interval.name)
     }
 
     /// Complete lines read, bad ones included.
@@ -257,6 +263,11 @@ impl JitMap {
         self.names.push(0);
         Ok(Some(interval))
     }
+}
+
+fn name_at(names: &[u8], at: u32) -> Option<&[u8]> {
+    let names = names.get(at as usize..)?;
+    CStr::from_bytes_until_nul(names).ok().map(CStr::to_bytes)
 }
 
 /// A line that says nothing.

@@ -222,6 +222,16 @@ fn overlaps_by_the_hundred_thousand_take_no_quadratic_time() {
 }
 
 #[test]
+fn what_is_forgotten_lets_an_older_map_speak() {
+    let mut newer = read(b"1000 100 scratch\n2000 10 g\n");
+    newer.forget(|name| name == b"scratch");
+    assert_eq!(newer.lookup(0x1000), None);
+    let both = newer.over(read(b"1000 10 f\n"));
+    assert_eq!(both.lookup(0x1008), Some(b"f".as_slice()));
+    assert_eq!(both.lookup(0x2008), Some(b"g".as_slice()));
+}
+
+#[test]
 fn of_a_map_that_is_read_for_some_addresses_these_are_answered_as_by_the_whole() {
     let mut seed = 1_u64;
     let mut random = move |below: u64| {
