@@ -270,7 +270,13 @@ fn a_user_asks_its_own_jvms_and_no_others() {
         fs::copy(class.path(), open.path().join(class.file_name())).expect("ours");
     }
     let jvm = Command::new(jdk().join("bin/java"))
-        .args([FRAME_POINTERS, "-Xmx64m", "-XX:+UseSerialGC", "-cp"])
+        .args([
+            FRAME_POINTERS,
+            "-Xmx64m",
+            "-XX:+UseSerialGC",
+            "-XX:-UsePerfData",
+            "-cp",
+        ])
         .arg(open.path())
         .args(["Burn", "60"])
         .current_dir("/")
