@@ -27,6 +27,11 @@ fn say(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// A note: what it quotes may be a container's.
+fn note(text: impl Display) {
+    say(clean_line(&format!("ctrflame: note: {text}"), 400));
+}
+
 /// Prints an error with its causes and its hint; the exit status.
 pub(crate) fn failure(error: &Failure) -> ExitCode {
     let mut line = format!("ctrflame: error: {error}");
@@ -120,8 +125,8 @@ fn throttled(named: &Named) {
         ..
     } = named.counts;
     if throttled > 0 {
-        say(format_args!(
-            "ctrflame: note: the kernel stopped sampling {throttled} times, {} ms in all, for too many interrupts: what \
+        note(format_args!(
+            "the kernel stopped sampling {throttled} times, {} ms in all, for too many interrupts: what \
              ran then is missing; sample less often (-F)",
             throttled_ns / 1_000_000
         ));
@@ -132,9 +137,8 @@ fn throttled(named: &Named) {
 fn asked(jvm: &Asked) {
     let whose = format!("JVM {} in {}", jvm.pid.0, jvm.tag);
     if let Some(error) = &jvm.error {
-        say(clean_line(
-            &format!("ctrflame: note: {whose} did not name all of its code: {error}"),
-            400,
+        note(format_args!(
+            "{whose} did not name all of its code: {error}"
         ));
         if let AskError::Jvm(error) = error
             && let Some(hint) = error.hint()
@@ -143,11 +147,8 @@ fn asked(jvm: &Asked) {
         }
     }
     if jvm.has_frame_pointers == Some(false) {
-        say(clean_line(
-            &format!(
-                "ctrflame: note: {whose} has no frame pointers: its stacks end at the first Java frame"
-            ),
-            400,
+        note(format_args!(
+            "{whose} has no frame pointers: its stacks end at the first Java frame"
         ));
         say("  hint: start it with -XX:+PreserveFramePointer (JDK 8u60 and later)");
     }
@@ -157,7 +158,7 @@ fn asked(jvm: &Asked) {
 fn problems(named: &Named) {
     const SHOWN_MAX: usize = 10;
     for problem in named.problems.iter().take(SHOWN_MAX) {
-        say(clean_line(&format!("ctrflame: note: {problem}"), 400));
+        note(problem);
     }
     if named.problems.len() > SHOWN_MAX {
         let more = named.problems.len() - SHOWN_MAX;
@@ -169,7 +170,6 @@ fn problems(named: &Named) {
 pub(crate) fn converted(converted: &Converted, input: &Path) {
     let input = input::shown(input);
     let outcome = &converted.outcome;
-    let note = |text: String| say(clean_line(&format!("ctrflame: note: {text}"), 400));
     let others = outcome.events.iter().zip(&outcome.samples).enumerate();
     for (_, (event, samples)) in
         others.filter(|(at, (_, samples))| *at != outcome.chosen && **samples > 0)
@@ -188,8 +188,7 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
     if converted.branches_are_any {
         note(
             "its branch stacks are of any branches, not of calls: frames are the last branches \
-             taken, not callers"
-                .into(),
+             taken, not callers",
         );
     }
     if outcome.late > 0 {
@@ -238,7 +237,7 @@ pub(crate) fn converted(converted: &Converted, input: &Path) {
         ));
     }
     if counts.drawn == 0 && counts.idle > 0 {
-        note("what was chosen is idle CPUs: `--idle` draws them".into());
+        note("what was chosen is idle CPUs: `--idle` draws them");
     }
     throttled(&converted.named);
     problems(&converted.named);
@@ -264,7 +263,6 @@ fn missing(cut: &CutFeatures, input: &str) -> String {
 /// Says what a picture of a text cannot: what else is in it, what could not be read.
 pub(crate) fn text_notes(collapsed: &Collapsed) {
     const EVENTS_MAX: usize = 10;
-    let note = |text: String| say(clean_line(&format!("ctrflame: note: {text}"), 400));
     let others = &collapsed.other_events;
     for (event, samples) in others.iter().take(EVENTS_MAX) {
         note(format!(

@@ -3,20 +3,9 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use support::ctrflame::{Ctrflame, Finished};
-
-fn recordings() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/recordings")
-}
-
-fn convert(file: &Path, more: &[&str]) -> Finished {
-    let file = file.to_str().expect("our own paths are text");
-    Ctrflame::new(["convert", file, "-o", "out.svg", "-o", "out.folded"])
-        .args(more.iter().copied())
-        .run()
-}
+use support::recordings;
 
 /// The idle samples that the closing line names.
 fn idle(run: &Finished) -> u64 {
@@ -62,7 +51,7 @@ fn every_sample_of_a_recording_is_drawn_idle_or_of_another_event() {
         if exit != "0" || samples == 0 || file.starts_with("damaged") {
             continue;
         }
-        let run = convert(&recordings().join("quipper").join(file), &[]).expect_code(0);
+        let run = Ctrflame::convert(&recordings().join("quipper").join(file), &[]).expect_code(0);
         let counted = run.folded().total() + idle(&run) + not_drawn(&run);
         assert_eq!(counted, samples, "{file}: {}", run.stderr);
         run.svg();
@@ -80,7 +69,8 @@ fn what_perf_6_1_refuses_is_read_file_pipe_and_both_compressions() {
         "sleep.compressed.pipe.data",
         "sleep.compressed2.pipe.data",
     ] {
-        let run = convert(&recordings().join("linux-perf-data").join(file), &[]).expect_code(0);
+        let run =
+            Ctrflame::convert(&recordings().join("linux-perf-data").join(file), &[]).expect_code(0);
         assert!(
             run.folded().total() + idle(&run) > 0,
             "{file}: {}",
@@ -91,7 +81,7 @@ fn what_perf_6_1_refuses_is_read_file_pipe_and_both_compressions() {
 
 #[test]
 fn a_recording_of_another_kernel_gets_none_of_this_ones_names() {
-    let run = convert(
+    let run = Ctrflame::convert(
         &recordings().join("quipper/quipper.callgraph-3.8.data"),
         &[],
     )
@@ -117,14 +107,14 @@ fn a_cut_recording_is_an_error_with_its_offset_and_drawn_only_when_told_so() {
     let dir = tempfile::tempdir().expect("a directory");
     let cut = dir.path().join("cut.data");
     fs::write(&cut, &whole[..whole.len() / 2]).expect("written");
-    let refused = convert(&cut, &[]).expect_failure();
+    let refused = Ctrflame::convert(&cut, &[]).expect_failure();
     assert!(refused.stderr.contains("at byte"), "{}", refused.stderr);
     assert!(
         refused.stderr.contains("--allow-damaged"),
         "{}",
         refused.stderr
     );
-    let drawn = convert(&cut, &["--allow-damaged"]).expect_code(0);
+    let drawn = Ctrflame::convert(&cut, &["--allow-damaged"]).expect_code(0);
     assert!(
         drawn.read("out.svg").contains("only what came before"),
         "{}",
@@ -135,7 +125,7 @@ fn a_cut_recording_is_an_error_with_its_offset_and_drawn_only_when_told_so() {
 #[test]
 fn an_event_that_is_not_there_lists_those_that_are() {
     let file = recordings().join("quipper/quipper.group_desc-4.14.data");
-    let refused = convert(&file, &["-e", "no-such-event"]).expect_failure();
+    let refused = Ctrflame::convert(&file, &["-e", "no-such-event"]).expect_failure();
     assert!(
         refused.stderr.contains("no-such-event"),
         "{}",
@@ -161,12 +151,14 @@ fn an_event_is_found_by_every_name_that_perf_prints_of_it() {
         ),
     ] {
         let file = recordings().join("quipper").join(file);
-        let first = convert(&file, &[]).expect_code(0).read("out.folded");
+        let first = Ctrflame::convert(&file, &[])
+            .expect_code(0)
+            .read("out.folded");
         for spelling in spellings {
-            let run = convert(&file, &["-e", spelling]).expect_code(0);
+            let run = Ctrflame::convert(&file, &["-e", spelling]).expect_code(0);
             assert_eq!(run.read("out.folded"), first, "{spelling}");
         }
-        convert(&file, &["-e", "cycles:k"]).expect_failure();
+        Ctrflame::convert(&file, &["-e", "cycles:k"]).expect_failure();
     }
 }
 
@@ -176,7 +168,7 @@ fn damaged_recordings_end_in_an_error_or_a_picture_and_in_nothing_else() {
     for entry in fs::read_dir(recordings().join("damaged")).expect("a directory") {
         let file = entry.expect("an entry").path();
         for more in [&[][..], &["--allow-damaged"]] {
-            let run = convert(&file, more);
+            let run = Ctrflame::convert(&file, more);
             assert!(
                 matches!(run.code(), 0 | 125),
                 "{}: {} {}",

@@ -3,14 +3,11 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use support::ctrflame::{Ctrflame, Finished};
+use support::recordings;
 use tempfile::TempDir;
-
-fn recordings() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/recordings")
-}
 
 /// The directory that the program was recorded in.
 const RECORDED_IN: &str = "/tmp/ctrflame-sample-0123456789";

@@ -12,17 +12,7 @@ use flate2::write::GzEncoder;
 use support::ctrflame::{Ctrflame, Finished};
 use support::folded::Folded;
 use support::gates::Gate;
-
-fn recordings() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/recordings")
-}
-
-fn convert(file: &Path, more: &[&str]) -> Finished {
-    let file = file.to_str().expect("our own paths are text");
-    Ctrflame::new(["convert", file, "-o", "out.svg", "-o", "out.folded"])
-        .args(more.iter().copied())
-        .run()
-}
+use support::recordings;
 
 /// The two lines of a refusal: what is wrong, what to do. No file was written.
 fn refused(run: Finished) -> (String, String) {
@@ -42,12 +32,12 @@ fn what_cannot_be_opened_is_named_and_the_hint_says_what_can_be_given() {
     assert!(error.starts_with("cannot open perf.data: "), "{error}");
     assert!(hint.contains("ctrflame record -o perf.data"), "{hint}");
 
-    let (error, hint) = refused(convert(Path::new("/no/such/file"), &[]));
+    let (error, hint) = refused(Ctrflame::convert(Path::new("/no/such/file"), &[]));
     assert!(error.starts_with("cannot open /no/such/file: "), "{error}");
     assert!(hint.contains("- for standard input"), "{hint}");
 
     let dir = tempfile::tempdir().expect("a directory");
-    let (error, hint) = refused(convert(dir.path(), &[]));
+    let (error, hint) = refused(Ctrflame::convert(dir.path(), &[]));
     let path = dir.path().display();
     assert_eq!(
         error,
@@ -89,14 +79,14 @@ fn an_empty_file_and_one_without_events_are_named() {
     let dir = tempfile::tempdir().expect("a directory");
     let empty = dir.path().join("empty.data");
     File::create(&empty).expect("a new file");
-    let (error, hint) = refused(convert(&empty, &[]));
+    let (error, hint) = refused(Ctrflame::convert(&empty, &[]));
     assert_eq!(error, format!("{} is empty", empty.display()));
     assert!(hint.contains("disk full"), "{hint}");
 
     // A pipe's header, and nothing behind it.
     let bare = dir.path().join("bare.data");
     fs::write(&bare, b"PERFILE2\x10\0\0\0\0\0\0\0").expect("written");
-    let (error, hint) = refused(convert(&bare, &[]));
+    let (error, hint) = refused(Ctrflame::convert(&bare, &[]));
     let expected = "the recording describes no event up to byte 16";
     assert_eq!(error, format!("{}: {expected}", bare.display()));
     assert!(hint.contains("did `perf record` fail?"), "{hint}");
@@ -109,13 +99,13 @@ fn damage_is_of_the_file_that_was_given() {
     let dir = tempfile::tempdir().expect("a directory");
     let cut = dir.path().join("cut.data");
     fs::write(&cut, &whole[..whole.len() / 2]).expect("written");
-    let (error, _) = refused(convert(&cut, &[]));
+    let (error, _) = refused(Ctrflame::convert(&cut, &[]));
     let begin = format!("{}: the recording ends inside the ", cut.display());
     assert!(error.starts_with(&begin), "{error}");
 
     let text = dir.path().join("damaged.txt");
     fs::write(&text, "a;b 1\nno count\n").expect("written");
-    let (error, _) = refused(convert(&text, &[]));
+    let (error, _) = refused(Ctrflame::convert(&text, &[]));
     let begin = format!("{}: line 2 (byte 6) of the ", text.display());
     assert!(error.starts_with(&begin), "{error}");
 }
@@ -150,14 +140,14 @@ fn a_recording_of_a_killed_perf_is_drawn_and_a_note_says_where_it_ends() {
     };
     let shown = file.display();
     assert_eq!(
-        note(convert(&file, &[])),
+        note(Ctrflame::convert(&file, &[])),
         format!(
             "ctrflame: note: {shown}: perf was killed while it wrote; drawn is what it had written"
         )
     );
     let file = killed(dir.path(), &[9, 0, 0, 0, 1]);
     assert_eq!(
-        note(convert(&file, &[])),
+        note(Ctrflame::convert(&file, &[])),
         format!(
             "ctrflame: note: {shown}: perf was killed while it wrote; the last 5 bytes are no whole record, \
              drawn is what came before"
@@ -176,14 +166,14 @@ fn a_file_that_is_cut_behind_its_samples_gives_one_note_of_what_is_missing() {
     let first_end = word(table) + word(table + 8);
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("cut.data");
-    let folded = convert(
+    let folded = Ctrflame::convert(
         &recordings().join("quipper/quipper.callgraph-3.8.data"),
         &[],
     );
     let folded = folded.expect_code(0).read("out.folded");
     for (len, has_build_ids) in [(table + 3, false), (first_end, true)] {
         fs::write(&file, &whole[..len]).expect("written");
-        let run = convert(&file, &[]).expect_code(0);
+        let run = Ctrflame::convert(&file, &[]).expect_code(0);
         let notes: Vec<&str> = run
             .stderr
             .lines()
@@ -233,7 +223,7 @@ fn what_only_a_recording_can_tell_is_refused_of_every_text_with_what_helps() {
     ] {
         for text in ["c.txt", "c.folded", "foreign/sample.txt"] {
             let flags: Vec<&str> = [flag].into_iter().chain(value).collect();
-            let (error, hint) = refused(convert(&texts.join(text), &flags));
+            let (error, hint) = refused(Ctrflame::convert(&texts.join(text), &flags));
             assert!(
                 error.starts_with(&format!("{flag} is for ")),
                 "{text}: {error}"
@@ -253,7 +243,8 @@ fn a_weight_that_the_text_does_not_tell_is_refused() {
     let texts = recordings().join("../text");
     for weight in ["samples", "period"] {
         for text in ["c.folded", "foreign/vtune.csv"] {
-            let (error, hint) = refused(convert(&texts.join(text), &["--weight", weight]));
+            let (error, hint) =
+                refused(Ctrflame::convert(&texts.join(text), &["--weight", weight]));
             assert!(error.contains("has counts of its own"), "{text}: {error}");
             assert!(hint.contains("leave `--weight` out"), "{text}: {hint}");
         }
@@ -270,11 +261,11 @@ fn a_weight_that_the_text_does_not_tell_is_refused() {
         _ => format!("{line}\n"),
     });
     fs::write(&unweighed, lines.collect::<String>()).expect("written");
-    let (error, hint) = refused(convert(&unweighed, &["--weight", "period"]));
+    let (error, hint) = refused(Ctrflame::convert(&unweighed, &["--weight", "period"]));
     assert!(error.ends_with("tells no periods"), "{error}");
     assert!(hint.contains("perf script -F +period"), "{hint}");
     let total = |file: &Path, weight| {
-        let run = convert(file, &["--weight", weight]).expect_code(0);
+        let run = Ctrflame::convert(file, &["--weight", weight]).expect_code(0);
         run.folded().total()
     };
     assert_eq!(total(&unweighed, "samples"), 179);
@@ -285,13 +276,13 @@ fn a_weight_that_the_text_does_not_tell_is_refused() {
 #[test]
 fn a_directory_that_lost_a_file_is_refused_and_its_first_file_alone_says_where_the_samples_are() {
     let whole = recordings().join("perf-6.1/directory.data");
-    let alone = convert(&whole.join("data"), &[]).expect_code(0);
+    let alone = Ctrflame::convert(&whole.join("data"), &[]).expect_code(0);
     assert!(
         alone.stderr.contains("give their directory"),
         "{}",
         alone.stderr
     );
-    let all = convert(&whole, &[]).expect_code(0);
+    let all = Ctrflame::convert(&whole, &[]).expect_code(0);
     assert!(
         !all.stderr.contains("give their directory"),
         "{}",
@@ -302,7 +293,7 @@ fn a_directory_that_lost_a_file_is_refused_and_its_first_file_alone_says_where_t
     for part in ["data", "data.1"] {
         fs::copy(whole.join(part), dir.path().join(part)).expect("copied");
     }
-    let (error, hint) = refused(convert(dir.path(), &[]));
+    let (error, hint) = refused(Ctrflame::convert(dir.path(), &[]));
     let expected = "the directory has no file `data.0`, but a later one";
     assert_eq!(error, format!("{}: {expected}", dir.path().display()));
     assert!(hint.contains("with all of its files"), "{hint}");
@@ -311,14 +302,14 @@ fn a_directory_that_lost_a_file_is_refused_and_its_first_file_alone_says_where_t
 #[test]
 fn what_is_chosen_and_idle_says_how_it_is_drawn() {
     let file = recordings().join("quipper/quipper.callgraph-3.8.data");
-    let idle = convert(&file, &["--pid", "0"]).expect_code(0);
+    let idle = Ctrflame::convert(&file, &["--pid", "0"]).expect_code(0);
     assert!(
         idle.stderr.contains("`--idle` draws them"),
         "{}",
         idle.stderr
     );
     // The other flags leave nothing: that is not the container's fault.
-    let none = convert(&file, &["--pid", "4000000", "--container", "web"]).expect_code(0);
+    let none = Ctrflame::convert(&file, &["--pid", "4000000", "--container", "web"]).expect_code(0);
     assert!(
         none.stderr.contains("none of the 1768 samples was chosen"),
         "{}",
@@ -368,9 +359,9 @@ fn allow_damaged_is_the_hint_where_it_draws_something_and_nowhere_else() {
     ] {
         let file = dir.path().join(name);
         fs::write(&file, bytes).expect("written");
-        let hinted = is_told_to_allow_it(convert(&file, &[]));
+        let hinted = is_told_to_allow_it(Ctrflame::convert(&file, &[]));
         assert_eq!(hinted, is_drawn, "{name}");
-        let allowed = convert(&file, &["--allow-damaged"]);
+        let allowed = Ctrflame::convert(&file, &["--allow-damaged"]);
         match is_drawn {
             true => assert!(allowed.expect_code(0).folded().total() > 0, "{name}"),
             false => assert!(!is_told_to_allow_it(allowed), "{name}"),

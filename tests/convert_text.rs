@@ -9,17 +9,10 @@ use std::process::{Command, Output, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use support::ctrflame::{Ctrflame, Finished};
+use support::ctrflame::Ctrflame;
 
 fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/text")
-}
-
-fn convert(file: &Path, more: &[&str]) -> Finished {
-    let file = file.to_str().expect("our own paths are text");
-    Ctrflame::new(["convert", file, "-o", "out.svg", "-o", "out.folded"])
-        .args(more.iter().copied())
-        .run()
 }
 
 /// `convert` of `input` with these bytes on standard input.
@@ -69,7 +62,7 @@ const RECORDED: [&str; 10] = [
 #[test]
 fn perf_script_is_folded_as_stackcollapse_perf_folds_it() {
     for name in RECORDED {
-        let run = convert(&samples().join(format!("{name}.txt")), &[]).expect_code(0);
+        let run = Ctrflame::convert(&samples().join(format!("{name}.txt")), &[]).expect_code(0);
         let expected = fs::read_to_string(samples().join(format!("{name}.folded")));
         let expected = expected.expect("a folded text beside each recording");
         let found = run.read("out.folded");
@@ -83,7 +76,7 @@ fn perf_script_is_folded_as_stackcollapse_perf_folds_it() {
 fn where_we_differ_on_purpose_every_frame_and_comm_is_there() {
     for name in ["differences", "no-chains"] {
         let text = fs::read_to_string(samples().join(format!("{name}.txt"))).expect("a text");
-        let run = convert(&samples().join(format!("{name}.txt")), &[]).expect_code(0);
+        let run = Ctrflame::convert(&samples().join(format!("{name}.txt")), &[]).expect_code(0);
         let expected = fs::read_to_string(samples().join(format!("{name}.folded")));
         assert_eq!(
             run.read("out.folded"),
@@ -97,7 +90,7 @@ fn where_we_differ_on_purpose_every_frame_and_comm_is_there() {
 
 #[test]
 fn the_closing_line_counts_samples_and_the_picture_says_what_its_widths_are() {
-    let run = convert(&samples().join("c.txt"), &[]).expect_code(0);
+    let run = Ctrflame::convert(&samples().join("c.txt"), &[]).expect_code(0);
     assert_eq!(run.closing_samples(), 179);
     assert!(run.stderr.contains("weighted by period"), "{}", run.stderr);
     assert!(!run.stderr.contains(" lost"), "{}", run.stderr);
@@ -109,7 +102,7 @@ fn the_closing_line_counts_samples_and_the_picture_says_what_its_widths_are() {
 #[test]
 fn samples_are_counted_when_asked_for_and_flags_of_recordings_are_refused() {
     let file = samples().join("c.txt");
-    let run = convert(&file, &["--weight", "samples"]).expect_code(0);
+    let run = Ctrflame::convert(&file, &["--weight", "samples"]).expect_code(0);
     let counts = run.read("out.folded");
     let sum: u64 = counts
         .lines()
@@ -124,7 +117,7 @@ fn samples_are_counted_when_asked_for_and_flags_of_recordings_are_refused() {
         ["--time", "+1,"],
         ["--call-graph", "dwarf"],
     ] {
-        let refused = convert(&file, &flag).expect_failure();
+        let refused = Ctrflame::convert(&file, &flag).expect_failure();
         let said = format!("{} is for recordings", flag[0]);
         assert!(refused.stderr.contains(&said), "{}", refused.stderr);
     }
@@ -133,7 +126,7 @@ fn samples_are_counted_when_asked_for_and_flags_of_recordings_are_refused() {
 #[test]
 fn another_event_is_named_and_can_be_chosen() {
     let file = samples().join("two-events.txt");
-    let first = convert(&file, &[]).expect_code(0);
+    let first = Ctrflame::convert(&file, &[]).expect_code(0);
     assert!(
         first
             .stderr
@@ -141,16 +134,16 @@ fn another_event_is_named_and_can_be_chosen() {
         "{}",
         first.stderr
     );
-    let second = convert(&file, &["-e", "cpu-clock"]).expect_code(0);
+    let second = Ctrflame::convert(&file, &["-e", "cpu-clock"]).expect_code(0);
     assert_eq!((first.closing_samples(), second.closing_samples()), (6, 6));
     assert_ne!(first.read("out.folded"), second.read("out.folded"));
-    let refused = convert(&file, &["-e", "cycles"]).expect_failure();
+    let refused = Ctrflame::convert(&file, &["-e", "cycles"]).expect_failure();
     assert!(
         refused.stderr.contains("page-faults, cpu-clock"),
         "{}",
         refused.stderr
     );
-    let folded = convert(&samples().join("c.folded"), &["-e", "cycles"]).expect_failure();
+    let folded = Ctrflame::convert(&samples().join("c.folded"), &["-e", "cycles"]).expect_failure();
     assert!(
         folded.stderr.contains("names no events"),
         "{}",
@@ -162,13 +155,15 @@ fn another_event_is_named_and_can_be_chosen() {
 fn a_text_is_the_same_from_a_file_a_pipe_and_packed() {
     for name in ["java.txt", "java.folded"] {
         let text = fs::read(samples().join(name)).expect("a text");
-        let expected = convert(&samples().join(name), &[])
+        let expected = Ctrflame::convert(&samples().join(name), &[])
             .expect_code(0)
             .read("out.folded");
         let dir = tempfile::tempdir().expect("a directory");
         let packed = dir.path().join("packed");
         fs::write(&packed, gzip(&text)).expect("written");
-        let unpacked = convert(&packed, &[]).expect_code(0).read("out.folded");
+        let unpacked = Ctrflame::convert(&packed, &[])
+            .expect_code(0)
+            .read("out.folded");
         assert_eq!(unpacked, expected, "{name}");
         for bytes in [text.clone(), gzip(&text)] {
             for input in ["-", "/dev/stdin"] {
@@ -185,7 +180,9 @@ fn a_recording_is_still_one_from_a_pipe() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("samples/recordings/quipper/quipper.singleprocess-3.8.data");
     let bytes = fs::read(&file).expect("a recording");
-    let expected = convert(&file, &[]).expect_code(0).read("out.folded");
+    let expected = Ctrflame::convert(&file, &[])
+        .expect_code(0)
+        .read("out.folded");
     for input in ["-", "/dev/stdin"] {
         let (output, folded) = convert_piped(input, bytes.clone());
         assert!(output.status.success(), "{output:?}");
@@ -197,7 +194,7 @@ fn a_recording_is_still_one_from_a_pipe() {
 fn folded_text_is_written_again_as_it_was() {
     for name in RECORDED {
         let file = samples().join(format!("{name}.folded"));
-        let run = convert(&file, &[]).expect_code(0);
+        let run = Ctrflame::convert(&file, &[]).expect_code(0);
         let text = fs::read_to_string(&file).expect("a text");
         assert_eq!(sorted(&run.read("out.folded")), sorted(&text), "{name}");
     }
@@ -214,7 +211,7 @@ fn texts_of_other_profilers_are_recognised_and_read() {
         ("ghc.prof", 1000),
     ] {
         let file = samples().join("foreign").join(file);
-        let run = convert(&file, &[]).expect_code(0);
+        let run = Ctrflame::convert(&file, &[]).expect_code(0);
         let expected = fs::read_to_string(file.with_extension("folded")).expect("a folded text");
         assert_eq!(run.read("out.folded"), expected, "{}", file.display());
         assert_eq!(run.closing_samples(), samples_expected, "{}", run.stderr);
@@ -229,7 +226,7 @@ fn a_damaged_text_is_an_error_with_its_place_and_drawn_only_when_told_so() {
     let damaged = dir.path().join("damaged.txt");
     let broken = text.replacen("\n\n", "\n\nnobody knows what this line is\n", 3);
     fs::write(&damaged, &broken).expect("written");
-    let refused = convert(&damaged, &[]).expect_failure();
+    let refused = Ctrflame::convert(&damaged, &[]).expect_failure();
     let line = 1 + broken
         .lines()
         .position(|line| line.starts_with("nobody"))
@@ -245,7 +242,7 @@ fn a_damaged_text_is_an_error_with_its_place_and_drawn_only_when_told_so() {
         refused.stderr
     );
     assert!(refused.files().is_empty(), "{:?}", refused.files());
-    let drawn = convert(&damaged, &["--allow-damaged"]).expect_code(0);
+    let drawn = Ctrflame::convert(&damaged, &["--allow-damaged"]).expect_code(0);
     assert!(
         drawn.stderr.contains("3 lines were not understood"),
         "{}",
@@ -256,7 +253,7 @@ fn a_damaged_text_is_an_error_with_its_place_and_drawn_only_when_told_so() {
     let packed = dir.path().join("cut.gz");
     let whole = gzip(text.as_bytes());
     fs::write(&packed, &whole[..whole.len() * 2 / 3]).expect("written");
-    let refused = convert(&packed, &[]).expect_failure();
+    let refused = Ctrflame::convert(&packed, &[]).expect_failure();
     assert!(
         refused
             .stderr
@@ -264,7 +261,7 @@ fn a_damaged_text_is_an_error_with_its_place_and_drawn_only_when_told_so() {
         "{}",
         refused.stderr
     );
-    let drawn = convert(&packed, &["--allow-damaged"]).expect_code(0);
+    let drawn = Ctrflame::convert(&packed, &["--allow-damaged"]).expect_code(0);
     assert!(
         drawn.read("out.svg").contains("only what came before"),
         "{}",
@@ -298,7 +295,7 @@ fn what_is_no_text_of_stacks_is_an_error_that_says_what_can_be_given() {
     ] {
         let file = dir.path().join(name);
         fs::write(&file, content).expect("written");
-        let refused = convert(&file, &[]).expect_failure();
+        let refused = Ctrflame::convert(&file, &[]).expect_failure();
         assert!(refused.stderr.contains(said), "{name}: {}", refused.stderr);
         assert!(refused.files().is_empty(), "{name}: {:?}", refused.files());
     }
@@ -314,7 +311,7 @@ fn a_text_without_end_is_an_error_and_not_all_of_the_memory() {
     text.write_all(b"a;b 1\n").expect("written");
     // A line of 1 TiB of zeros that needs no room on the disk.
     text.set_len(1 << 40).expect("a sparse file");
-    let refused = convert(&file, &[]).expect_failure();
+    let refused = Ctrflame::convert(&file, &[]).expect_failure();
     assert!(
         refused.stderr.contains("line 2 (byte 6) is longer than"),
         "{}",

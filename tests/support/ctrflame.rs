@@ -52,6 +52,14 @@ impl Ctrflame {
         Self::new(outputs.iter().map(Into::into).chain(args))
     }
 
+    /// Runs `convert` on a file, into `out.svg` and `out.folded`.
+    pub(crate) fn convert(file: &Path, more: &[&str]) -> Finished {
+        let file = file.to_str().expect("our own paths are text");
+        Self::new(["convert", file, "-o", "out.svg", "-o", "out.folded"])
+            .args(more.iter().copied())
+            .run()
+    }
+
     /// More arguments, after all others.
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args

@@ -173,3 +173,8 @@ pub(crate) fn random_hex(bytes: usize) -> String {
 pub(crate) fn warn(line: &str) {
     let _ = writeln!(io::stderr(), "warning: {line}");
 }
+
+/// The recordings that the project has.
+pub(crate) fn recordings() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/recordings")
+}

@@ -1,8 +1,8 @@
 //! `/proc/PID/status`, as far as asking a JVM needs it.
 
 use super::JvmError;
-use crate::HostPid;
-use crate::NsPid;
+use crate::live::{Identity, identity_in};
+use crate::{HostPid, NsPid};
 
 /// Who a process is, and what it does with SIGQUIT (proc_pid_status(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,16 +25,13 @@ impl Status {
             let value = text.lines().find_map(|line| line.strip_prefix(name));
             value.map(str::trim)
         };
-        let effective = |ids: &str| ids.split_ascii_whitespace().nth(1)?.parse().ok();
-        let ns_pid = match field("NStgid:") {
-            Some(pids) => pids.split_ascii_whitespace().next_back()?.parse().ok()?,
-            None => host_pid.0,
-        };
+        let Identity { ns_pid, uid } = identity_in(host_pid, text)?;
+        let mut gids = field("Gid:")?.split_ascii_whitespace();
         Some(Self {
             state: field("State:")?.chars().next()?,
-            ns_pid: NsPid(ns_pid),
-            uid: effective(field("Uid:")?)?,
-            gid: effective(field("Gid:")?)?,
+            ns_pid,
+            uid,
+            gid: gids.nth(1)?.parse().ok()?,
             caught: u64::from_str_radix(field("SigCgt:")?, 16).ok()?,
         })
     }

@@ -30,6 +30,6 @@ pub use procfs::{
     Identity, ScanTotals, began_wall_ns, identity, kallsyms, kernel_release, max_stack, pids,
     proc_cgroups, scan, started_by,
 };
-pub(crate) use procfs::{namespace_links, start_ticks_of};
+pub(crate) use procfs::{identity_in, namespace_links, start_ticks_of};
 pub use session::{Ended, Recorded, record};
 pub use signals::Signals;

@@ -158,6 +158,11 @@ pub struct Identity {
 /// Who a process is; `None` when it is gone.
 pub fn identity(pid: HostPid) -> Option<Identity> {
     let status = std::fs::read_to_string(process_dir(Path::new(PROC), pid).join("status")).ok()?;
+    identity_in(pid, &status)
+}
+
+/// Who a process is by its `/proc/PID/status`; `None` when a field is missing.
+pub(crate) fn identity_in(pid: HostPid, status: &str) -> Option<Identity> {
     let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
     let ns_pid = match field("NStgid:") {
         Some(pids) => pids.split_ascii_whitespace().next_back()?.parse().ok()?,
