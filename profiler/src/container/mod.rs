@@ -20,16 +20,19 @@ mod process;
 mod recorded;
 mod scan;
 #[cfg(test)]
-mod test_tree;
+pub(crate) mod test_tree;
 mod uts;
 
 pub use census::{Resident, census};
 pub use error::{Candidate, ContainerError};
 pub use find::{Target, find};
+pub(crate) use hierarchy::below;
 pub use hierarchy::{Hierarchy, HierarchyError, HierarchyKind};
 pub use label::{Container, Reach, Tags, host_tag};
+pub(crate) use mountinfo::{CgroupMount, cgroup_mounts};
 pub use names::{ContainerName, Names};
 pub use namespaces::{NamespaceKind, Namespaces};
+pub(crate) use path::path_of_container;
 pub use path::{ContainerRef, Runtime, containers_in, systemd_unit};
 pub use proc_cgroups::{ProcCgroup, ProcCgroups};
 pub use process::Process;
