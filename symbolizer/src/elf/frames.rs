@@ -1,6 +1,8 @@
 //! An image's call frame information: the bytes of its sections, and where code lies in the file.
 
-use super::headers::{Class, Headers, Section, Segment, bytes_at};
+use super::headers::{Class, Headers, Segment, bytes_at};
+use super::sections::NamedSections;
+use super::stubs::STUB_SECTIONS;
 use super::{ElfError, ElfLimits, ReadAt};
 use object::Endianness;
 use object::elf;
@@ -8,8 +10,6 @@ use std::ops::Range;
 
 /// Largest section that is read. Real ones reach some 30 MB (browsers, LLVM).
 const SECTION_BYTES_MAX: u64 = 128 << 20;
-/// Largest string table of section names that is read.
-const NAMES_BYTES_MAX: u64 = 16 << 20;
 
 /// A section's bytes and the address that the linker gave to the first of them.
 #[derive(Debug, Default)]
@@ -45,42 +45,32 @@ impl FrameSections {
         if headers.class != Class::Elf64 || headers.endian != Endianness::Little {
             return Ok(None);
         }
-        let table = headers.sections.get(headers.section_names as usize);
-        let names = match table.filter(|table| table.kind == elf::SHT_STRTAB) {
-            Some(table) => {
-                within("section names", table.len, NAMES_BYTES_MAX)?;
-                bytes_at(image, "section names", table.offset, table.len)?
-            }
-            None => Vec::new(),
-        };
-        let find = |wanted: &[u8]| {
-            let mut sections = headers.sections.iter();
-            sections.find(|section| is_named(section, &names, wanted))
-        };
+        let sections = NamedSections::read(image, &headers)?;
+        let find = |wanted| sections.find(wanted);
         let svma_of = |name| find(name).map_or(0, |section| section.addr);
-        let placed = |name, what| match find(name) {
-            Some(section) if section.kind != elf::SHT_NOBITS && !section.compressed => {
-                within(what, section.len, SECTION_BYTES_MAX)?;
-                let bytes = bytes_at(image, what, section.offset, section.len)?;
+        let placed = |name| match sections.find_loaded(name) {
+            Some(section) => {
+                within(name, section.len, SECTION_BYTES_MAX)?;
+                let bytes = bytes_at(image, name, section.offset, section.len)?;
                 Ok(Some(Placed {
                     svma: section.addr,
                     bytes,
                 }))
             }
-            _ => Ok::<_, ElfError>(None),
+            None => Ok::<_, ElfError>(None),
         };
-        let stubs = [".plt", ".plt.sec", ".plt.got", ".iplt"].map(|name| find(name.as_bytes()));
+        let stubs = STUB_SECTIONS.map(find);
         let stubs = stubs.iter().flatten();
         Ok(Some(Self {
             stubs: stubs
                 .map(|section| section.addr..section.addr.saturating_add(section.len))
                 .collect(),
             machine: headers.machine,
-            eh_frame: placed(b".eh_frame", ".eh_frame")?,
-            eh_frame_hdr: placed(b".eh_frame_hdr", ".eh_frame_hdr")?,
-            debug_frame: placed(b".debug_frame", ".debug_frame")?,
-            text_svma: svma_of(b".text"),
-            got_svma: svma_of(b".got"),
+            eh_frame: placed(".eh_frame")?,
+            eh_frame_hdr: placed(".eh_frame_hdr")?,
+            debug_frame: placed(".debug_frame")?,
+            text_svma: svma_of(".text"),
+            got_svma: svma_of(".got"),
             loads: headers.loads(),
         }))
     }
@@ -102,11 +92,4 @@ fn within(what: &'static str, found: u64, limit: u64) -> Result<(), ElfError> {
         true => Ok(()),
         false => Err(ElfError::OverLimit { what, found, limit }),
     }
-}
-
-/// Reads no further than `wanted` is long: all sections may share one name without an end.
-fn is_named(section: &Section, names: &[u8], wanted: &[u8]) -> bool {
-    let name = names.get(section.name as usize..);
-    let rest = name.and_then(|name| name.strip_prefix(wanted));
-    rest.is_some_and(|rest| rest.first().is_none_or(|byte| *byte == 0))
 }

@@ -47,9 +47,11 @@ pub(super) struct Section {
     pub(super) offset: u64,
     /// Bytes in memory, and in the file unless the section has none there.
     pub(super) len: u64,
-    /// Index of the string table, for a symbol table.
+    /// Index of the string table, for a symbol table; of the symbol table, for relocations.
     pub(super) link: u32,
-    align: u64,
+    /// Bytes of one of its equal entries; 0 where it has none.
+    pub(super) entry_bytes: u64,
+    pub(super) align: u64,
 }
 
 #[derive(Debug)]
@@ -206,6 +208,7 @@ where
             offset: it.sh_offset(endian).into(),
             len: it.sh_size(endian).into(),
             link: it.sh_link(endian),
+            entry_bytes: it.sh_entsize(endian).into(),
             align: it.sh_addralign(endian).into(),
         })
         .collect::<Vec<Section>>();

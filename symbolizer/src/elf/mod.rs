@@ -3,6 +3,7 @@
 //! Only headers, notes, the symbol tables and their string tables are read, so an image's own size
 //! does not matter. Relocatable objects (`ET_REL`) have no segments and so no answer to `svma_of`.
 
+mod apart;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -13,7 +14,15 @@ mod hostile_tests;
 mod near;
 #[cfg(test)]
 mod near_tests;
+mod pclntab;
+#[cfg(test)]
+mod pclntab_tests;
 mod read_at;
+mod relocations;
+mod sections;
+mod stubs;
+#[cfg(test)]
+mod stubs_tests;
 mod symbols;
 mod tables;
 #[cfg(test)]
@@ -29,6 +38,7 @@ pub(crate) use frames::{FrameSections, Placed};
 pub(crate) use read_at::ReadAt;
 pub(crate) use symbols::Symbol;
 
+use apart::Apart;
 use headers::{Class, Headers, Segment};
 use symbols::SymbolTable;
 
@@ -64,12 +74,13 @@ pub(crate) struct ElfImage {
     /// `PT_LOAD`s; executable ones first, then in the order of the file.
     loads: Vec<Segment>,
     symbols: SymbolTable,
+    apart: Apart,
 }
 
 /// Which of an image's symbols are to be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wanted<'a> {
-    /// All.
+    /// All of the symbol tables; of stubs and of Go's own table nothing.
     All,
     /// What answers a lookup of these bytes of the file; no other address may be looked up.
     Offsets(&'a [u64]),
@@ -114,19 +125,28 @@ impl ElfImage {
                 Some(addresses.collect())
             }
         };
-        let near = match wanted {
-            Some(mut wanted) => {
-                wanted.sort_unstable();
-                wanted.dedup();
-                near::read::<Elf, R>(image, &headers, limits, &wanted)?
-            }
+        let wanted = wanted.map(|mut wanted: Vec<u64>| {
+            wanted.sort_unstable();
+            wanted.dedup();
+            wanted
+        });
+        let near = match &wanted {
+            Some(wanted) => near::read::<Elf, R>(image, &headers, limits, wanted)?,
             None => None,
         };
         let symbols = match near {
             Some(symbols) => symbols,
             None => SymbolTable::read::<Elf, R>(image, &headers, limits)?,
         };
-        Ok(Self { loads, symbols })
+        let mut unnamed = wanted.unwrap_or_default();
+        unnamed.retain(|at| symbols.lookup(*at).is_none());
+        // What is wrong with these takes no name from the symbol tables.
+        let apart = Apart::read::<Elf, R>(image, &headers, limits, &unnamed).unwrap_or_default();
+        Ok(Self {
+            loads,
+            symbols,
+            apart,
+        })
     }
 
     /// The build id alone, without the cost of the symbols: to tell whether a file is the one that
@@ -156,8 +176,12 @@ impl ElfImage {
     /// Of several that start at one address the first by this order answers, and each of the
     /// others only beyond its end: functions before bare labels, global before weak before local,
     /// with size before without, the smaller, the shorter name, the lexically first.
+    ///
+    /// Where no symbol covers: a stub is called by what it leads to, `memcpy@plt`; Go's own table
+    /// names the functions of a stripped program.
     pub(crate) fn lookup(&self, svma: u64) -> Option<Symbol<'_>> {
-        self.symbols.lookup(svma)
+        let named = self.symbols.lookup(svma);
+        named.or_else(|| self.apart.lookup(svma))
     }
 
     /// Whether it has a symbol table beside the one that its loader needs: none means stripped.

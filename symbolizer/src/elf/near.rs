@@ -5,7 +5,7 @@ use object::Endianness;
 use object::read::elf::FileHeader;
 
 use super::headers::{Headers, Section, bytes_at};
-use super::symbols::{NAME_MAX_BYTES, SymbolTable, has_symtab};
+use super::symbols::{NAME_MAX_BYTES, SymbolTable, has_symtab, shortened};
 use super::tables::{Candidate, Tables};
 use super::{ElfError, ElfLimits, ReadAt};
 
@@ -159,30 +159,74 @@ impl Strings {
         })
     }
 
-    /// The string at `at`, or a little more than [`NAME_MAX_BYTES`] of it.
+    /// The string at `at`, or one byte more than [`NAME_MAX_BYTES`] of it.
     fn name<R: ReadAt + ?Sized>(&self, image: &R, at: u32) -> Result<Vec<u8>, ElfError> {
-        let mut wanted = NAME_BYTES;
-        loop {
-            let rest = self.section.len.saturating_sub(at.into());
-            let len = wanted.min(rest);
-            let mut name = match &self.bytes {
-                Some(bytes) => {
-                    let rest = bytes.get(at as usize..).unwrap_or_default();
-                    rest.get(..len as usize).unwrap_or(rest).to_vec()
-                }
-                None => {
-                    let offset = self.section.offset.saturating_add(at.into());
-                    bytes_at(image, "string table", offset, len)?
-                }
-            };
-            if let Some(end) = memchr::memchr(0, &name) {
-                name.truncate(end);
-                return Ok(name);
+        match &self.bytes {
+            Some(bytes) => {
+                let rest = bytes.get(at as usize..).unwrap_or_default();
+                let end = memchr::memchr(0, rest).unwrap_or(rest.len());
+                let end = end.min(NAME_MAX_BYTES + 1);
+                Ok(rest.get(..end).unwrap_or_default().to_vec())
             }
-            if len == rest || wanted > NAME_MAX_BYTES as u64 {
-                return Ok(name);
+            None => {
+                let rest = self.section.len.saturating_sub(at.into());
+                name_at(image, self.section.offset.saturating_add(at.into()), rest)
             }
-            wanted *= 16;
         }
+    }
+}
+
+/// The string at an offset of the file, of whose table `rest` bytes are left; or one byte more
+/// than [`NAME_MAX_BYTES`] of it.
+fn name_at<R: ReadAt + ?Sized>(image: &R, offset: u64, rest: u64) -> Result<Vec<u8>, ElfError> {
+    let mut wanted = NAME_BYTES;
+    loop {
+        let len = wanted.min(rest);
+        let mut name = bytes_at(image, "string table", offset, len)?;
+        if let Some(end) = memchr::memchr(0, &name) {
+            name.truncate(end);
+            return Ok(name);
+        }
+        if len == rest || wanted > NAME_MAX_BYTES as u64 {
+            return Ok(name);
+        }
+        wanted = (wanted * 16).min(NAME_MAX_BYTES as u64 + 1);
+    }
+}
+
+/// Names that are read one by one and kept: their bytes are bounded.
+pub(super) struct NameBudget {
+    left_bytes: usize,
+}
+
+impl Default for NameBudget {
+    fn default() -> Self {
+        Self {
+            left_bytes: 64 << 20,
+        }
+    }
+}
+
+impl NameBudget {
+    /// The string at an offset of the file, of whose table `rest` bytes are left, as
+    /// [`Symbol::name`](super::Symbol) has it.
+    pub(super) fn read<R: ReadAt + ?Sized>(
+        &mut self,
+        image: &R,
+        offset: u64,
+        rest: u64,
+    ) -> Result<Vec<u8>, ElfError> {
+        let name = shortened(name_at(image, offset, rest)?.into()).into_owned();
+        match self.left_bytes.checked_sub(name.len()) {
+            Some(left) => self.left_bytes = left,
+            None => {
+                return Err(ElfError::OverLimit {
+                    what: "bytes of names",
+                    found: name.len() as u64,
+                    limit: self.left_bytes as u64,
+                });
+            }
+        }
+        Ok(name)
     }
 }

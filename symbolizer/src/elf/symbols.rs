@@ -259,11 +259,15 @@ fn alias_order(names: &[u8], name: u32) -> (usize, &[u8]) {
 }
 
 fn name_at(names: &[u8], name: u32) -> Cow<'_, [u8]> {
-    let bytes = bounded(names, name, NAME_MAX_BYTES + 1);
-    if bytes.len() <= NAME_MAX_BYTES {
-        return Cow::Borrowed(bytes);
+    shortened(Cow::Borrowed(bounded(names, name, NAME_MAX_BYTES + 1)))
+}
+
+/// A name, cut with a mark if it is longer than [`NAME_MAX_BYTES`].
+pub(super) fn shortened(name: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    if name.len() <= NAME_MAX_BYTES {
+        return name;
     }
-    let mut cut = bounded(names, name, CUT_NAME_BYTES).to_vec();
+    let mut cut = name.get(..CUT_NAME_BYTES).unwrap_or_default().to_vec();
     cut.extend_from_slice("…".as_bytes());
     Cow::Owned(cut)
 }
