@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn numbers_fit_their_columns() {
-        let percents = [0.0, 0.04, 99.95, 999.94, 999.95, 12_800.0].map(percent);
+        let percents = [0.0, 0.04, 99.94, 999.94, 999.95, 12_800.0].map(percent);
         assert_eq!(percents, ["0.0", "0.0", "99.9", "999.9", "1000", "12800"]);
         let kib = 1024.0;
         let shown = [

@@ -110,7 +110,7 @@ fn until_it_ends(
                 Action::Quit => return Ok(Ended::Asked),
                 Action::Record => record(args, state, recording, tell),
             },
-            Happened::Resized => screen.clear().map_err(Failure::Terminal)?,
+            Happened::Resized => screen.forget().map_err(Failure::Terminal)?,
             Happened::Measured(measured) => {
                 refreshes += u64::from(measured.host.is_some());
                 state.measured(*measured);

@@ -27,6 +27,8 @@ pub(super) struct State {
     pub(super) is_typing: bool,
     /// The selected container's cgroup.
     selected: Option<String>,
+    /// Somebody chose it.
+    is_chosen: bool,
     /// Where it stands, or stood when it ended.
     selected_at: usize,
     /// The first row that is drawn.
@@ -46,6 +48,7 @@ impl State {
             filter: filter.to_owned(),
             is_typing: false,
             selected: None,
+            is_chosen: false,
             selected_at: 0,
             top: 0,
             message: None,
@@ -54,7 +57,12 @@ impl State {
     }
 
     pub(super) fn measured(&mut self, measured: Measured) {
+        let had_numbers = self.measured.as_ref().is_some_and(|one| one.host.is_some());
         self.measured = Some(measured);
+        if !had_numbers && !self.is_chosen {
+            // Who is first is known only now.
+            (self.selected, self.selected_at) = (None, 0);
+        }
         self.settle();
     }
 
@@ -94,12 +102,12 @@ impl State {
         match key.code {
             KeyCode::Char('q') => return Action::Quit,
             KeyCode::Enter => return Action::Record,
-            KeyCode::Up | KeyCode::Char('k') => self.select(self.selected_at.saturating_sub(1)),
-            KeyCode::Down | KeyCode::Char('j') => self.select(self.selected_at + 1),
-            KeyCode::PageUp => self.select(self.selected_at.saturating_sub(page)),
-            KeyCode::PageDown => self.select(self.selected_at + page),
-            KeyCode::Home | KeyCode::Char('g') => self.select(0),
-            KeyCode::End | KeyCode::Char('G') => self.select(usize::MAX),
+            KeyCode::Up | KeyCode::Char('k') => self.choose(self.selected_at.saturating_sub(1)),
+            KeyCode::Down | KeyCode::Char('j') => self.choose(self.selected_at + 1),
+            KeyCode::PageUp => self.choose(self.selected_at.saturating_sub(page)),
+            KeyCode::PageDown => self.choose(self.selected_at + page),
+            KeyCode::Home | KeyCode::Char('g') => self.choose(0),
+            KeyCode::End | KeyCode::Char('G') => self.choose(usize::MAX),
             KeyCode::Left | KeyCode::Char('<') => self.sort_by_neighbour(-1),
             KeyCode::Right | KeyCode::Char('>') => self.sort_by_neighbour(1),
             KeyCode::Char('r') => self.is_reversed = !self.is_reversed,
@@ -130,6 +138,11 @@ impl State {
             _ => {}
         }
         self.settle();
+    }
+
+    fn choose(&mut self, at: usize) {
+        self.is_chosen = true;
+        self.select(at);
     }
 
     fn select(&mut self, at: usize) {
@@ -211,6 +224,26 @@ mod tests {
         state.measured(measured(vec![]));
         assert!(state.selected().is_none());
         state.measured(measured(vec![row("a", None)]));
+        assert_eq!(selected(&state), "a");
+    }
+
+    #[test]
+    fn the_first_by_its_numbers_is_selected_until_somebody_chooses() {
+        let unmeasured = || measured(vec![row("a", None), row("busy", None)]);
+        let numbers = || {
+            let mut all = measured(vec![row("a", Some(1.0)), row("busy", Some(9.0))]);
+            all.host = Some(Default::default());
+            all
+        };
+        let mut state = State::new(Column::Cpu, "");
+        state.measured(unmeasured());
+        assert_eq!(selected(&state), "a");
+        state.measured(numbers());
+        assert_eq!(selected(&state), "busy");
+        let mut state = State::new(Column::Cpu, "");
+        state.measured(unmeasured());
+        press(&mut state, "k");
+        state.measured(numbers());
         assert_eq!(selected(&state), "a");
     }
 

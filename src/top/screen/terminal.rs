@@ -3,6 +3,7 @@
 use super::state::State;
 use super::view;
 use ratatui::DefaultTerminal;
+use ratatui::layout::{Position, Rect};
 use std::io;
 
 /// The alternate screen, in raw mode. Dropping it gives the terminal back; a panic does, in any thread,
@@ -29,9 +30,11 @@ impl Screen {
             .map(drop)
     }
 
-    /// Forgets what is drawn: the next drawing is a whole one.
-    pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+    /// Forgets what is drawn: the next drawing is a whole one. Not `Terminal::clear()`, which asks the
+    /// terminal for its cursor: the answer would come among the keys, which another thread reads.
+    pub(super) fn forget(&mut self) -> io::Result<()> {
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::from((Position::ORIGIN, size)))
     }
 
     /// How many containers are seen at once.
