@@ -116,6 +116,8 @@ impl Nested {
         let entering = Command::new("sh")
             .args(["-c", &run])
             .stdin(Stdio::null())
+            // unshare says there what it makes of its end.
+            .stderr(Stdio::null())
             .spawn();
         Self {
             id,

@@ -142,6 +142,8 @@ impl State {
 
     fn choose(&mut self, at: usize) {
         self.is_chosen = true;
+        // What was said of another one has been read.
+        self.message = None;
         self.select(at);
     }
 

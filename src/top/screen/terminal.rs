@@ -85,9 +85,14 @@ mod tests {
             .expect("we can run again");
         child.wait().expect("our child");
         let after = modes(&pty.slave);
-        let mut written = [0; 65_536];
-        let len = nix::unistd::read(&pty.master, &mut written).expect("it wrote");
-        let written = String::from_utf8_lossy(written.get(..len).unwrap_or_default());
+        // Nobody has the other end any more: what was written ends.
+        drop(pty.slave);
+        let mut written = Vec::new();
+        let mut part = [0; 4096];
+        while let Ok(len @ 1..) = nix::unistd::read(&pty.master, &mut part) {
+            written.extend_from_slice(part.get(..len).unwrap_or_default());
+        }
+        let written = String::from_utf8_lossy(&written);
         (before, after, written.into_owned())
     }
 

@@ -245,7 +245,7 @@ mod tests {
             r"web\x1b[31m   123.4     -     -     -     -     -     -     -      -     -     -"
         );
         assert!(lines[3].starts_with("a-name-t…lumn   5.0"), "{}", lines[3]);
-        assert!(lines[4].starts_with("new              -"), "{}", lines[4]);
+        assert!(lines[4].starts_with("new               -"), "{}", lines[4]);
         assert!(lines[6].starts_with(r"docker:web\x1b[31m (7765621b5b33)  /docker/"));
         assert!(lines[7].starts_with("q quit  Enter record"));
     }
