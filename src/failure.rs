@@ -52,6 +52,9 @@ pub(crate) enum Failure {
     NotRecorded(&'static str, CallGraphArg),
     #[error("cannot block signals")]
     Signals(#[source] io::Error),
+    #[cfg(feature = "tui")]
+    #[error("cannot use the terminal")]
+    Terminal(#[source] io::Error),
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
     #[error("cannot list the processes of this host")]
@@ -118,6 +121,8 @@ impl Failure {
                 "`ctrflame jvm status` lists all JVMs that are ours to see; as root, all".into(),
             ),
             Self::NoJvm { .. } => Some("others' processes are seen as root".into()),
+            #[cfg(feature = "tui")]
+            Self::Terminal(_) => Some("`ctrflame top --batch` needs none".into()),
             Self::NoProcess { container, .. } => Some(match container {
                 Some(_) => "list all of it with `ctrflame ps -G WHAT`; the pids of the host go without -G".into(),
                 None => "pids are the host's; those inside go with their container: `ctrflame ps -G WHAT PID`".into(),

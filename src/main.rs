@@ -22,6 +22,7 @@ mod report;
 mod table;
 mod target;
 mod text;
+mod top;
 mod unfinished;
 
 use clap::Parser;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         cli::Command::Convert(args) => convert::run(&args),
         cli::Command::Jvm(args) => jvm::run(&args),
         cli::Command::Ps(args) => ps::run(&args),
+        cli::Command::Top(args) => top::run(&args),
         cli::Command::JvmWorker => worker::serve(io::stdin().lock(), io::stdout().lock())
             .map(|()| ExitCode::SUCCESS)
             .map_err(failure::Failure::Worker),

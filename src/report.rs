@@ -313,8 +313,14 @@ fn answer(line: &str) {
     let _ = writeln!(io::stdout(), "{}", clean_line(line, 400));
 }
 
-/// A table on standard output: as wide as the terminal, in colours where they are wanted.
-pub(crate) fn table(table: &Table) {
+/// Whether somebody sits at a terminal, to read and to press keys.
+pub(crate) fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// A table on standard output: as wide as the terminal, in colours where they are wanted. Whether it
+/// could be written.
+pub(crate) fn table(table: &Table) -> bool {
     let stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
     let (is_set, is_dumb) = (
@@ -327,14 +333,14 @@ pub(crate) fn table(table: &Table) {
         colours: is_terminal && !is_dumb && !is_set("NO_COLOR"),
     };
     let mut stdout = stdout.lock();
-    for line in table.lines(shown) {
-        let _ = writeln!(stdout, "{line}");
-    }
+    let mut lines = table.lines(shown).into_iter();
+    lines.all(|line| writeln!(stdout, "{line}").is_ok()) && stdout.flush().is_ok()
 }
 
-/// Text that is safe for a terminal, on standard output as it is.
-pub(crate) fn text(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
+/// Text that is safe for a terminal, on standard output as it is. Whether it could be written.
+pub(crate) fn text(text: &str) -> bool {
+    let mut stdout = io::stdout();
+    stdout.write_all(text.as_bytes()).is_ok() && stdout.flush().is_ok()
 }
 
 /// Where a JVM's map is, or why there is none.
@@ -412,6 +418,12 @@ pub(crate) fn exit(all_well: bool) -> ExitCode {
     } else {
         ExitCode::from(FAILED)
     }
+}
+
+/// The exit status of what a signal ended.
+#[cfg(feature = "tui")]
+pub(crate) fn ended_by(signal: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(SIGNAL_BASE + signal).unwrap_or(FAILED))
 }
 
 /// The exit status of a recording that gave its picture.

@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,6 +18,13 @@ use support::{Host, Need, needs, random_hex, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 const KINDS: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
+
+/// One test at a time: a process that is started while another test writes a program holds that open,
+/// and it cannot be run (ETXTBSY).
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn ps(args: &[&str]) -> Finished {
     Ctrflame::new(["ps"]).args(args).run()
@@ -108,6 +116,8 @@ impl Nested {
         let entering = Command::new("sh")
             .args(["-c", &run])
             .stdin(Stdio::null())
+            // unshare says there what it makes of its end.
+            .stderr(Stdio::null())
             .spawn();
         Self {
             id,
@@ -149,6 +159,7 @@ impl Drop for Nested {
 
 #[test]
 fn a_container_is_a_row_with_both_pids_its_namespaces_and_its_command_escaped() {
+    let _alone = alone();
     let Some(host) = needs(Need::Containers) else {
         return;
     };
@@ -189,6 +200,7 @@ fn a_container_is_a_row_with_both_pids_its_namespaces_and_its_command_escaped() 
 
 #[test]
 fn a_nested_container_is_below_its_own_with_a_pid_for_each_namespace() {
+    let _alone = alone();
     let Some(host) = needs(Need::Containers) else {
         return;
     };
@@ -235,6 +247,7 @@ fn a_nested_container_is_below_its_own_with_a_pid_for_each_namespace() {
 
 #[test]
 fn a_process_of_the_host_and_a_thread_are_told_and_what_is_not_there_is_an_error() {
+    let _alone = alone();
     let own = std::process::id();
     let thread = nix::unistd::gettid().to_string();
     assert_ne!(thread, own.to_string(), "tests run in threads");
@@ -266,6 +279,7 @@ fn pid_inside_of(pid: u32) -> String {
 
 #[test]
 fn who_may_not_look_sees_the_containers_all_the_same() {
+    let _alone = alone();
     let Some(host) = needs(Need::Containers) else {
         return;
     };
@@ -284,6 +298,7 @@ fn who_may_not_look_sees_the_containers_all_the_same() {
 
 #[test]
 fn a_docker_container_has_its_name_its_image_and_what_it_shares_with_the_host() {
+    let _alone = alone();
     let Some(host) = needs(Need::Docker) else {
         return;
     };
@@ -316,6 +331,7 @@ fn a_docker_container_has_its_name_its_image_and_what_it_shares_with_the_host() 
 
 #[test]
 fn a_terminal_shows_what_is_the_hosts_in_red_and_ends_lines_where_it_ends() {
+    let _alone = alone();
     let Some(host) = needs(Need::Containers) else {
         return;
     };

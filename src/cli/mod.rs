@@ -4,6 +4,7 @@ mod convert;
 mod jvm;
 mod ps;
 mod record;
+mod top;
 mod values;
 
 pub(crate) use convert::{
@@ -12,6 +13,7 @@ pub(crate) use convert::{
 pub(crate) use jvm::{JvmArgs, JvmCommand};
 pub(crate) use ps::PsArgs;
 pub(crate) use record::{EventArg, JvmArg, RecordArgs};
+pub(crate) use top::TopArgs;
 pub(crate) use values::{RingSize, TimeArg};
 
 use clap::{Parser, Subcommand};
@@ -58,6 +60,14 @@ Examples:
   ctrflame ps -G web          the processes of a container, by both pids
   ctrflame ps -G web 17       the process that calls itself 17 in there")]
     Ps(PsArgs),
+    /// Show what each container uses of the CPU, waits for and may have, refreshed; Enter records one
+    #[command(after_help = "\
+Examples:
+  ctrflame top                           keys are shown below the rows
+  ctrflame top --batch -n 1              one table, of two seconds
+  ctrflame top -b -s throttled -d 10     a table every ten seconds, the most throttled first
+  ctrflame top --json -n 1 | jq          the same numbers for a program")]
+    Top(TopArgs),
     /// The process that asks one JVM
     #[command(name = crate::jvm::WORKER, hide = true)]
     JvmWorker,

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 /// What is not known is `null`; names are as the container or its engine wrote them.
 #[derive(Serialize)]
-struct OneContainer<'a> {
+pub(crate) struct OneContainer<'a> {
     id: &'a str,
     short_id: &'a str,
     name: Option<&'a str>,
@@ -24,6 +24,25 @@ struct OneContainer<'a> {
     cgroup: &'a str,
     /// Ids, outermost first.
     nested_in: Vec<&'a str>,
+}
+
+impl<'a> OneContainer<'a> {
+    pub(crate) fn of(one: &'a Container) -> Self {
+        let hostnames = [&one.hostname, &one.name.hostname];
+        Self {
+            id: &one.reference.id,
+            short_id: one.reference.short_id(),
+            name: one.called(),
+            runtime: one.engine().word(),
+            namespace: one.name.namespace.as_deref(),
+            pod: one.name.pod.as_deref(),
+            container: one.name.container.as_deref(),
+            hostname: hostnames.into_iter().flatten().map(String::as_str).next(),
+            image: one.name.image.as_deref(),
+            cgroup: &one.cgroup_path,
+            nested_in: one.outer.iter().map(|outer| &*outer.id).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -68,7 +87,7 @@ pub(super) fn residents(residents: &[Resident], host: &Namespaces) -> String {
     let all: Vec<OneResident<'_>> = residents
         .iter()
         .map(|resident| OneResident {
-            container: container(&resident.container),
+            container: OneContainer::of(&resident.container),
             pids: resident
                 .container
                 .processes
@@ -86,7 +105,7 @@ pub(super) fn processes(found: &[Found], host: &Namespaces) -> String {
         .iter()
         .map(|found| {
             let (container, unit) = match &found.place {
-                Place::Container(inner) => (Some(container(inner)), None),
+                Place::Container(inner) => (Some(OneContainer::of(inner)), None),
                 Place::Host(tag) => (None, tag.split_once(':').map(|(_, unit)| unit)),
             };
             OneFound {
@@ -97,23 +116,6 @@ pub(super) fn processes(found: &[Found], host: &Namespaces) -> String {
         })
         .collect();
     json::document(&all)
-}
-
-fn container(one: &Container) -> OneContainer<'_> {
-    let hostnames = [&one.hostname, &one.name.hostname];
-    OneContainer {
-        id: &one.reference.id,
-        short_id: one.reference.short_id(),
-        name: one.called(),
-        runtime: one.engine().word(),
-        namespace: one.name.namespace.as_deref(),
-        pod: one.name.pod.as_deref(),
-        container: one.name.container.as_deref(),
-        hostname: hostnames.into_iter().flatten().map(String::as_str).next(),
-        image: one.name.image.as_deref(),
-        cgroup: &one.cgroup_path,
-        nested_in: one.outer.iter().map(|outer| &*outer.id).collect(),
-    }
 }
 
 fn process<'a>(one: &'a Process, host: &Namespaces) -> OneProcess<'a> {

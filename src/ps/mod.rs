@@ -3,6 +3,8 @@
 mod json;
 mod said;
 
+pub(crate) use json::OneContainer;
+
 use crate::cli::PsArgs;
 use crate::failure::Failure;
 use crate::report;
