@@ -375,6 +375,11 @@ pub(crate) fn jvm_status(found: &Found, status: &Status) {
     field("perf map", &map);
 }
 
+/// What `doctor` says, its lines cleaned already.
+pub(crate) fn doctor(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
 /// What it cost.
 pub(crate) fn cost(cost: &Cost) {
     say(format_args!("ctrflame: {cost}"));

@@ -1,6 +1,7 @@
 //! The flags, and nothing else: what was typed, checked as far as it can be without asking the system.
 
 mod convert;
+mod doctor;
 mod jvm;
 mod record;
 mod values;
@@ -8,6 +9,7 @@ mod values;
 pub(crate) use convert::{
     CallGraphArg, ConvertArgs, DEFAULT_INPUT, LayerArg, SourceArgs, WeightArg,
 };
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use jvm::{JvmArgs, JvmCommand};
 pub(crate) use record::{EventArg, JvmArg, RecordArgs};
 pub(crate) use values::{RingSize, TimeArg};
@@ -48,6 +50,14 @@ Examples:
   ctrflame jvm status web       those of one container
   ctrflame jvm map web          names of their code, for perf and others")]
     Jvm(JvmArgs),
+    /// Say whether recording will work here, and what opens each gate that is shut
+    #[command(after_help = "\
+Exit status: 0 if the host and its containers can be recorded, also with limits; 1 if not.
+
+Examples:
+  sudo ctrflame doctor
+  ctrflame doctor --json | jq '.gates[] | select(.standing != \"open\")'")]
+    Doctor(DoctorArgs),
     /// The process that asks one JVM
     #[command(name = crate::jvm::WORKER, hide = true)]
     JvmWorker,

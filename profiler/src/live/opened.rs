@@ -107,6 +107,16 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens the events on every online CPU, all disabled.
     pub(crate) fn open(config: &Config, command: Option<HostPid>) -> Result<Self, LiveError> {
+        let online = cpus::online().map_err(|source| LiveError::Cpus { source })?;
+        Self::open_on(&online, config, command)
+    }
+
+    /// As [`Self::open`], on these CPUs.
+    pub(crate) fn open_on(
+        cpus: &[u32],
+        config: &Config,
+        command: Option<HostPid>,
+    ) -> Result<Self, LiveError> {
         let page_bytes = page_bytes();
         let pages = match config.ring.unwrap_or(RingSize::Bytes(SAMPLING_RING_BYTES)) {
             RingSize::Pages(pages) => pages,
@@ -137,10 +147,9 @@ impl Opened {
             lost_before: 0,
             lost_tracking_before: 0,
         };
-        let online = cpus::online().map_err(|source| LiveError::Cpus { source })?;
-        opened.choose_plan(online.first().copied().unwrap_or(0), config)?;
-        for cpu in online {
-            opened.open_cpu(cpu)?;
+        opened.choose_plan(cpus.first().copied().unwrap_or(0), config)?;
+        for cpu in cpus {
+            opened.open_cpu(*cpu)?;
         }
         opened
             .all
@@ -266,11 +275,18 @@ impl Opened {
                 Some(ring) => ring.share_with(counter).map_err(ring_error)?,
                 None => {
                     let len_bytes = (self.page_bytes as u64) * ((1 << exponent) + 1);
+                    let sampling_bytes = self.page_bytes << self.sampling_exponent;
+                    let cpu_bytes = rings_of_cpu(sampling_bytes, self.page_bytes) as u64;
                     let mapped = Ring::map(counter, exponent, self.page_bytes);
-                    ring = Some(
-                        mapped
-                            .map_err(|error| self.refused(&error, Step::MapRing { len_bytes }))?,
-                    );
+                    ring = Some(mapped.map_err(|error| {
+                        self.refused(
+                            &error,
+                            Step::MapRing {
+                                len_bytes,
+                                cpu_bytes,
+                            },
+                        )
+                    })?);
                 }
             }
         }
@@ -345,6 +361,11 @@ impl Opened {
         self.plan.event
     }
 
+    /// Whether each sample tells its cgroup.
+    pub(crate) fn tells_cgroups(&self) -> bool {
+        self.plan.level >= KernelLevel::Linux5_7
+    }
+
     /// Samples that the kernel could not write.
     pub(crate) fn lost(&self) -> u64 {
         self.lost_before
@@ -414,6 +435,15 @@ fn sleep(epoll: &Epoll, woken: &mut [EpollEvent], longest: Duration) -> nix::Res
         Err(nix::errno::Errno::EINTR) => Ok(0),
         slept => slept,
     }
+}
+
+/// What the two rings of a CPU take, control pages included, unless `-m` says otherwise.
+pub(crate) fn ring_bytes() -> usize {
+    rings_of_cpu(SAMPLING_RING_BYTES, page_bytes())
+}
+
+fn rings_of_cpu(sampling_bytes: usize, page_bytes: usize) -> usize {
+    sampling_bytes + TRACKING_RING_BYTES.max(page_bytes) + 2 * page_bytes
 }
 
 fn page_bytes() -> usize {
