@@ -418,6 +418,23 @@ fn without_a_cgroup_hierarchy_containers_cannot_be_told_apart() {
 }
 
 #[test]
+fn a_part_of_the_cgroup_hierarchy_is_not_taken_for_the_whole() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let machine = doctor(&[]);
+    // As a container with a cgroup namespace of its own sees it.
+    let script = "top=$(grep ' - cgroup2 ' /proc/self/mountinfo | cut -d' ' -f5 | head -n 1) \
+                  && own=$top/ctrflame-doctor-$$ && mkdir $own && echo $$ >$own/cgroup.procs || exit 3; \
+                  unshare --cgroup --mount sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"' sh \"$@\"; \
+                  code=$?; echo $$ >$top/cgroup.procs; rmdir $own; exit $code";
+    let report = doctor_by(&["unshare", "--mount", "sh", "-c", script, "sh"]);
+    report.assert_limits(&machine, &["cgroups"]);
+    let found = report.text("cgroups", "found");
+    assert!(found.starts_with("only a part of cgroup v2 at "), "{found}");
+}
+
+#[test]
 fn in_docker_the_one_command_that_is_named_opens_all() {
     let Some(host) = needs(Need::Docker) else {
         return;

@@ -3,8 +3,8 @@
 use super::LiveError;
 use super::config::{Config, RingSize, SampledEvent, Target};
 use super::events::{Attachment, KernelLevel, Plan};
-use super::gate::{self, Attempt, Denied, NamespaceRecords, Scope, Step};
-use super::ring::Ring;
+use super::gate::{self, Denied, Scope, Step};
+use super::ring::{Ring, SAMPLING_RING_BYTES, TRACKING_RING_BYTES, rings_of_cpu};
 use super::signals::Signals;
 use super::{cpus, procfs};
 use crate::HostPid;
@@ -21,11 +21,6 @@ use std::time::Duration;
 /// Sources in the sorter: which layout a record has.
 pub(crate) const SAMPLING: u8 = 0;
 pub(crate) const TRACKING: u8 = 1;
-
-/// Default size of a CPU's sampling ring: as perf's.
-const SAMPLING_RING_BYTES: usize = 512 << 10;
-/// Size of a CPU's tracking ring: some thousand records, between two wakes.
-const TRACKING_RING_BYTES: usize = 256 << 10;
 
 struct CpuRings {
     cpu: u32,
@@ -66,6 +61,15 @@ impl Attached {
             Self::Cgroup(directory) => vec![Attachment::Cgroup(directory)],
             Self::Tasks(tids) => tids.iter().map(|tid| Attachment::Task(*tid)).collect(),
             Self::TaskFromExec(tid) => vec![Attachment::TaskFromExec(*tid)],
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        match self {
+            Self::Cpu => Scope::System,
+            Self::Cgroup(_) => Scope::Cgroup,
+            Self::Tasks(_) => Scope::OtherProcess,
+            Self::TaskFromExec(_) => Scope::OwnProcess,
         }
     }
 
@@ -128,21 +132,31 @@ impl Opened {
         let wait_error = |source: nix::Error| LiveError::Wait {
             source: source.into(),
         };
+        let plan = Plan {
+            level: KernelLevel::NEWEST,
+            event: config.event.unwrap_or(SampledEvent::Cycles),
+            rate_hz: config.rate_hz,
+            kernel: config.kernel,
+            namespaces: true,
+            watermark_bytes,
+        };
+        // The limit on open files may be met here as well as at an event.
+        let epoll = || match Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC) {
+            Err(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE) => {
+                let error = io::Error::last_os_error();
+                Err(gate::diagnose(&error, plan.attempt(attached.scope(), Step::Open)).into())
+            }
+            made => made.map_err(wait_error),
+        };
+        let (urgent, all) = (epoll()?, epoll()?);
         let mut opened = Self {
-            plan: Plan {
-                level: KernelLevel::NEWEST,
-                event: config.event.unwrap_or(SampledEvent::Cycles),
-                rate_hz: config.rate_hz,
-                kernel: config.kernel,
-                namespaces: true,
-                watermark_bytes,
-            },
+            plan,
             attached,
             rings: Vec::new(),
             sampling_exponent: pages.trailing_zeros() as u8,
             page_bytes,
-            urgent: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(wait_error)?,
-            all: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(wait_error)?,
+            urgent,
+            all,
             waits_for_signals: false,
             lost_before: 0,
             lost_tracking_before: 0,
@@ -199,24 +213,7 @@ impl Opened {
 
     /// Which gate refused.
     fn refused(&self, error: &io::Error, step: Step) -> Denied {
-        let attempt = Attempt {
-            step,
-            scope: match self.attached {
-                Attached::Cpu => Scope::System,
-                Attached::Cgroup(_) => Scope::Cgroup,
-                Attached::Tasks(_) => Scope::OtherProcess,
-                Attached::TaskFromExec(_) => Scope::OwnProcess,
-            },
-            kernel: self.plan.kernel,
-            namespaces: if self.plan.namespaces {
-                NamespaceRecords::Wanted
-            } else {
-                NamespaceRecords::Left
-            },
-            event: self.plan.event,
-            rate_hz: u32::try_from(self.plan.rate_hz).ok(),
-        };
-        gate::diagnose(error, attempt)
+        gate::diagnose(error, self.plan.attempt(self.attached.scope(), step))
     }
 
     fn open_cpu(&mut self, cpu: u32) -> Result<(), LiveError> {
@@ -437,16 +434,7 @@ fn sleep(epoll: &Epoll, woken: &mut [EpollEvent], longest: Duration) -> nix::Res
     }
 }
 
-/// What the two rings of a CPU take, control pages included, unless `-m` says otherwise.
-pub(crate) fn ring_bytes() -> usize {
-    rings_of_cpu(SAMPLING_RING_BYTES, page_bytes())
-}
-
-fn rings_of_cpu(sampling_bytes: usize, page_bytes: usize) -> usize {
-    sampling_bytes + TRACKING_RING_BYTES.max(page_bytes) + 2 * page_bytes
-}
-
-fn page_bytes() -> usize {
+pub(crate) fn page_bytes() -> usize {
     let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
         .ok()
         .flatten();

@@ -6,7 +6,8 @@ use super::gate::{
     Tried,
 };
 use super::open_files::OpenFiles;
-use super::opened::{self, Opened};
+use super::opened::{Opened, page_bytes};
+use super::ring::{SAMPLING_RING_BYTES, rings_of_cpu};
 use super::{LiveError, cpus, procfs};
 use crate::HostPid;
 use crate::container::Hierarchy;
@@ -117,7 +118,7 @@ fn try_all() -> Tried {
     };
     let mut tried = Tried {
         cpus: online.as_ref().map_or(1, |online| online.len() as u64),
-        ring_kib: (opened::ring_bytes() as u64).div_ceil(1024),
+        ring_kib: (rings_of_cpu(SAMPLING_RING_BYTES, page_bytes()) as u64).div_ceil(1024),
         host,
         cgroup,
         command,
