@@ -3,12 +3,12 @@
 mod json;
 mod said;
 
+pub(crate) use said::Colour;
+
 use crate::cli::DoctorArgs;
 use crate::report;
 use profiler::live::gate::Standing;
 use profiler::live::survey;
-use said::Colour;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// The host and its containers cannot be recorded.
@@ -20,20 +20,11 @@ pub(crate) fn run(args: &DoctorArgs) -> ExitCode {
     let text = if args.json {
         json::of(&survey)
     } else {
-        said::of(&survey, colour())
+        said::of(&survey, report::colour())
     };
     report::doctor(&text);
     match survey.standing() {
         Standing::Closed => ExitCode::from(WILL_NOT_WORK),
         _ => ExitCode::SUCCESS,
-    }
-}
-
-/// Colours only where a person looks who did not refuse them (<https://no-color.org>).
-fn colour() -> Colour {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    match std::io::stdout().is_terminal() && !refused {
-        true => Colour::Yes,
-        false => Colour::No,
     }
 }

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 
 /// Whether signs are coloured; they are words all the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Colour {
+pub(crate) enum Colour {
     Yes,
     No,
 }
@@ -93,4 +93,36 @@ fn gate(finding: &Finding, colour: Colour) -> Vec<String> {
         more("without", without);
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use profiler::live::survey;
+
+    #[test]
+    fn colours_are_all_that_a_terminal_adds() {
+        let survey = survey();
+        let coloured = of(&survey, Colour::Yes);
+        let mut plain = coloured.replace("\x1b[0m", "");
+        for sgr in ["32", "33", "31", "2"] {
+            plain = plain.replace(&format!("\x1b[{sgr}m"), "");
+        }
+        assert_ne!(coloured, plain);
+        assert_eq!(plain, of(&survey, Colour::No));
+    }
+
+    #[test]
+    fn what_was_found_cannot_write_to_the_terminal() {
+        let mut survey = survey();
+        for finding in &mut survey.findings {
+            finding.standing = Standing::Closed;
+            finding.found = "\x1b[2J\nrecording will work".to_owned();
+            finding.opens = Some("\r`rm`".to_owned());
+        }
+        let said = of(&survey, Colour::No);
+        assert!(!said.contains(['\x1b', '\r']), "{said:?}");
+        let starts = said.lines().filter(|line| line.starts_with("recording"));
+        assert_eq!(starts.count(), 1);
+    }
 }

@@ -273,10 +273,11 @@ pub(super) fn mount_namespaces(here: &Circumstances, tried: &Tried) -> Finding {
     let needed = "/proc/PID/root and ns/mnt of every process";
     let processes = &tried.processes;
     let reached = processes.seen.saturating_sub(processes.refused);
-    let found = format!(
-        "{reached} of {} processes, in {} mount namespaces",
-        processes.seen, processes.mount_namespaces
-    );
+    let namespaces = match processes.mount_namespaces {
+        1 => "1 mount namespace".to_owned(),
+        several => format!("{several} mount namespaces"),
+    };
+    let found = format!("{reached} of {} processes, in {namespaces}", processes.seen);
     let Some(refused) = processes.first_refused else {
         return Finding::open(GateId::MountNamespaces, found, needed);
     };

@@ -68,7 +68,7 @@ pub(super) fn seccomp(here: &Circumstances, tried: &Tried) -> Finding {
 /// What is lost without a capability.
 fn loss(capability: Capability) -> &'static str {
     match capability {
-        Capability::Perfmon => "very short processes may be taken for their container's neighbours",
+        Capability::Perfmon => "frames of very short processes may stay unnamed",
         Capability::SysPtrace => "frames of other users' processes stay unnamed",
         Capability::Syslog => "the kernel's frames stay unnamed",
         Capability::CheckpointRestore => "files that were deleted or replaced stay unnamed",
@@ -134,13 +134,14 @@ enum Refused {
 }
 
 fn wanted_words(wanted: &[Capability]) -> String {
-    let mut names: Vec<&str> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     for capability in wanted {
-        if !names.contains(&capability.name()) {
-            names.push(capability.name());
+        let name = format!("CAP_{}", capability.name());
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
-    format!("{} of the host's user namespace", names.join(", "))
+    format!("{}, in the host's user namespace", names.join(", "))
 }
 
 pub(super) fn paranoid(here: &Circumstances, tried: &Tried) -> Finding {
@@ -160,7 +161,10 @@ pub(super) fn paranoid(here: &Circumstances, tried: &Tried) -> Finding {
         }
         _ if value > 0 && here.may(Capability::Perfmon) => Finding::open(
             GateId::Paranoid,
-            format!("{value}, which CAP_PERFMON passes"),
+            match here.counts(Capability::Perfmon) {
+                true => format!("{value}, which CAP_PERFMON passes"),
+                false => format!("{value}, which CAP_SYS_ADMIN passes"),
+            },
             needed,
         ),
         _ => Finding::open(GateId::Paranoid, value.to_string(), needed),

@@ -290,7 +290,7 @@ fn a_kernel_older_than_perfmon_asks_for_sys_admin_only_once() {
     assert_eq!(found.found, "CAP_SYS_ADMIN is missing");
     assert_eq!(
         found.needed,
-        "SYS_ADMIN, SYS_PTRACE, SYSLOG, DAC_READ_SEARCH of the host's user namespace"
+        "CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYSLOG, CAP_DAC_READ_SEARCH, in the host's user namespace"
     );
 }
 
@@ -318,4 +318,31 @@ fn another_users_rights_are_worth_what_can_be_opened_with_them() {
         found.without.as_deref(),
         Some("a command of your own: `ctrflame record -- COMMAND`")
     );
+}
+
+#[test]
+fn each_layout_of_cgroups_is_named_with_its_place() {
+    let hybrid_v1 = Tried {
+        hierarchy: Ok(SeenHierarchy {
+            kind: HierarchyKind::PerfEventV1,
+            mount_point: "/sys/fs/cgroup/perf_event".into(),
+            is_hybrid: true,
+            is_whole: true,
+        }),
+        ..well()
+    };
+    let found = |tried: &Tried| finding(GateId::Cgroups, &root(), tried).found;
+    assert_eq!(
+        found(&hybrid_v1),
+        "v1 perf_event at /sys/fs/cgroup/perf_event, others beside it"
+    );
+    assert_eq!(found(&well()), "cgroup v2 at /sys/fs/cgroup");
+    // perf_event_open() takes no cgroup where the kernel has no CONFIG_CGROUP_PERF.
+    let refused = Tried {
+        cgroup: refused(libc::EINVAL, SYSTEM, &root()).cgroup,
+        ..well()
+    };
+    let found = finding(GateId::Cgroups, &root(), &refused);
+    assert_eq!(found.standing, Standing::Limits);
+    assert_eq!(found.without.as_deref(), Some("`-a` works, `-G` does not"));
 }
