@@ -4,6 +4,7 @@ mod chosen;
 mod cli;
 mod convert;
 mod cost;
+mod doctor;
 mod ended;
 mod failure;
 mod how;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         cli::Command::Jvm(args) => jvm::run(&args),
         cli::Command::Ps(args) => ps::run(&args),
         cli::Command::Top(args) => top::run(&args),
+        cli::Command::Doctor(args) => Ok(doctor::run(&args)),
         cli::Command::JvmWorker => worker::serve(io::stdin().lock(), io::stdout().lock())
             .map(|()| ExitCode::SUCCESS)
             .map_err(failure::Failure::Worker),

@@ -1,6 +1,7 @@
 //! All that ctrflame says: errors with what to do, the closing line, notes; and the exit status.
 
 use crate::cost::Cost;
+use crate::doctor::Colour;
 use crate::failure::{FAILED, Failure};
 use crate::input;
 use crate::jvm::{AskError, Asked, Found, Status, WrittenMap};
@@ -404,6 +405,20 @@ pub(crate) fn jvm_status(found: &Found, status: &Status) {
         None => "none".to_owned(),
     };
     field("perf map", &map);
+}
+
+/// Colours only where a person looks who did not refuse them (<https://no-color.org>).
+pub(crate) fn colour() -> Colour {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match io::stdout().is_terminal() && !refused {
+        true => Colour::Yes,
+        false => Colour::No,
+    }
+}
+
+/// What `doctor` says, its lines cleaned already.
+pub(crate) fn doctor(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// What it cost.

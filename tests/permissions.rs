@@ -2,9 +2,10 @@
 
 mod support;
 
+use std::time::Duration;
 use support::ctrflame::{Ctrflame, Finished};
 use support::gates::{CAP_PERFMON, CAP_SYS_ADMIN, Gate, Paranoid};
-use support::{Host, Need, needs};
+use support::{Host, Need, needs, wait_until};
 
 /// Records the whole host behind `gate`, which must fail, with all of `facts` in what is said.
 fn assert_refused(_host: &Host, gate: Gate, facts: &[&str]) -> Finished {
@@ -53,6 +54,30 @@ fn a_seccomp_filter_is_named_as_the_one_that_refused() {
     let run = assert_refused(&host, Gate::Seccomp, &["seccomp"]);
     // Opening another gate would not help.
     assert!(!run.stderr.contains("sysctl"), "{}", run.stderr);
+}
+
+#[test]
+fn a_command_whose_recording_is_refused_never_runs_and_does_not_wait_for_ever() {
+    let Some(host) = needs(Need::Root) else {
+        return;
+    };
+    let _paranoid = Paranoid::set(&host, 2);
+    let run = Ctrflame::record(["--", "/bin/sh", "-c", "touch ran"])
+        .behind(Gate::Nobody)
+        .run()
+        .expect_failure();
+    // The one that was to become the command is a copy of us until its exec.
+    let program = run.cwd().with_file_name("ctrflame");
+    let is_ours = |entry: std::fs::DirEntry| {
+        std::fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == program)
+    };
+    wait_until("the child to end", Duration::from_secs(5), || {
+        let mut processes = std::fs::read_dir("/proc")
+            .expect("/proc is mounted")
+            .flatten();
+        (!processes.any(is_ours)).then_some(())
+    });
+    assert_eq!(run.files(), Vec::<String>::new());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The flags, and nothing else: what was typed, checked as far as it can be without asking the system.
 
 mod convert;
+mod doctor;
 mod jvm;
 mod ps;
 mod record;
@@ -10,6 +11,7 @@ mod values;
 pub(crate) use convert::{
     CallGraphArg, ConvertArgs, DEFAULT_INPUT, LayerArg, SourceArgs, WeightArg,
 };
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use jvm::{JvmArgs, JvmCommand};
 pub(crate) use ps::PsArgs;
 pub(crate) use record::{EventArg, JvmArg, RecordArgs};
@@ -68,6 +70,14 @@ Examples:
   ctrflame top -b -s throttled -d 10     a table every ten seconds, the most throttled first
   ctrflame top --json -n 1 | jq          the same numbers for a program")]
     Top(TopArgs),
+    /// Say whether recording will work here, and what opens each gate that is shut
+    #[command(after_help = "\
+Exit status: 0 if the host and its containers can be recorded, also with limits; 1 if not.
+
+Examples:
+  sudo ctrflame doctor
+  ctrflame doctor --json | jq '.gates[] | select(.standing != \"open\")'")]
+    Doctor(DoctorArgs),
     /// The process that asks one JVM
     #[command(name = crate::jvm::WORKER, hide = true)]
     JvmWorker,

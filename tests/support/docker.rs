@@ -92,6 +92,15 @@ impl<'a> Docker<'a> {
         self.must(&[&["run", "--detach"], options, &[image], args].concat())
     }
 
+    /// `docker run --rm --network none FLAGS… IMAGE ARGS…`, to its end.
+    pub(crate) fn run_to_end(&self, flags: &[&str], image: &str, args: &[&str]) -> Output {
+        let mut all = vec!["run", "--rm", "--network", "none"];
+        all.extend(flags);
+        all.push(image);
+        all.extend(args);
+        self.client(&all)
+    }
+
     /// Host pid of a container's init.
     pub(crate) fn pid_of(&self, container: &str) -> u32 {
         self.must(&["inspect", "--format", "{{.State.Pid}}", container])

@@ -122,6 +122,12 @@ impl Hierarchy {
         !self.others.is_empty()
     }
 
+    /// Whether its root is the host's, and not a container's part of it: the root directory of a
+    /// hierarchy has the inode 1 (`kernfs_create_root()`).
+    pub fn is_whole(&self) -> bool {
+        fs::metadata(self.top()).is_ok_and(|top| top.ino() == 1)
+    }
+
     /// Below which directory the host's filesystem lies: `/`, except for frozen trees.
     pub(crate) fn fs_root(&self) -> &Path {
         &self.fs_root
@@ -199,7 +205,7 @@ impl Hierarchy {
     }
 
     /// The mount point, below the filesystem root that was given.
-    fn top(&self) -> PathBuf {
+    pub(crate) fn top(&self) -> PathBuf {
         below(&self.fs_root, &self.mount.mount_point)
     }
 }

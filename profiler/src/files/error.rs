@@ -137,6 +137,16 @@ impl FileError {
         }
     }
 
+    /// Whether the right to look is what was missing.
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.raw_os_error(), Some(libc::EACCES | libc::EPERM))
+            }
+            _ => false,
+        }
+    }
+
     /// What a user can do about it, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

@@ -44,7 +44,8 @@ pub(crate) fn hold(argv: &[OsString], before: Before) -> io::Result<Held> {
     let (go_child, go) = pipe2(OFlag::O_CLOEXEC)?;
     let mut command = Command::new(program);
     command.args(arguments);
-    raw::hold_before_exec(&mut command, ready_child.as_raw_fd(), go_child.as_raw_fd());
+    let go_of = [go_child.as_raw_fd(), go.as_raw_fd()];
+    raw::hold_before_exec(&mut command, ready_child.as_raw_fd(), go_of);
     raw::restore_before_exec(&mut command, before);
     // `spawn` returns only after the exec (it reports the exec's error), so it gets its own thread,
     // which also keeps the child's ends of the pipes open until then.

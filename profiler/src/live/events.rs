@@ -5,6 +5,7 @@
 //! short-lived process is seen while it lives; the sampling ring wakes it at a watermark.
 
 use super::config::{KernelSamples, SampledEvent};
+use super::gate::{Attempt, NamespaceRecords, Scope, Step};
 use crate::record::{Layout, sample_bits};
 use perf_event_open::config::{
     CallChain, Cgroup, Clock, Cpu, ExtraRecord, Inherit, Mmap, OnExecve, Opts, Priv, Proc,
@@ -73,6 +74,22 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// What is being tried, for who refuses it.
+    pub(crate) fn attempt(&self, scope: Scope, step: Step) -> Attempt {
+        Attempt {
+            step,
+            scope,
+            kernel: self.kernel,
+            namespaces: if self.namespaces {
+                NamespaceRecords::Wanted
+            } else {
+                NamespaceRecords::Left
+            },
+            event: self.event,
+            rate_hz: u32::try_from(self.rate_hz).ok(),
+        }
+    }
+
     /// Layout of the records in the sampling rings.
     pub(crate) fn sampling_layout(&self) -> Layout {
         let mut sample_type =

@@ -5,12 +5,22 @@
 //! under a seccomp filter.
 
 mod circumstances;
+mod finding;
 mod hint;
+mod limits;
+mod rights;
+mod surroundings;
+#[cfg(test)]
+mod survey_tests;
 #[cfg(test)]
 mod tests;
+mod tried;
+
+pub(crate) use circumstances::Circumstances;
+pub use finding::{Finding, GateId, Standing};
+pub(crate) use tried::{KernelSymbols, Processes, Sampled, SeenHierarchy, Tried};
 
 use super::config::{KernelSamples, SampledEvent};
-use circumstances::{Circumstances, UserNamespace};
 use std::fmt;
 use std::io;
 
@@ -40,6 +50,8 @@ pub enum Step {
     MapRing {
         /// Length of one ring, control page included.
         len_bytes: u64,
+        /// All rings of a CPU.
+        cpu_bytes: u64,
     },
 }
 
@@ -73,6 +85,18 @@ pub enum Capability {
     Perfmon,
     /// `CAP_SYS_ADMIN`: before 5.8, and on patched kernels with `perf_event_paranoid` above 2.
     SysAdmin,
+    /// `CAP_SYS_PTRACE`: roots, namespaces and files of other processes.
+    SysPtrace,
+    /// `CAP_SYSLOG`: addresses of the kernel's symbols.
+    Syslog,
+    /// `CAP_CHECKPOINT_RESTORE`, since Linux 5.9: `/proc/PID/map_files`.
+    CheckpointRestore,
+    /// `CAP_DAC_READ_SEARCH`: files that only other users may read.
+    DacReadSearch,
+    /// `CAP_DAC_OVERRIDE`: the same, and more.
+    DacOverride,
+    /// `CAP_IPC_LOCK`: rings of any size.
+    IpcLock,
 }
 
 impl Capability {
@@ -81,6 +105,26 @@ impl Capability {
         match self {
             Self::Perfmon => "PERFMON",
             Self::SysAdmin => "SYS_ADMIN",
+            Self::SysPtrace => "SYS_PTRACE",
+            Self::Syslog => "SYSLOG",
+            Self::CheckpointRestore => "CHECKPOINT_RESTORE",
+            Self::DacReadSearch => "DAC_READ_SEARCH",
+            Self::DacOverride => "DAC_OVERRIDE",
+            Self::IpcLock => "IPC_LOCK",
+        }
+    }
+
+    /// Its number in include/uapi/linux/capability.h.
+    fn bit(self) -> u32 {
+        match self {
+            Self::Perfmon => 38,
+            Self::SysAdmin => 21,
+            Self::SysPtrace => 19,
+            Self::Syslog => 34,
+            Self::CheckpointRestore => 40,
+            Self::DacReadSearch => 2,
+            Self::DacOverride => 1,
+            Self::IpcLock => 14,
         }
     }
 }
@@ -175,11 +219,48 @@ pub fn diagnose(error: &io::Error, attempt: Attempt) -> Denied {
     diagnose_here(error, attempt, &Circumstances::of_this_thread())
 }
 
+/// Every gate, as it was found, in a fixed order.
+pub(crate) fn findings(here: &Circumstances, tried: &Tried) -> Vec<Finding> {
+    vec![
+        rights::pid_namespace(here),
+        rights::seccomp(here, tried),
+        rights::capabilities(here, tried),
+        rights::paranoid(here, tried),
+        rights::lsm(here, tried),
+        rights::perf_events(here, tried),
+        limits::cycles(tried),
+        limits::locked_memory(here, tried),
+        limits::open_files(here, tried),
+        limits::sample_rate(here, tried),
+        limits::max_stack(here),
+        limits::kernel_symbols(here, tried),
+        limits::cgroups(here, tried),
+        limits::sample_cgroup(tried),
+        limits::mount_namespaces(here, tried),
+    ]
+}
+
+/// The one command that opens all of `findings` whose gates a runtime's flags open; `None` where
+/// there are not several.
+pub(crate) fn opens_all(findings: &[Finding], here: &Circumstances) -> Option<String> {
+    let shut: Vec<&Finding> = findings
+        .iter()
+        .filter(|finding| !finding.run_flags.is_empty())
+        .collect();
+    let mut flags: Vec<String> = Vec::new();
+    for flag in shut.iter().flat_map(|finding| &finding.run_flags) {
+        if !flags.contains(flag) {
+            flags.push(flag.clone());
+        }
+    }
+    (shut.len() > 1).then(|| hint::run(&flags, here))
+}
+
 fn diagnose_here(error: &io::Error, attempt: Attempt, here: &Circumstances) -> Denied {
     let errno = error.raw_os_error();
     let gate = match attempt.step {
         Step::Open => refused_open(errno.unwrap_or(0), attempt, here),
-        Step::MapRing { len_bytes } => refused_map(errno.unwrap_or(0), len_bytes, here),
+        Step::MapRing { len_bytes, .. } => refused_map(errno.unwrap_or(0), len_bytes, here),
     };
     Denied {
         hint: hint::of(&gate, attempt, here),
@@ -227,10 +308,7 @@ fn refused_by_privilege(attempt: Attempt, here: &Circumstances) -> Gate {
     };
     let missing = |needed| Gate::MissingCapability {
         needed,
-        held_in_user_namespace: match here.user_namespace {
-            UserNamespace::Nested if here.holds(needed) => HeldInUserNamespace::Yes,
-            _ => HeldInUserNamespace::No,
-        },
+        held_in_user_namespace: here.held_in_user_namespace(needed),
     };
     let has_own_value = here.paranoid.is_some_and(|found| found > 2);
     if here.counts(Capability::SysAdmin) {
@@ -317,14 +395,7 @@ impl fmt::Display for Gate {
             Self::MissingCapability {
                 needed,
                 held_in_user_namespace,
-            } => match held_in_user_namespace {
-                HeldInUserNamespace::No => write!(f, "CAP_{} is missing", needed.name()),
-                HeldInUserNamespace::Yes => write!(
-                    f,
-                    "CAP_{} is held in a user namespace only, the host's is needed",
-                    needed.name()
-                ),
-            },
+            } => f.write_str(&missing_words(&[*needed], *held_in_user_namespace)),
             Self::Paranoid { found, needed } => write!(
                 f,
                 "kernel.perf_event_paranoid is {found}, without privileges at most {needed} \
@@ -361,6 +432,22 @@ impl fmt::Display for Gate {
                 "{asked_hz} Hz were asked for, kernel.perf_event_max_sample_rate is {max_hz}"
             ),
             Self::Unexplained => write!(f, "the kernel refused without a known reason"),
+        }
+    }
+}
+
+/// What is missing, as a clause.
+fn missing_words(missing: &[Capability], held: HeldInUserNamespace) -> String {
+    let names: Vec<String> = missing
+        .iter()
+        .map(|capability| format!("CAP_{}", capability.name()))
+        .collect();
+    let are = if names.len() == 1 { "is" } else { "are" };
+    let names = names.join(", ");
+    match held {
+        HeldInUserNamespace::No => format!("{names} {are} missing"),
+        HeldInUserNamespace::Yes => {
+            format!("{names} {are} held in a user namespace only, the host's is needed")
         }
     }
 }

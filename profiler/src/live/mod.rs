@@ -17,6 +17,7 @@ mod raw;
 mod ring;
 mod session;
 mod signals;
+mod survey;
 mod watch;
 
 pub use crate::record::EventSink;
@@ -34,3 +35,4 @@ pub use procfs::{
 pub(crate) use procfs::{identity_in, namespace_links, start_ticks_of};
 pub use session::{Ended, Recorded, record};
 pub use signals::Signals;
+pub use survey::{Records, Survey, survey};

@@ -19,4 +19,10 @@ impl OpenFiles {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
         Ok(Self { soft, hard })
     }
+
+    /// Makes it what it was before.
+    pub(crate) fn put_back(self) {
+        // Lowering one's own soft limit is never refused (setrlimit(2)).
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, self.soft, self.hard);
+    }
 }

@@ -3,8 +3,8 @@
 use super::LiveError;
 use super::config::{Config, RingSize, SampledEvent, Target};
 use super::events::{Attachment, KernelLevel, Plan};
-use super::gate::{self, Attempt, Denied, NamespaceRecords, Scope, Step};
-use super::ring::Ring;
+use super::gate::{self, Denied, Scope, Step};
+use super::ring::{Ring, SAMPLING_RING_BYTES, TRACKING_RING_BYTES, rings_of_cpu};
 use super::signals::Signals;
 use super::{cpus, procfs};
 use crate::HostPid;
@@ -21,11 +21,6 @@ use std::time::Duration;
 /// Sources in the sorter: which layout a record has.
 pub(crate) const SAMPLING: u8 = 0;
 pub(crate) const TRACKING: u8 = 1;
-
-/// Default size of a CPU's sampling ring: as perf's.
-const SAMPLING_RING_BYTES: usize = 512 << 10;
-/// Size of a CPU's tracking ring: some thousand records, between two wakes.
-const TRACKING_RING_BYTES: usize = 256 << 10;
 
 struct CpuRings {
     cpu: u32,
@@ -69,6 +64,15 @@ impl Attached {
         }
     }
 
+    fn scope(&self) -> Scope {
+        match self {
+            Self::Cpu => Scope::System,
+            Self::Cgroup(_) => Scope::Cgroup,
+            Self::Tasks(_) => Scope::OtherProcess,
+            Self::TaskFromExec(_) => Scope::OwnProcess,
+        }
+    }
+
     /// What tracks processes: the whole CPU where the target is a cgroup, since a container's first
     /// process begins outside its cgroup.
     fn tracking_attachments(&self) -> Vec<Attachment<'_>> {
@@ -107,6 +111,16 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens the events on every online CPU, all disabled.
     pub(crate) fn open(config: &Config, command: Option<HostPid>) -> Result<Self, LiveError> {
+        let online = cpus::online().map_err(|source| LiveError::Cpus { source })?;
+        Self::open_on(&online, config, command)
+    }
+
+    /// As [`Self::open`], on these CPUs.
+    pub(crate) fn open_on(
+        cpus: &[u32],
+        config: &Config,
+        command: Option<HostPid>,
+    ) -> Result<Self, LiveError> {
         let page_bytes = page_bytes();
         let pages = match config.ring.unwrap_or(RingSize::Bytes(SAMPLING_RING_BYTES)) {
             RingSize::Pages(pages) => pages,
@@ -118,29 +132,38 @@ impl Opened {
         let wait_error = |source: nix::Error| LiveError::Wait {
             source: source.into(),
         };
+        let plan = Plan {
+            level: KernelLevel::NEWEST,
+            event: config.event.unwrap_or(SampledEvent::Cycles),
+            rate_hz: config.rate_hz,
+            kernel: config.kernel,
+            namespaces: true,
+            watermark_bytes,
+        };
+        // The limit on open files may be met here as well as at an event.
+        let epoll = || match Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC) {
+            Err(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE) => {
+                let error = io::Error::last_os_error();
+                Err(gate::diagnose(&error, plan.attempt(attached.scope(), Step::Open)).into())
+            }
+            made => made.map_err(wait_error),
+        };
+        let (urgent, all) = (epoll()?, epoll()?);
         let mut opened = Self {
-            plan: Plan {
-                level: KernelLevel::NEWEST,
-                event: config.event.unwrap_or(SampledEvent::Cycles),
-                rate_hz: config.rate_hz,
-                kernel: config.kernel,
-                namespaces: true,
-                watermark_bytes,
-            },
+            plan,
             attached,
             rings: Vec::new(),
             sampling_exponent: pages.trailing_zeros() as u8,
             page_bytes,
-            urgent: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(wait_error)?,
-            all: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(wait_error)?,
+            urgent,
+            all,
             waits_for_signals: false,
             lost_before: 0,
             lost_tracking_before: 0,
         };
-        let online = cpus::online().map_err(|source| LiveError::Cpus { source })?;
-        opened.choose_plan(online.first().copied().unwrap_or(0), config)?;
-        for cpu in online {
-            opened.open_cpu(cpu)?;
+        opened.choose_plan(cpus.first().copied().unwrap_or(0), config)?;
+        for cpu in cpus {
+            opened.open_cpu(*cpu)?;
         }
         opened
             .all
@@ -190,24 +213,7 @@ impl Opened {
 
     /// Which gate refused.
     fn refused(&self, error: &io::Error, step: Step) -> Denied {
-        let attempt = Attempt {
-            step,
-            scope: match self.attached {
-                Attached::Cpu => Scope::System,
-                Attached::Cgroup(_) => Scope::Cgroup,
-                Attached::Tasks(_) => Scope::OtherProcess,
-                Attached::TaskFromExec(_) => Scope::OwnProcess,
-            },
-            kernel: self.plan.kernel,
-            namespaces: if self.plan.namespaces {
-                NamespaceRecords::Wanted
-            } else {
-                NamespaceRecords::Left
-            },
-            event: self.plan.event,
-            rate_hz: u32::try_from(self.plan.rate_hz).ok(),
-        };
-        gate::diagnose(error, attempt)
+        gate::diagnose(error, self.plan.attempt(self.attached.scope(), step))
     }
 
     fn open_cpu(&mut self, cpu: u32) -> Result<(), LiveError> {
@@ -266,11 +272,18 @@ impl Opened {
                 Some(ring) => ring.share_with(counter).map_err(ring_error)?,
                 None => {
                     let len_bytes = (self.page_bytes as u64) * ((1 << exponent) + 1);
+                    let sampling_bytes = self.page_bytes << self.sampling_exponent;
+                    let cpu_bytes = rings_of_cpu(sampling_bytes, self.page_bytes) as u64;
                     let mapped = Ring::map(counter, exponent, self.page_bytes);
-                    ring = Some(
-                        mapped
-                            .map_err(|error| self.refused(&error, Step::MapRing { len_bytes }))?,
-                    );
+                    ring = Some(mapped.map_err(|error| {
+                        self.refused(
+                            &error,
+                            Step::MapRing {
+                                len_bytes,
+                                cpu_bytes,
+                            },
+                        )
+                    })?);
                 }
             }
         }
@@ -345,6 +358,11 @@ impl Opened {
         self.plan.event
     }
 
+    /// Whether each sample tells its cgroup.
+    pub(crate) fn tells_cgroups(&self) -> bool {
+        self.plan.level >= KernelLevel::Linux5_7
+    }
+
     /// Samples that the kernel could not write.
     pub(crate) fn lost(&self) -> u64 {
         self.lost_before
@@ -416,7 +434,7 @@ fn sleep(epoll: &Epoll, woken: &mut [EpollEvent], longest: Duration) -> nix::Res
     }
 }
 
-fn page_bytes() -> usize {
+pub(crate) fn page_bytes() -> usize {
     let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
         .ok()
         .flatten();

@@ -23,13 +23,18 @@ pub(crate) fn share_ring(event: &File, ring_owner: &File) -> io::Result<()> {
 }
 
 /// Makes `command`'s child write its pid to `ready` (four bytes, host order) and then wait for one
-/// byte from `go` before it execs. When `go` is closed without one, the child does not exec.
-/// Both descriptors must stay open until the child has execed.
-pub(crate) fn hold_before_exec(command: &mut Command, ready: RawFd, go: RawFd) {
-    // SAFETY: between fork and exec only async-signal-safe calls are made: getpid, write and read
-    // on descriptors that the parent keeps open, on buffers of this stack frame. Nothing allocates.
+/// byte from the pipe `go` (its two ends, as of pipe(2)) before it execs. When we close our end of it
+/// without one, or die, the child does not exec.
+/// All descriptors must stay open until the child has forked, its own two until it has execed.
+pub(crate) fn hold_before_exec(command: &mut Command, ready: RawFd, go: [RawFd; 2]) {
+    let [go, go_of_parent] = go;
+    // SAFETY: between fork and exec only async-signal-safe calls are made: getpid, close, write and
+    // read on descriptors that the parent keeps open, on buffers of this stack frame; what is closed
+    // is the child's copy, which nobody else uses. Nothing allocates.
     unsafe {
         command.pre_exec(move || {
+            // With its own copy open it would never read the end of the pipe.
+            libc::close(go_of_parent);
             let pid = libc::getpid().to_ne_bytes();
             if libc::write(ready, pid.as_ptr().cast(), pid.len()) != pid.len() as isize {
                 return Err(io::Error::from_raw_os_error(libc::EPIPE));

@@ -7,6 +7,16 @@ use perf_event_open::sample::Sampler;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+/// Default size of a CPU's sampling ring: as perf's.
+pub(crate) const SAMPLING_RING_BYTES: usize = 512 << 10;
+/// Size of a CPU's tracking ring: some thousand records, between two wakes.
+pub(crate) const TRACKING_RING_BYTES: usize = 256 << 10;
+
+/// What the two rings of a CPU take, control pages included.
+pub(crate) fn rings_of_cpu(sampling_bytes: usize, page_bytes: usize) -> usize {
+    sampling_bytes + TRACKING_RING_BYTES.max(page_bytes) + 2 * page_bytes
+}
+
 /// An event and the ring it writes to.
 pub(crate) struct Ring {
     counter: Counter,

@@ -1,18 +1,14 @@
 //! What decides over permissions, as this thread finds it: status, sysctls, limits.
 
-use super::Capability;
+use super::surroundings::{Surroundings, is_in_initial};
+use super::{Capability, HeldInUserNamespace};
 use nix::sys::resource::{Resource, getrlimit};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::str::FromStr;
-
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_PERFMON: u32 = 38;
 
 /// Everything a diagnosis looks at. Unknown is `None`, which no rule takes for a reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Circumstances {
+pub(crate) struct Circumstances {
     /// `Seccomp:` of the status: 0 none, 1 strict, 2 filter.
     pub(super) seccomp_mode: Option<u8>,
     /// `CapEff:` of the status.
@@ -28,6 +24,12 @@ pub(super) struct Circumstances {
     pub(super) mlock_kb: Option<u64>,
     /// `kernel.perf_event_max_sample_rate`.
     pub(super) max_rate_hz: Option<u32>,
+    /// `kernel.perf_event_max_stack`.
+    pub(super) max_stack: Option<u32>,
+    /// `kernel.kptr_restrict`.
+    pub(super) kptr_restrict: Option<i32>,
+    /// Whether our pid namespace is the host's.
+    pub(super) sees_host_pids: Option<bool>,
     /// RLIMIT_MEMLOCK, soft; `None` also when unlimited.
     pub(super) memlock_bytes: Option<u64>,
     /// RLIMIT_NOFILE, soft.
@@ -36,6 +38,8 @@ pub(super) struct Circumstances {
     pub(super) open_files_hard: Option<u64>,
     /// `/sys/kernel/security/lsm`.
     pub(super) lsm: Option<String>,
+    /// `/proc/thread-self/attr/current`: the profile or context that confines us.
+    pub(super) label: Option<String>,
     pub(super) surroundings: Surroundings,
 }
 
@@ -49,18 +53,8 @@ pub(super) enum UserNamespace {
     Nested,
 }
 
-/// Where we run: decides which command opens a gate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Surroundings {
-    #[default]
-    Host,
-    Docker,
-    Podman,
-    Kubernetes,
-}
-
 impl Circumstances {
-    pub(super) fn of_this_thread() -> Self {
+    pub(crate) fn of_this_thread() -> Self {
         let status = read("/proc/thread-self/status").unwrap_or_default();
         let limit = |resource| getrlimit(resource).ok();
         let finite = |value: u64| (value != libc::RLIM_INFINITY).then_some(value);
@@ -74,10 +68,16 @@ impl Circumstances {
             paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
             mlock_kb: number("/proc/sys/kernel/perf_event_mlock_kb"),
             max_rate_hz: number("/proc/sys/kernel/perf_event_max_sample_rate"),
+            max_stack: number("/proc/sys/kernel/perf_event_max_stack"),
+            kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
+            sees_host_pids: is_in_initial("pid"),
             memlock_bytes: limit(Resource::RLIMIT_MEMLOCK).and_then(|(soft, _)| finite(soft)),
             open_files_soft: open_files.and_then(|(soft, _)| finite(soft)),
             open_files_hard: open_files.and_then(|(_, hard)| finite(hard)),
             lsm: read("/sys/kernel/security/lsm").map(|text| text.trim().to_owned()),
+            label: read("/proc/thread-self/attr/current")
+                .map(|text| text.trim_end_matches(['\0', '\n']).to_owned())
+                .filter(|label| !label.is_empty()),
             surroundings: Surroundings::here(),
             ..Self::from_status(&status)
         }
@@ -106,11 +106,8 @@ impl Circumstances {
 
     /// The capability is effective, in whichever user namespace.
     pub(super) fn holds(&self, capability: Capability) -> bool {
-        let bit = match capability {
-            Capability::Perfmon => CAP_PERFMON,
-            Capability::SysAdmin => CAP_SYS_ADMIN,
-        };
-        self.effective_caps.is_some_and(|caps| caps >> bit & 1 == 1)
+        self.effective_caps
+            .is_some_and(|caps| caps >> capability.bit() & 1 == 1)
     }
 
     /// The capability is effective where perf asks for it.
@@ -118,54 +115,45 @@ impl Circumstances {
         self.user_namespace == UserNamespace::Initial && self.holds(capability)
     }
 
+    /// Whether it is held where it does not count.
+    pub(super) fn held_in_user_namespace(&self, capability: Capability) -> HeldInUserNamespace {
+        match self.user_namespace {
+            UserNamespace::Nested if self.holds(capability) => HeldInUserNamespace::Yes,
+            _ => HeldInUserNamespace::No,
+        }
+    }
+
     /// The least capability that this kernel knows for perf events.
     pub(super) fn perfmon(&self) -> Capability {
         match self.last_cap {
-            Some(last) if last < CAP_PERFMON => Capability::SysAdmin,
+            Some(last) if last < Capability::Perfmon.bit() => Capability::SysAdmin,
             _ => Capability::Perfmon,
         }
+    }
+
+    /// The least capability that this kernel knows for `/proc/PID/map_files`.
+    pub(super) fn checkpoint_restore(&self) -> Capability {
+        match self.last_cap {
+            Some(last) if last < Capability::CheckpointRestore.bit() => Capability::SysAdmin,
+            _ => Capability::CheckpointRestore,
+        }
+    }
+
+    /// It, or one that the kernel takes for it, is effective where the kernel asks for it.
+    pub(super) fn may(&self, capability: Capability) -> bool {
+        let stronger = match capability {
+            // perfmon_capable(), checkpoint_restore_ns_capable()
+            Capability::Perfmon | Capability::CheckpointRestore => Some(Capability::SysAdmin),
+            Capability::DacReadSearch => Some(Capability::DacOverride),
+            _ => None,
+        };
+        self.counts(capability) || stronger.is_some_and(|stronger| self.counts(stronger))
     }
 
     /// `sudo` would change nothing: what is missing has been taken away.
     pub(super) fn is_as_good_as_root(&self) -> bool {
         self.effective_uid == Some(0) || self.surroundings != Surroundings::Host
     }
-}
-
-impl Surroundings {
-    fn here() -> Self {
-        // Virtual machines made from container images carry the same marks. No runtime shares all
-        // of these by default; Kubernetes shares pid, network and UTS on demand, IPC separately.
-        let shares_all = ["ipc", "uts", "pid", "cgroup"]
-            .into_iter()
-            .all(|name| is_in_initial(name) != Some(false));
-        if shares_all {
-            Self::Host
-        } else if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-            Self::Kubernetes
-        } else if Path::new("/run/.containerenv").exists() {
-            Self::Podman
-        } else if Path::new("/.dockerenv").exists() {
-            Self::Docker
-        } else {
-            Self::Host
-        }
-    }
-}
-
-/// Whether this thread is in the namespace that the kernel booted with: those have fixed inode
-/// numbers (`PROC_*_INIT_INO`, include/linux/proc_ns.h).
-fn is_in_initial(name: &str) -> Option<bool> {
-    let initial = match name {
-        "ipc" => 0xEFFF_FFFF,
-        "uts" => 0xEFFF_FFFE,
-        "user" => 0xEFFF_FFFD,
-        "pid" => 0xEFFF_FFFC,
-        "cgroup" => 0xEFFF_FFFB,
-        _ => return None,
-    };
-    let found = fs::metadata(format!("/proc/thread-self/ns/{name}")).ok()?;
-    Some(found.ino() == initial)
 }
 
 fn read(path: &str) -> Option<String> {

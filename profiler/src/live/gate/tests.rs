@@ -1,6 +1,7 @@
 //! Every gate from frozen circumstances; then the real gates, shut one at a time.
 
-use super::circumstances::Surroundings;
+use super::circumstances::UserNamespace;
+use super::surroundings::Surroundings;
 use super::*;
 use perf_event_open::config::{Cpu, Opts, Proc};
 use perf_event_open::count::Counter;
@@ -12,7 +13,7 @@ use std::process::Command;
 const PERFMON: u64 = 1 << 38;
 const SYS_ADMIN: u64 = 1 << 21;
 
-const SYSTEM: Attempt = Attempt {
+pub(super) const SYSTEM: Attempt = Attempt {
     step: Step::Open,
     scope: Scope::System,
     kernel: KernelSamples::Include,
@@ -34,7 +35,7 @@ const OWN_USER_SIDE: Attempt = Attempt {
 };
 
 /// A user of a host with the kernel's default.
-fn user() -> Circumstances {
+pub(super) fn user() -> Circumstances {
     Circumstances {
         seccomp_mode: Some(0),
         effective_caps: Some(0),
@@ -48,7 +49,7 @@ fn user() -> Circumstances {
     }
 }
 
-fn capable(effective_caps: u64) -> Circumstances {
+pub(super) fn capable(effective_caps: u64) -> Circumstances {
     Circumstances {
         effective_caps: Some(effective_caps),
         effective_uid: Some(0),
@@ -250,7 +251,10 @@ fn a_security_module_is_blamed_when_nothing_else_is_left() {
         Gate::Lsm { active: None }
     );
     let map = Attempt {
-        step: Step::MapRing { len_bytes: 4096 },
+        step: Step::MapRing {
+            len_bytes: 4096,
+            cpu_bytes: 8192,
+        },
         ..SYSTEM
     };
     assert_eq!(
@@ -264,6 +268,7 @@ fn a_ring_beyond_the_budget_names_both_limits() {
     let map = Attempt {
         step: Step::MapRing {
             len_bytes: (8 << 20) + 4096,
+            cpu_bytes: (8 << 20) + 4096 + (260 << 10),
         },
         ..OWN
     };
@@ -276,18 +281,19 @@ fn a_ring_beyond_the_budget_names_both_limits() {
     );
     assert_eq!(
         denied.hint(),
-        Some("`sudo sysctl kernel.perf_event_mlock_kb=8196`")
+        Some("`sudo sysctl kernel.perf_event_mlock_kb=8456`")
     );
     let small = Attempt {
         step: Step::MapRing {
             len_bytes: 132 << 10,
+            cpu_bytes: (132 + 260) << 10,
         },
         ..OWN
     };
     let denied = self::denied(libc::EPERM, small, &user());
     assert_eq!(
         denied.hint(),
-        Some("`sudo sysctl kernel.perf_event_mlock_kb=648`")
+        Some("`sudo sysctl kernel.perf_event_mlock_kb=908`")
     );
     assert_eq!(gate(libc::ENOMEM, map, &user()), Gate::Unexplained);
 }
