@@ -58,6 +58,8 @@ pub(crate) enum Failure {
     Processes(#[source] io::Error),
     #[error("no JVM {}", if targets.is_empty() { "runs here" } else { "in what was named" })]
     NoJvm { targets: String },
+    #[error("{} ended before there was anything to say", what.join(", "))]
+    Gone { what: Vec<String> },
     #[error("cannot answer who asked")]
     Worker(#[source] io::Error),
 }
@@ -112,6 +114,9 @@ impl Failure {
                 "`ctrflame jvm status` lists all JVMs that are ours to see; as root, all".into(),
             ),
             Self::NoJvm { .. } => Some("others' processes are seen as root".into()),
+            Self::Gone { .. } => {
+                Some("a shorter --duration, or `ctrflame ps` for what runs".into())
+            }
             Self::NotRecorded(_, CallGraphArg::Lbr) => {
                 Some("leave --call-graph out; `perf record --call-graph lbr` records them".into())
             }

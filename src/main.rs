@@ -4,10 +4,12 @@ mod chosen;
 mod cli;
 mod convert;
 mod cost;
+mod diagnose;
 mod ended;
 mod failure;
 mod how;
 mod input;
+mod json;
 mod jvm;
 mod kernel;
 mod lookup;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         cli::Command::Record(args) => record::run(&args),
         cli::Command::Convert(args) => convert::run(&args),
+        cli::Command::Diagnose(args) => diagnose::run(&args),
         cli::Command::Jvm(args) => jvm::run(&args),
         cli::Command::JvmWorker => worker::serve(io::stdin().lock(), io::stdout().lock())
             .map(|()| ExitCode::SUCCESS)

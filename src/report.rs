@@ -28,7 +28,7 @@ fn say(line: impl Display) {
 }
 
 /// A note: what it quotes may be a container's.
-fn note(text: impl Display) {
+pub(crate) fn note(text: impl Display) {
     say(clean_line(&format!("ctrflame: note: {text}"), 400));
 }
 
@@ -310,6 +310,16 @@ pub(crate) fn closing(totals: &impl Display, outputs: &[Output]) {
 /// A line on standard output, for commands whose answer is text: what containers wrote is escaped.
 fn answer(line: &str) {
     let _ = writeln!(io::stdout(), "{}", clean_line(line, 400));
+}
+
+/// Lines on standard output, for commands whose answer is text: what containers wrote is escaped.
+pub(crate) fn answers(lines: &[String]) {
+    lines.iter().for_each(|line| answer(line));
+}
+
+/// Text that is safe for a terminal, on standard output as it is.
+pub(crate) fn text(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// Where a JVM's map is, or why there is none.

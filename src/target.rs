@@ -2,6 +2,7 @@
 //! for what it cannot be asked for.
 
 use crate::cli::RecordArgs;
+use crate::diagnose::Subject;
 use profiler::HostPid;
 use profiler::container::{
     ContainerError, Hierarchy, HierarchyError, Names, ProcCgroups, Reach, Target as Found, find,
@@ -18,6 +19,8 @@ pub(crate) struct Target {
     pub(crate) wanted: Wanted,
     /// For the picture's title.
     pub(crate) title: String,
+    /// The containers and cgroups that were asked for by name.
+    pub(crate) subjects: Vec<Subject>,
 }
 
 /// Which samples are wanted.
@@ -52,6 +55,7 @@ pub(crate) fn choose(args: &RecordArgs, host: Option<&Host>) -> Result<Target, C
             live: live::Target::Processes(args.pids.iter().copied().map(HostPid).collect()),
             wanted: Wanted::All,
             title: format!("process {}", pids.join(", ")),
+            subjects: Vec::new(),
         });
     }
     if let (false, Some(host)) = (args.containers.is_empty(), host) {
@@ -62,6 +66,7 @@ pub(crate) fn choose(args: &RecordArgs, host: Option<&Host>) -> Result<Target, C
             live: live::Target::Host,
             wanted: Wanted::All,
             title: "whole host".into(),
+            subjects: Vec::new(),
         });
     }
     let words: Vec<_> = args
@@ -73,6 +78,7 @@ pub(crate) fn choose(args: &RecordArgs, host: Option<&Host>) -> Result<Target, C
         live: live::Target::Command,
         wanted: Wanted::All,
         title: words.join(" "),
+        subjects: Vec::new(),
     })
 }
 
@@ -85,6 +91,7 @@ fn containers(wanted: &[String], host: &Host) -> Result<Target, ContainerError> 
         .collect::<Result<Vec<Found>, _>>()?;
     let mut labels: Vec<String> = Vec::new();
     let mut paths: Vec<String> = Vec::new();
+    let mut subjects: Vec<Subject> = Vec::new();
     let mut by_process = false;
     for (what, target) in wanted.iter().zip(&found) {
         let tags: Vec<String> = target
@@ -98,6 +105,7 @@ fn containers(wanted: &[String], host: &Host) -> Result<Target, ContainerError> 
             tags.join(", ")
         });
         paths.extend(target.cgroup_paths.iter().cloned());
+        subjects.extend(Subject::of(what, target));
         for container in target
             .containers
             .iter()
@@ -117,12 +125,14 @@ fn containers(wanted: &[String], host: &Host) -> Result<Target, ContainerError> 
             live: live::Target::Cgroup(directory),
             wanted: Wanted::All,
             title,
+            subjects,
         });
     }
     Ok(Target {
         live: live::Target::Host,
         wanted: Wanted::Cgroups(paths),
         title,
+        subjects,
     })
 }
 
