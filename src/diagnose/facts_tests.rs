@@ -1,3 +1,5 @@
+//! Facts of frozen hosts, of threads that were not seen, and of the CPUs that are waited for.
+
 use super::super::verdict::{Remark, Verdict, judge};
 use super::*;
 use profiler::usage::{AffinityUse, CpuTime, Detail, Reader, TaskUse};

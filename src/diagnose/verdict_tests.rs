@@ -1,3 +1,5 @@
+//! Every branch of the diagnosis, and the borders between them.
+
 use super::super::facts::{Cap, Facts};
 use super::*;
 use profiler::usage::CpuSet;

@@ -1,3 +1,5 @@
+//! One container in three layouts of the cgroup hierarchies, before and after.
+
 use super::*;
 use crate::container::test_tree::TempTree;
 use crate::usage::{Detail, Reader};

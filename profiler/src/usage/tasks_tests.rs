@@ -1,3 +1,5 @@
+//! Threads that go on, come, go, and are not what they were.
+
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;

@@ -1,3 +1,5 @@
+//! Shares of containers beside others, nested, limited and pinned.
+
 use super::*;
 use crate::usage::interval::{HostCpuUse, HostUse};
 use crate::usage::level::Quota;
