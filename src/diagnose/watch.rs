@@ -161,9 +161,8 @@ fn diagnose(
     others: &[(String, Group)],
 ) -> Option<Diagnosis> {
     let group = interval.group(&watched.group.cgroup_path)?;
-    if group.cpu.is_none() && group.levels.is_empty() {
-        return None;
-    }
+    // Every cgroup has CPU time, in v2 or by cpuacct.
+    group.cpu?;
     let facts = Facts::of(group, interval);
     Some(Diagnosis {
         subject: watched.subject.clone(),

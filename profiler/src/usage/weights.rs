@@ -15,7 +15,8 @@ const BUSY_CPUS: f64 = 0.01;
 /// kernel/sched/fair.c).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entitlement {
-    /// When all others want everything.
+    /// When all others want everything: all cgroups, and the tasks beside them that ran in the
+    /// interval.
     pub minimum_cpus: f64,
     /// When those that were busy in the interval want everything.
     pub bursting_cpus: f64,
@@ -65,7 +66,7 @@ impl Interval {
             let (mut all, mut busy) = (0.0, 0.0);
             for tenant in self.beside(level) {
                 let its = part(tenant.weight, &tenant.cpuset);
-                all += if is_cgroup(&tenant, level) { its } else { 0.0 };
+                all += its;
                 busy += if tenant.cpus >= BUSY_CPUS { its } else { 0.0 };
             }
             if own > 0.0 {
@@ -124,10 +125,6 @@ impl Interval {
         }
         tenants
     }
-}
-
-fn is_cgroup(tenant: &Tenant, level: &LevelUse) -> bool {
-    tenant.cgroup_path.len() > parent_of(&level.cgroup_path).len().max(1)
 }
 
 /// `""` for the root's children.

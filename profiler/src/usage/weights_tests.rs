@@ -87,14 +87,17 @@ fn shares_of_nested_cgroups_multiply() {
 }
 
 #[test]
-fn tasks_directly_in_the_parent_compete_while_they_run_and_are_promised_nothing() {
+fn tasks_directly_in_the_parent_compete_while_they_run() {
     let own = level("/a", 1024.0, 1.0);
     // Three CPUs' worth of time in the root itself.
     let entitled = host(std::slice::from_ref(&own), 4.0)
         .entitlement(&group(&[own]))
         .expect("known");
-    assert_eq!(entitled.minimum_cpus, 4.0);
-    assert_eq!(entitled.bursting_cpus, 1.0);
+    assert_eq!((entitled.minimum_cpus, entitled.bursting_cpus), (1.0, 1.0));
+    let own = level("/a", 1024.0, 1.0);
+    let alone = host(std::slice::from_ref(&own), 1.0);
+    let entitled = alone.entitlement(&group(&[own])).expect("known");
+    assert_eq!((entitled.minimum_cpus, entitled.bursting_cpus), (4.0, 4.0));
 }
 
 #[test]
@@ -151,7 +154,7 @@ fn who_may_run_elsewhere_too_is_there_with_a_part_of_its_weight() {
     let entitled = beside_pinned.entitlement(&wanted).expect("known");
     assert_eq!(entitled.minimum_cpus, 1.0 / 9.0);
     // The other one is on four CPUs, with 1024 on each.
-    let beside_free = host(&[own.clone(), level("/b", 4096.0, 3.0)], 4.0);
+    let beside_free = host(&[own.clone(), level("/b", 4096.0, 3.0)], 3.5);
     let entitled = beside_free.entitlement(&wanted).expect("known");
     assert_eq!(entitled.minimum_cpus, 1.0 / 3.0);
     // The other one is elsewhere.
@@ -159,7 +162,7 @@ fn who_may_run_elsewhere_too_is_there_with_a_part_of_its_weight() {
         cpuset: CpuSet::parse("0-2"),
         ..level("/b", 4096.0, 3.0)
     };
-    let entitled = host(&[own, elsewhere], 4.0)
+    let entitled = host(&[own, elsewhere], 3.5)
         .entitlement(&wanted)
         .expect("known");
     assert_eq!(entitled.minimum_cpus, 1.0);
