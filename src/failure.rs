@@ -67,6 +67,8 @@ pub(crate) enum Failure {
         /// In which these are the pids.
         container: Option<String>,
     },
+    #[error("{} ended before there was anything to say", what.join(", "))]
+    Gone { what: Vec<String> },
     #[error("cannot answer who asked")]
     Worker(#[source] io::Error),
 }
@@ -127,6 +129,9 @@ impl Failure {
                 Some(_) => "list all of it with `ctrflame ps -G WHAT`; the pids of the host go without -G".into(),
                 None => "pids are the host's; those inside go with their container: `ctrflame ps -G WHAT PID`".into(),
             }),
+            Self::Gone { .. } => {
+                Some("a shorter --duration, or `ctrflame ps` for what runs".into())
+            }
             Self::NotRecorded(_, CallGraphArg::Lbr) => {
                 Some("leave --call-graph out; `perf record --call-graph lbr` records them".into())
             }

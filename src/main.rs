@@ -4,6 +4,7 @@ mod chosen;
 mod cli;
 mod convert;
 mod cost;
+mod diagnose;
 mod doctor;
 mod ended;
 mod failure;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         cli::Command::Record(args) => record::run(&args),
         cli::Command::Convert(args) => convert::run(&args),
+        cli::Command::Diagnose(args) => diagnose::run(&args),
         cli::Command::Jvm(args) => jvm::run(&args),
         cli::Command::Ps(args) => ps::run(&args),
         cli::Command::Top(args) => top::run(&args),

@@ -2,6 +2,7 @@
 
 use crate::cli::{EventArg, JvmArg, RecordArgs, RingSize};
 use crate::cost::Cost;
+use crate::diagnose::{Check, Checked};
 use crate::failure::Failure;
 use crate::jvm::{Asked, JvmWatch};
 use crate::output;
@@ -31,7 +32,6 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
         report::until_signal(&target.title);
     }
     let watched = Arc::clone(&signals);
-    let sampling_ended = || stop_at_second_signal(watched);
     let files = RecordingFiles::begin(&outputs)?;
     let jvms = match args.jvm {
         JvmArg::Off => None,
@@ -40,14 +40,22 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
             Some(watch.map_err(Failure::Thread)?)
         }
     };
+    let mut check = Check::begin(&target, host.as_ref());
+    let sampling_ended = || {
+        check.end();
+        stop_at_second_signal(watched);
+    };
     let watching = (&*signals, sampling_ended);
     let (recording, files_written) =
         pipeline::record(&config, &target, host, files, jvms, watching)?;
-    let picture = picture(&recording, &target, args);
+    let checked = check.finish();
+    let picture = picture(&recording, &target, args, &checked);
     pipeline::write(&recording.named, &picture, &outputs)?;
     files_written?;
     report::notes(&recording, args.event.is_some());
-    report::closing(&recording.named.totals, &outputs);
+    checked.notes.iter().for_each(report::note);
+    let totals = format!("{}{}", recording.named.totals, checked.verdict);
+    report::closing(&totals, &outputs);
     if args.verbose {
         report::cost(&Cost::since("record", recording.sampled));
     }
@@ -111,13 +119,19 @@ fn config(args: &RecordArgs, target: &Target) -> Config {
     }
 }
 
-fn picture(recording: &Recording, target: &Target, args: &RecordArgs) -> Picture {
+fn picture(
+    recording: &Recording,
+    target: &Target,
+    args: &RecordArgs,
+    checked: &Checked,
+) -> Picture {
     let recorded = &recording.recorded;
     Picture {
         title: format!("CPU: {}", target.title),
         subtitle: format!(
-            "{} · {:.1} s at {} Hz, {}{}",
+            "{}{} · {:.1} s at {} Hz, {}{}",
             recording.named.totals,
+            checked.verdict,
             recorded.duration.as_secs_f64(),
             args.rate_hz,
             recorded.event.name(),

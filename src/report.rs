@@ -344,6 +344,11 @@ pub(crate) fn text(text: &str) -> bool {
     stdout.write_all(text.as_bytes()).is_ok() && stdout.flush().is_ok()
 }
 
+/// Lines on standard output, for commands whose answer is text: what containers wrote is escaped.
+pub(crate) fn answers(lines: &[String]) {
+    lines.iter().for_each(|line| answer(line));
+}
+
 /// Where a JVM's map is, or why there is none.
 pub(crate) fn jvm_map(found: &Found, written: &Result<WrittenMap, JvmError>) {
     let (pid, tag) = (found.jvm.pid.0, &found.tag);

@@ -2,6 +2,7 @@
 //! for what it cannot be asked for.
 
 use crate::cli::RecordArgs;
+use crate::diagnose::Subject;
 use profiler::HostPid;
 use profiler::container::{
     Container, ContainerError, Hierarchy, HierarchyError, Names, ProcCgroups, Reach,
@@ -19,6 +20,8 @@ pub(crate) struct Target {
     pub(crate) wanted: Wanted,
     /// For the picture's title.
     pub(crate) title: String,
+    /// The containers and cgroups that were asked for by name.
+    pub(crate) subjects: Vec<Subject>,
 }
 
 /// Which samples are wanted.
@@ -67,6 +70,7 @@ pub(crate) fn choose(args: &RecordArgs, host: Option<&Host>) -> Result<Target, C
             live: live::Target::Processes(args.pids.iter().copied().map(HostPid).collect()),
             wanted: Wanted::All,
             title: format!("process {}", pids.join(", ")),
+            subjects: Vec::new(),
         });
     }
     if let (false, Some(host)) = (args.containers.is_empty(), host) {
@@ -77,6 +81,7 @@ pub(crate) fn choose(args: &RecordArgs, host: Option<&Host>) -> Result<Target, C
             live: live::Target::Host,
             wanted: Wanted::All,
             title: "whole host".into(),
+            subjects: Vec::new(),
         });
     }
     let words: Vec<_> = args
@@ -88,6 +93,7 @@ pub(crate) fn choose(args: &RecordArgs, host: Option<&Host>) -> Result<Target, C
         live: live::Target::Command,
         wanted: Wanted::All,
         title: words.join(" "),
+        subjects: Vec::new(),
     })
 }
 
@@ -100,6 +106,7 @@ fn containers(wanted: &[String], host: &Host) -> Result<Target, ContainerError> 
         .collect::<Result<Vec<Found>, _>>()?;
     let mut labels: Vec<String> = Vec::new();
     let mut paths: Vec<String> = Vec::new();
+    let mut subjects: Vec<Subject> = Vec::new();
     let mut by_process = false;
     for (what, target) in wanted.iter().zip(&found) {
         let tags: Vec<String> = target.containers.iter().map(Container::tag).collect();
@@ -109,6 +116,7 @@ fn containers(wanted: &[String], host: &Host) -> Result<Target, ContainerError> 
             tags.join(", ")
         });
         paths.extend(target.cgroup_paths.iter().cloned());
+        subjects.extend(Subject::of(what, target));
         for container in target
             .containers
             .iter()
@@ -128,12 +136,14 @@ fn containers(wanted: &[String], host: &Host) -> Result<Target, ContainerError> 
             live: live::Target::Cgroup(directory),
             wanted: Wanted::All,
             title,
+            subjects,
         });
     }
     Ok(Target {
         live: live::Target::Host,
         wanted: Wanted::Cgroups(paths),
         title,
+        subjects,
     })
 }
 

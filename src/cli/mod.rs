@@ -1,6 +1,7 @@
 //! The flags, and nothing else: what was typed, checked as far as it can be without asking the system.
 
 mod convert;
+mod diagnose;
 mod doctor;
 mod jvm;
 mod ps;
@@ -11,6 +12,7 @@ mod values;
 pub(crate) use convert::{
     CallGraphArg, ConvertArgs, DEFAULT_INPUT, LayerArg, SourceArgs, WeightArg,
 };
+pub(crate) use diagnose::DiagnoseArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use jvm::{JvmArgs, JvmCommand};
 pub(crate) use ps::PsArgs;
@@ -47,6 +49,13 @@ Examples:
   ctrflame convert stacks.folded.gz -o out.svg
   ctrflame convert --time +10,+20 --by container,comm,tid    ten seconds, thread by thread")]
     Convert(Box<ConvertArgs>),
+    /// Say whether a container is held back from the CPU: by its limit, by others, or by too few CPUs
+    #[command(after_help = "\
+Examples:
+  ctrflame diagnose web                    a container, by name or id prefix, for 10 s
+  ctrflame diagnose shop/cart --duration 1m    each container of a pod
+  ctrflame diagnose web --json             the same numbers for a program")]
+    Diagnose(DiagnoseArgs),
     /// Ask JVMs from outside, in containers and on the host: nothing is loaded into them
     #[command(after_help = "\
 Examples:

@@ -126,6 +126,7 @@ mod tests {
             }),
             weight: None,
             cpu_ns: None,
+            cpuset: None,
         }
     }
 

@@ -274,6 +274,7 @@ fn level(path: &str, before: &LevelCounters, after: &LevelCounters) -> LevelUse 
         quota: after.quota,
         weight: after.weight,
         cpu_ns: cpu_ns(before.cpu, after.cpu),
+        cpuset: after.cpuset.clone(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The CPU controller's counters and limits of one cgroup: a container's own, or one above it.
 
+use super::cpu_set::CpuSet;
 use super::text::{read, value, word};
 use std::path::{Path, PathBuf};
 
@@ -127,6 +128,8 @@ pub(crate) struct LevelCounters {
     pub(crate) quota: Option<Quota>,
     pub(crate) weight: Option<Weight>,
     pub(crate) cpu: Option<CpuCounters>,
+    /// Where it competes: read with [`super::Siblings::Read`] only.
+    pub(crate) cpuset: Option<CpuSet>,
 }
 
 impl LevelCounters {
@@ -142,6 +145,7 @@ impl LevelCounters {
             quota: quota(below),
             weight: weight(below),
             cpu: cpu_of_v2(&stat),
+            cpuset: None,
         }
     }
 }
@@ -199,6 +203,9 @@ pub struct LevelUse {
     pub weight: Option<Weight>,
     /// CPU time of it and all below it.
     pub cpu_ns: Option<u64>,
+    /// The CPUs that it may use; `None` where that is not known, or was not asked
+    /// ([`super::Siblings::Skip`]).
+    pub cpuset: Option<CpuSet>,
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@
 //! scheduler/sched-stats.rst, accounting/psi.rst, filesystems/proc.rst in the kernel's tree.
 
 mod cpu_set;
+#[cfg(test)]
+mod frozen_tests;
 mod group;
 mod host;
 mod interval;

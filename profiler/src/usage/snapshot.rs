@@ -151,6 +151,13 @@ impl Reader {
         }
     }
 
+    /// The threads of one container now, and when that was: for more readings in between, which
+    /// [`super::TaskUse::then`] adds up.
+    pub fn tasks(&self, group: &Group, detail: TaskDetail) -> (Tasks, u64) {
+        let at_ns = crate::live::monotonic_ns();
+        (Tasks::read(group, self.mounts.fs_root(), detail), at_ns)
+    }
+
     fn read_group(&self, group: &Group, detail: TaskDetail) -> GroupCounters {
         let tasks = match detail {
             TaskDetail::Count => Tasks::default(),
@@ -184,8 +191,10 @@ impl Reader {
                 && let Some(dir) = self.mounts.dir(mount, path)
             {
                 let mut counters = LevelCounters::read(dir.shown, &dir.reached);
-                if counters.cpu.is_none() && siblings == Siblings::Read {
-                    counters.cpu = self.cpu_of(path);
+                if siblings == Siblings::Read {
+                    counters.cpu = counters.cpu.or_else(|| self.cpu_of(path));
+                    let dir = |mount| self.mounts.dir(mount, path);
+                    counters.cpuset = cpuset(self.mounts.of("cpuset").and_then(dir).as_ref());
                 }
                 levels.insert(path.to_owned(), counters);
             }

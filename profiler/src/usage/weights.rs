@@ -1,5 +1,6 @@
 //! The share of the CPUs that weights entitle a container to: at least, and with what others leave.
 
+use super::cpu_set::CpuSet;
 use super::interval::{GroupUse, Interval};
 use super::level::{LevelUse, Weight};
 
@@ -8,11 +9,14 @@ const BUSY_CPUS: f64 = 0.01;
 
 /// What a container may have, in CPUs. The rule is the talk's ("Container Performance Analysis",
 /// B. Gregg, 2017), for each cgroup on the way to the container and then multiplied: its weight among
-/// all those beside it is the minimum, among those of them that are busy the bursting share. A
-/// scheduler that may not move tasks to all CPUs can give less.
+/// all those beside it is the minimum, among those of them that are busy the bursting share. They are
+/// shares of the CPUs that its cpuset allows; who may run on others too is there with a part of its
+/// weight (the kernel spreads a group's weight over CPUs by its load there, `calc_group_shares()`,
+/// kernel/sched/fair.c).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entitlement {
-    /// When all others want everything.
+    /// When all others want everything: all cgroups, and the tasks beside them that ran in the
+    /// interval.
     pub minimum_cpus: f64,
     /// When those that were busy in the interval want everything.
     pub bursting_cpus: f64,
@@ -31,6 +35,8 @@ pub struct Tenant {
     pub weight: Weight,
     /// CPUs that it used.
     pub cpus: f64,
+    /// CPUs that it may use; `None` where that is not known.
+    pub cpuset: Option<CpuSet>,
 }
 
 impl Interval {
@@ -38,43 +44,48 @@ impl Interval {
     /// were not read.
     pub fn entitlement(&self, group: &GroupUse) -> Option<Entitlement> {
         let online = self.host.online();
-        let cpuset_cpus = group
-            .cpuset
-            .as_ref()
-            .map_or(online.len(), |cpus| cpus.and(&online).len());
-        if group.levels.is_empty() || online.is_empty() {
+        let allowed = match &group.cpuset {
+            Some(cpuset) => cpuset.and(&online),
+            None => online.clone(),
+        };
+        if group.levels.is_empty() || allowed.is_empty() {
             return None;
         }
+        // The part of a cgroup's weight that is on those CPUs.
+        let part = |weight: Weight, cpuset: &Option<CpuSet>| {
+            let cpus = cpuset.as_ref().unwrap_or(&online).and(&online);
+            weight.0 * cpus.and(&allowed).len() as f64 / cpus.len().max(1) as f64
+        };
         let (mut minimum, mut bursting) = (1.0, 1.0);
         for level in &group.levels {
             // Without the controller it competes as a part of the cgroup above.
-            let Some(Weight(own)) = level.weight else {
+            let Some(weight) = level.weight else {
                 continue;
             };
-            let beside = self.beside(level);
-            let sum = |tenants: &mut dyn Iterator<Item = &Tenant>| -> f64 {
-                tenants.map(|tenant| tenant.weight.0).sum()
-            };
-            let all = sum(&mut beside.iter().filter(|one| is_cgroup(one, level)));
-            let busy = sum(&mut beside.iter().filter(|one| one.cpus >= BUSY_CPUS));
-            minimum *= own / (own + all);
-            bursting *= own / (own + busy);
+            let own = part(weight, &level.cpuset);
+            let (mut all, mut busy) = (0.0, 0.0);
+            for tenant in self.beside(level) {
+                let its = part(tenant.weight, &tenant.cpuset);
+                all += its;
+                busy += if tenant.cpus >= BUSY_CPUS { its } else { 0.0 };
+            }
+            if own > 0.0 {
+                minimum *= own / (own + all);
+                bursting *= own / (own + busy);
+            }
         }
         let limit = group
             .levels
             .iter()
             .filter_map(|level| Some((level.quota?.cpus(), level.cgroup_path.clone())))
             .min_by(|a, b| a.0.total_cmp(&b.0));
-        let most = limit
-            .as_ref()
-            .map_or(f64::INFINITY, |(cpus, _)| *cpus)
-            .min(cpuset_cpus as f64);
-        let of_host = |share: f64| (share * online.len() as f64).min(most);
+        let most = limit.as_ref().map_or(f64::INFINITY, |(cpus, _)| *cpus);
+        let cpus = |share: f64| (share * allowed.len() as f64).min(most);
         Some(Entitlement {
-            minimum_cpus: of_host(minimum),
-            bursting_cpus: of_host(bursting),
+            minimum_cpus: cpus(minimum),
+            bursting_cpus: cpus(bursting),
             limit,
-            cpuset_cpus,
+            cpuset_cpus: allowed.len(),
         })
     }
 
@@ -93,6 +104,7 @@ impl Interval {
                 cgroup_path: other.cgroup_path.clone(),
                 weight: other.weight.unwrap_or(Weight::DEFAULT),
                 cpus: self.cpus(other.cpu_ns.unwrap_or(0)),
+                cpuset: other.cpuset.clone(),
             })
             .collect();
         let whole = match parent {
@@ -107,15 +119,12 @@ impl Interval {
                     cgroup_path: if parent.is_empty() { "/" } else { parent }.to_owned(),
                     weight: Weight(Weight::DEFAULT.0 * cpus.ceil()),
                     cpus,
+                    cpuset: None,
                 });
             }
         }
         tenants
     }
-}
-
-fn is_cgroup(tenant: &Tenant, level: &LevelUse) -> bool {
-    tenant.cgroup_path.len() > parent_of(&level.cgroup_path).len().max(1)
 }
 
 /// `""` for the root's children.

@@ -17,6 +17,7 @@ fn level(path: &str, weight: f64, cpus: f64) -> LevelUse {
         quota: None,
         weight: Some(Weight(weight)),
         cpu_ns: Some((cpus * SECOND as f64) as u64),
+        cpuset: None,
     }
 }
 
@@ -86,14 +87,17 @@ fn shares_of_nested_cgroups_multiply() {
 }
 
 #[test]
-fn tasks_directly_in_the_parent_compete_while_they_run_and_are_promised_nothing() {
+fn tasks_directly_in_the_parent_compete_while_they_run() {
     let own = level("/a", 1024.0, 1.0);
     // Three CPUs' worth of time in the root itself.
     let entitled = host(std::slice::from_ref(&own), 4.0)
         .entitlement(&group(&[own]))
         .expect("known");
-    assert_eq!(entitled.minimum_cpus, 4.0);
-    assert_eq!(entitled.bursting_cpus, 1.0);
+    assert_eq!((entitled.minimum_cpus, entitled.bursting_cpus), (1.0, 1.0));
+    let own = level("/a", 1024.0, 1.0);
+    let alone = host(std::slice::from_ref(&own), 1.0);
+    let entitled = alone.entitlement(&group(&[own])).expect("known");
+    assert_eq!((entitled.minimum_cpus, entitled.bursting_cpus), (4.0, 4.0));
 }
 
 #[test]
@@ -134,4 +138,32 @@ fn a_cgroup_without_a_weight_competes_as_a_part_of_the_one_above() {
         .entitlement(&group(&[slice, own]))
         .expect("known");
     assert_eq!(entitled.minimum_cpus, 2.0);
+}
+
+#[test]
+fn who_may_run_elsewhere_too_is_there_with_a_part_of_its_weight() {
+    let pinned = |path: &str, weight: f64| LevelUse {
+        cpuset: CpuSet::parse("3"),
+        ..level(path, weight, 0.5)
+    };
+    let own = pinned("/a", 512.0);
+    let mut wanted = group(std::slice::from_ref(&own));
+    wanted.cpuset = CpuSet::parse("3");
+    // Both on one CPU: a ninth of it.
+    let beside_pinned = host(&[own.clone(), pinned("/b", 4096.0)], 1.0);
+    let entitled = beside_pinned.entitlement(&wanted).expect("known");
+    assert_eq!(entitled.minimum_cpus, 1.0 / 9.0);
+    // The other one is on four CPUs, with 1024 on each.
+    let beside_free = host(&[own.clone(), level("/b", 4096.0, 3.0)], 3.5);
+    let entitled = beside_free.entitlement(&wanted).expect("known");
+    assert_eq!(entitled.minimum_cpus, 1.0 / 3.0);
+    // The other one is elsewhere.
+    let elsewhere = LevelUse {
+        cpuset: CpuSet::parse("0-2"),
+        ..level("/b", 4096.0, 3.0)
+    };
+    let entitled = host(&[own, elsewhere], 3.5)
+        .entitlement(&wanted)
+        .expect("known");
+    assert_eq!(entitled.minimum_cpus, 1.0);
 }
