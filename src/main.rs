@@ -17,6 +17,7 @@ mod pipeline;
 mod record;
 mod recording_files;
 mod report;
+mod stacks;
 mod target;
 mod text;
 mod unfinished;

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use symbolizer::{
     CallGraph, ChainOptions, CodeSnapshot, Counting, Counts, HeldMap, JitDumpOptions, Kallsyms,
-    KeepNames, Kept, Known, Lookup, Origin, Place, Problem, RecordedOn, RecordedTags,
+    KeepNames, Kept, Known, LiveStacks, Lookup, Origin, Place, Problem, RecordedOn, RecordedTags,
     ResolveOptions, Selected, Selector, Tally, Turn,
 };
 
@@ -75,7 +75,7 @@ fn selecting(
 /// Records until the end of the recording, then names what was counted. `files`: where the
 /// recording itself goes, and what became of them; `jvms`: who asks JVMs.
 pub(crate) fn record(
-    config: &Config,
+    (config, stacks): (&Config, Option<LiveStacks>),
     target: &Target,
     host: Option<Host>,
     files: Option<RecordingFiles>,
@@ -99,6 +99,10 @@ pub(crate) fn record(
             let _ = tell.send(Seen::Of(news));
         };
         tally.watch_mapped(jvm::LIBRARY, Box::new(tell));
+    }
+    if let Some(stacks) = stacks {
+        let started = tally.read_live(stacks, live::max_stack());
+        started.map_err(Failure::Thread)?;
     }
     if let Some(files) = &files {
         tally.tap(files.tap());

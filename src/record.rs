@@ -8,6 +8,7 @@ use crate::output;
 use crate::pipeline::{self, Recording};
 use crate::recording_files::RecordingFiles;
 use crate::report;
+use crate::stacks;
 use crate::target::{self, Host, Target};
 use flamegraph_web::Picture;
 use profiler::live::{Config, KernelSamples, SampledEvent, Signals, Stop};
@@ -41,8 +42,8 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
         }
     };
     let watching = (&*signals, sampling_ended);
-    let (recording, files_written) =
-        pipeline::record(&config, &target, host, files, jvms, watching)?;
+    let how = (&config, stacks::asked(args).1);
+    let (recording, files_written) = pipeline::record(how, &target, host, files, jvms, watching)?;
     let picture = picture(&recording, &target, args);
     pipeline::write(&recording.named, &picture, &outputs)?;
     files_written?;
@@ -103,6 +104,7 @@ fn config(args: &RecordArgs, target: &Target) -> Config {
         } else {
             KernelSamples::Include
         },
+        user: stacks::asked(args).0,
         ring: args.ring.map(|ring| match ring {
             RingSize::Pages(pages) => profiler::live::RingSize::Pages(pages),
             RingSize::Bytes(bytes) => profiler::live::RingSize::Bytes(bytes),

@@ -58,9 +58,9 @@ impl RecordingFiles {
     /// What the events are given to.
     pub(crate) fn tap(&self) -> Tap {
         let files = Rc::clone(&self.files);
-        Box::new(move |event| {
+        Box::new(move |event, waiting_ns| {
             for begun in files.borrow_mut().iter_mut() {
-                begun.writer.event(event);
+                begun.writer.event(event, waiting_ns);
             }
         })
     }

@@ -6,6 +6,7 @@ use crate::input;
 use crate::jvm::{AskError, Asked, Found, Status, WrittenMap};
 use crate::output::Output;
 use crate::pipeline::{Converted, Named, Recording};
+use crate::stacks;
 use collapse::clean_line;
 use collapse::text::Collapsed;
 use profiler::jvm::{FIRST_WITH_PERFMAP, JvmError};
@@ -113,6 +114,7 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
         ));
     }
     throttled(&recording.named);
+    stacks::note(&recording.named.counts).iter().for_each(note);
     recording.jvms.iter().for_each(asked);
     problems(&recording.named);
 }

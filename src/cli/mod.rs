@@ -10,7 +10,7 @@ pub(crate) use convert::{
 };
 pub(crate) use jvm::{JvmArgs, JvmCommand};
 pub(crate) use record::{EventArg, JvmArg, RecordArgs};
-pub(crate) use values::{RingSize, TimeArg};
+pub(crate) use values::{RingSize, StacksArg, TimeArg};
 
 use clap::{Parser, Subcommand};
 

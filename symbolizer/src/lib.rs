@@ -63,6 +63,6 @@ pub use stack::{
 pub use tally::{Counted, Tally};
 pub use tap::Tap;
 pub use told::kernel_build_id;
-pub use unwind::{CallGraph, ChainOptions};
+pub use unwind::{CallGraph, ChainOptions, LiveStacks};
 pub use watch::ProcessNews;
 pub use whose_map::NotItsMap;

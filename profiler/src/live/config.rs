@@ -16,7 +16,10 @@ pub struct Config {
     pub event: Option<SampledEvent>,
     /// Whether stacks inside the kernel are sampled.
     pub kernel: KernelSamples,
-    /// Each CPU's sampling ring, rounded up to a power of two of pages. `None`: 512 KiB.
+    /// What samples carry besides the kernel's chain.
+    pub user: UserPart,
+    /// Each CPU's sampling ring, rounded up to a power of two of pages. `None`: 512 KiB, with large
+    /// copies of stacks [`UserPart::RING_BYTES`] where that much may be locked.
     pub ring: Option<RingSize>,
     /// When it ends, besides by a signal and by the end of its target.
     pub stop: Stop,
@@ -73,6 +76,41 @@ pub enum KernelSamples {
     Include,
     /// User stacks only.
     Exclude,
+}
+
+/// What samples carry for unwinding their user part here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserPart {
+    /// Nothing: the chain is the kernel's.
+    ChainOnly,
+    /// The registers, and so many bytes of the stack from its pointer on: a multiple of 8, at most
+    /// [`UserPart::STACK_BYTES_MAX`].
+    Stack(u32),
+}
+
+impl UserPart {
+    /// `sample_stack_user` is less than 64 KiB and a multiple of 8 (`perf_copy_attr()`,
+    /// kernel/events/core.c).
+    pub const STACK_BYTES_MAX: u32 = 65528;
+    /// A ring for samples with large copies of stacks: of 8 KiB it holds 250, at 999 Hz a quarter of a
+    /// second.
+    pub(crate) const RING_BYTES: usize = 2 << 20;
+    /// From here on copies are large: 512 KiB would hold fewer than 256 of them.
+    pub(crate) const LARGE_STACK_BYTES: u32 = 2048;
+    /// Whether this machine's registers are known here.
+    pub const IS_SUPPORTED: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+
+    /// `sample_regs_user`: the registers by which frames are left, those that callees keep and those
+    /// that call frame information is known to use besides (arch/*/include/uapi/asm/perf_regs.h).
+    pub(crate) fn register_mask(self) -> u64 {
+        if cfg!(target_arch = "aarch64") {
+            // x0 to x30, sp, pc
+            (1 << 33) - 1
+        } else {
+            // ax bx cx dx si di bp sp ip, r8 to r15
+            0xff_01ff
+        }
+    }
 }
 
 /// What ends a recording.

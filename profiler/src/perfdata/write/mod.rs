@@ -115,8 +115,9 @@ impl<F: Write + Seek> Writer<F> {
         }
     }
 
-    /// Takes one event, in the order in which they are to be read.
-    pub fn event(&mut self, event: &Event<'_>) {
+    /// Takes one event, in the order in which they are to be read; but for samples that wait for their
+    /// stacks, which come later with their own time. `waiting_ns`: that of the oldest of them.
+    pub fn event(&mut self, event: &Event<'_>, waiting_ns: Option<u64>) {
         if self.failed.is_some() {
             return;
         }
@@ -134,6 +135,7 @@ impl<F: Write + Seek> Writer<F> {
                     self.fields = SampleFields::of(sample);
                     self.sample_time_ns.0 = time_ns;
                 }
+                self.sample_time_ns.0 = self.sample_time_ns.0.min(time_ns);
                 self.sample_time_ns.1 = self.sample_time_ns.1.max(time_ns);
                 self.encoder(time_ns).event(event);
             }
@@ -156,7 +158,9 @@ impl<F: Write + Seek> Writer<F> {
             }
         }
         self.latest_ns = self.latest_ns.max(time_ns);
-        if self.latest_ns.saturating_sub(self.round.began_ns) >= ROUND_NS {
+        // The mark hands on what is not later than the mark before.
+        let is_safe = waiting_ns.is_none_or(|waiting_ns| waiting_ns > self.round.next_ns);
+        if is_safe && self.latest_ns.saturating_sub(self.round.began_ns) >= ROUND_NS {
             self.encoder(0).finished_round();
             self.round = Round {
                 flushed_ns: self.round.next_ns,

@@ -196,7 +196,7 @@ fn sidecar() -> Sidecar {
 fn written(events: &[Event<'_>], lost: u64) -> Vec<u8> {
     let mut writer = Writer::with_links(Cursor::new(Vec::new()), &kernel(), no_links);
     for event in events {
-        writer.event(event);
+        writer.event(event, None);
     }
     let image = ImageBuildId {
         pid: -1,
@@ -319,7 +319,7 @@ fn a_disk_that_is_full_is_told_at_the_end() {
     }
     let mut writer = Writer::with_links(Full, &kernel(), no_links);
     for time in 1..5000 {
-        writer.event(&sample(time));
+        writer.event(&sample(time), None);
     }
     let ending = Ending {
         sampled: sampled(),

@@ -1,0 +1,195 @@
+//! Samples that wait: of this very process, whose image's call frame information is read.
+
+use super::*;
+use crate::chain::USER_MARKER;
+use crate::choice::Counting;
+use crate::context::{Origin, Selected};
+use crate::tally::Tally;
+use profiler::live::EventSink;
+use profiler::record::{self, Chain, Comm, Event, Stamp};
+use profiler::{CodeAddr, HostPid, HostTid};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// ax bx cx dx si di bp sp ip, r8 to r15.
+const MASK: u64 = 0xff_01ff;
+const STACK: u64 = 0x7ffd_0000_0000;
+
+/// What was tapped: chains of samples, or nothing for other events; and the time of what waited.
+type Told = Rc<RefCell<Vec<(Option<Vec<u64>>, Option<u64>)>>>;
+
+fn tally(how: LiveStacks) -> (Tally, Told) {
+    let counting = Counting::of(Origin::LiveHost);
+    let mut tally = Tally::new(counting, Box::new(|_| Selected::Yes));
+    tally.read_live(how, 127).expect("a thread");
+    // What is read of /proc is not of interest.
+    tally.event(&comm(1));
+    let own = sample_at(0, 0);
+    own.with(|sample| tally.context_of(sample));
+    let told = Told::default();
+    let tapped = Rc::clone(&told);
+    tally.tap(Box::new(move |event, waiting_ns| {
+        let chain = match event {
+            Event::Sample(sample) => Some(sample.chain.iter().collect()),
+            _ => None,
+        };
+        tapped.borrow_mut().push((chain, waiting_ns));
+    }));
+    (tally, told)
+}
+
+/// Of a thread that is none of ours.
+fn comm(time_ns: u64) -> Event<'static> {
+    Event::Comm(Comm {
+        stamp: stamp(time_ns),
+        pid: HostPid(1),
+        tid: HostTid(1),
+        name: b"other",
+        is_exec: false,
+    })
+}
+
+fn stamp(time_ns: u64) -> Stamp {
+    let pid = std::process::id();
+    Stamp {
+        time_ns,
+        pid: HostPid(pid),
+        tid: HostTid(pid),
+        cpu: 0,
+    }
+}
+
+#[inline(never)]
+fn leaf(seed: u64) -> u64 {
+    std::hint::black_box(seed) + 1
+}
+
+#[inline(never)]
+fn caller(seed: u64) -> u64 {
+    leaf(std::hint::black_box(seed)) * 2
+}
+
+#[inline(never)]
+fn root(seed: u64) -> u64 {
+    caller(std::hint::black_box(seed)) * 3
+}
+
+/// At the first instruction of `leaf`, called by `caller`; by frame pointers only `root` called it.
+struct Taken {
+    time_ns: u64,
+    words: Vec<[u8; 8]>,
+    chain: Vec<[u8; 8]>,
+    stack: Vec<u8>,
+}
+
+fn addrs() -> [u64; 3] {
+    let functions: [fn(u64) -> u64; 3] = [leaf, caller, root];
+    // Not their first byte: what was called before them would be meant.
+    let [leaf, caller, root] = functions.map(|function| function as usize as u64);
+    [leaf, caller + 1, root + 1]
+}
+
+fn sample_at(time_ns: u64, stack_bytes: usize) -> Taken {
+    let [leaf, caller, root] = addrs();
+    let mut registers = [0; 17];
+    registers[6..9].copy_from_slice(&[STACK + (1 << 20), STACK, leaf]);
+    let bytes = |words: &[u64]| words.iter().map(|word| word.to_ne_bytes()).collect();
+    let mut stack = caller.to_le_bytes().to_vec();
+    stack.resize(stack_bytes.max(8), 0);
+    Taken {
+        time_ns,
+        words: bytes(&registers),
+        chain: bytes(&[USER_MARKER, leaf, root]),
+        stack,
+    }
+}
+
+impl Taken {
+    fn with<T>(&self, apply: impl FnOnce(&Sample<'_>) -> T) -> T {
+        apply(&Sample {
+            stamp: stamp(self.time_ns),
+            ip: CodeAddr(addrs()[0]),
+            chain: Chain { words: &self.chain },
+            user_registers: Some(record::Registers::new(2, MASK, &self.words)),
+            user_stack: &self.stack,
+            ..crate::unwind::tests::sample()
+        })
+    }
+
+    fn tell(&self, tally: &mut Tally) {
+        self.with(|sample| tally.event(&Event::Sample(*sample)));
+    }
+}
+
+fn repaired() -> Vec<u64> {
+    let [leaf, caller, root] = addrs();
+    vec![USER_MARKER, leaf, caller, root]
+}
+
+/// Rounds until all that was told of was counted.
+fn rounds_until(tally: &mut Tally, told: &Told, events: usize) {
+    let begun = Instant::now();
+    while told.borrow().len() < events {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{told:?}");
+        tally.round_ended();
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_sample_waits_for_the_rules_of_its_image_and_the_next_ones_do_not() {
+    let (mut tally, told) = tally(LiveStacks::RepairLeaf);
+    sample_at(10, 0).tell(&mut tally);
+    tally.event(&comm(20));
+    // Whoever writes it down knows that one comes later.
+    assert_eq!(*told.borrow(), [(None, Some(10))]);
+    rounds_until(&mut tally, &told, 2);
+    assert_eq!(told.borrow()[1].0, Some(repaired()));
+    sample_at(30, 0).tell(&mut tally);
+    assert_eq!(told.borrow()[2], (Some(repaired()), None));
+    let counts = tally.counts();
+    assert_eq!(
+        (counts.samples, counts.drawn, counts.not_unwound),
+        (2, 2, 0)
+    );
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn what_waits_is_bounded_and_what_finds_no_room_is_counted_as_it_was_recorded() {
+    let (mut tally, told) = tally(LiveStacks::Unwind);
+    let bytes = 65528;
+    let room = WAITING_BYTES_MAX / bytes;
+    let samples = room + 100;
+    for at in 0..samples {
+        sample_at(at as u64, bytes).tell(&mut tally);
+    }
+    let as_recorded = told.borrow().len();
+    assert!((90..=110).contains(&as_recorded), "{as_recorded}");
+    assert_eq!(tally.counts().not_unwound, as_recorded as u64);
+    let counted = tally.close();
+    assert_eq!(told.borrow().len(), samples);
+    let chains = told.borrow();
+    let kept = |(chain, _): &&(Option<Vec<u64>>, _)| chain.as_ref().is_some_and(|it| it.len() == 3);
+    assert_eq!(chains.iter().filter(kept).count(), as_recorded);
+    drop(counted);
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn samples_of_images_that_are_forgotten_meanwhile_are_counted_as_they_were_recorded() {
+    let (mut tally, told) = tally(LiveStacks::RepairLeaf);
+    sample_at(10, 0).tell(&mut tally);
+    if let Some(live) = &mut tally.live {
+        live.forget_images();
+    }
+    rounds_until(&mut tally, &told, 1);
+    let [leaf, _, root] = addrs();
+    assert_eq!(told.borrow()[0].0, Some(vec![USER_MARKER, leaf, root]));
+    // And are repaired again.
+    sample_at(20, 0).tell(&mut tally);
+    rounds_until(&mut tally, &told, 2);
+    assert_eq!(told.borrow()[1].0, Some(repaired()));
+}

@@ -1,0 +1,227 @@
+//! What the kernel's walk by frame pointers misses, found by call frame information as far as what was
+//! copied of the stack reaches.
+//!
+//! ```text
+//!   by frame pointers:            leaf ────────────▶ c1 ─────────▶ c2 ─▶ c3 … the chain
+//!   by call frame information:    leaf ─▶ caller ─▶ c1 ─▶ other ─▶ c2 ─┤ end of the copy
+//! ```
+//! Compilers give a small function no frame, and a function that was just entered, or is about to return,
+//! has none yet or no longer: the frame pointer is its caller's then, and the walk skips that caller. So does
+//! it with what calls on without a frame, as C libraries do. The walk reads each return address behind a saved
+//! frame pointer: a frame whose return address is there is in the chain, one whose is elsewhere is missing.
+
+use super::rule::Found;
+use super::step::{Frame, Stuck};
+use super::{CfiSource, Start, Unwinder, find, place_of, without_signature};
+use crate::image::ImageId;
+use crate::maps::MapTable;
+
+/// Most frames of a chain's beginning that are looked at.
+const FRAMES_MAX: usize = 64;
+
+/// What became of a chain's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repair {
+    /// Nothing is missing, or nothing can be said.
+    AsRecorded,
+    /// What was found stands for so many entries behind the leaf; behind it is the rest of the chain.
+    Inserted(usize),
+    /// What was found leads to the root: nothing else that the chain has is true.
+    Whole,
+    /// What was found is true, and nothing else that the chain has behind its leaf: what the walk took for a
+    /// frame pointer was none.
+    Cut,
+    /// A rule is needed that is not known here.
+    Unknown,
+}
+
+/// Rules that were needed, by image and file offset.
+pub(crate) type Needed = Vec<(ImageId, u64)>;
+
+/// Where rules are looked up that are not known yet.
+pub(crate) struct Lookups<'a> {
+    pub(crate) source: &'a mut dyn CfiSource,
+    pub(crate) needed: &'a mut Needed,
+}
+
+impl Unwinder {
+    /// Appends to `into` what belongs behind the leaf of a chain that has `behind` there. Without `lookups`
+    /// only by rules that are known already.
+    pub(crate) fn repair(
+        &mut self,
+        maps: &MapTable,
+        mut lookups: Option<Lookups<'_>>,
+        start: Start<'_>,
+        behind: &[u64],
+        into: &mut Vec<u64>,
+    ) -> Repair {
+        let Start {
+            machine,
+            mut registers,
+            stack,
+        } = start;
+        let (Some(leaf), Some(fp)) = (registers.get(machine.pc()), registers.get(machine.fp()))
+        else {
+            return Repair::AsRecorded;
+        };
+        // Before Linux 5.11 x86 gives -1 for what a system call's entry does not save.
+        if fp == u64::MAX {
+            return Repair::AsRecorded;
+        }
+        let mut walk = Walk {
+            fp,
+            behind: Some(behind),
+            taken: 0,
+            missing: 0,
+            sure: (0, 0),
+        };
+        let mut last = None;
+        let (mut lookup, mut is_interrupted) = (leaf, true);
+        for _ in 0..FRAMES_MAX {
+            let Some((image, offset)) = find(maps, &mut last, lookup).and_then(place_of) else {
+                // Generated code: of it only the frame pointer is known.
+                break;
+            };
+            let found = match (self.known.get(image, offset), &mut lookups) {
+                (Some(found), None) => found,
+                (None, None) => return Repair::Unknown,
+                (_, Some(lookups)) => {
+                    lookups.needed.push((image, offset));
+                    self.rule_at(image, offset, machine, lookups.source)
+                }
+            };
+            let mut frame = Frame {
+                machine,
+                registers: &mut registers,
+                stack,
+                is_interrupted,
+            };
+            let left = match (found, &mut lookups) {
+                (Found::Rule(rule), _) => frame.leave_by_rule(&rule),
+                (Found::Outermost, _) => Err(Stuck::Outermost),
+                (Found::Other, None) => return Repair::Unknown,
+                (Found::Other, Some(lookups)) => {
+                    self.leave_by_row(&mut frame, image, offset, lookups.source)
+                }
+                (Found::Nothing, _) => break,
+            };
+            let caller = match left {
+                Ok(caller) => caller,
+                Err(Stuck::Outermost) => return walk.reached_root(into),
+                Err(Stuck::Cut | Stuck::Lost) => break,
+            };
+            let addr = without_signature(caller.return_address, machine, maps);
+            if addr >> 63 != 0 || find(maps, &mut last, addr.saturating_sub(1)).is_none() {
+                break;
+            }
+            let entry = addr.saturating_add(u64::from(caller.is_interrupted));
+            let sp = registers.get(machine.sp()).unwrap_or(0);
+            if walk.has(entry, caller.saved_at, sp) {
+                let Ok(next) = stack.word(walk.fp) else {
+                    break;
+                };
+                into.push(entry);
+                walk.take(next, into.len());
+                // Not all call frame information says where it was kept: Go's does not.
+                registers.set(machine.fp(), Some(next));
+                if walk.is_over() {
+                    return walk.goes_on(into);
+                }
+            } else {
+                into.push(entry);
+                walk.missing += 1;
+                if let Some(fp) = registers.get(machine.fp())
+                    && fp != walk.fp
+                {
+                    // It kept its caller's frame pointer and used the register otherwise.
+                    walk = walk.from(fp);
+                }
+            }
+            registers.set(machine.pc(), Some(addr));
+            is_interrupted = caller.is_interrupted;
+            lookup = addr.saturating_sub(u64::from(!is_interrupted));
+        }
+        walk.goes_on(into)
+    }
+}
+
+/// The kernel's walk by frame pointers, followed.
+struct Walk<'a> {
+    /// What it takes for the frame pointer now.
+    fp: u64,
+    /// What it recorded; `None` of the walk that it would have been with a true frame pointer.
+    behind: Option<&'a [u64]>,
+    /// Entries that it has got so far.
+    taken: usize,
+    /// Frames that it missed so far.
+    missing: usize,
+    /// How many frames there were, and how many of them it had missed, when it got its last one.
+    sure: (usize, usize),
+}
+
+impl<'a> Walk<'a> {
+    /// Whether its next entry is this one, found at `saved_at`, of a frame that ends at `sp`.
+    fn has(&self, entry: u64, saved_at: Option<u64>, sp: u64) -> bool {
+        let is_there = saved_at == Some(self.fp.wrapping_add(8));
+        match self.behind {
+            // A function that aligned its stack has its frame pointer inside of it, with a copy of its
+            // return address behind it.
+            Some(behind) => behind.get(self.taken) == Some(&entry) && (is_there || self.fp < sp),
+            None => is_there,
+        }
+    }
+
+    fn take(&mut self, next_fp: u64, frames: usize) {
+        self.fp = next_fp;
+        self.taken += 1;
+        self.sure = (frames, self.missing);
+    }
+
+    fn is_over(&self) -> bool {
+        self.behind.is_some_and(|behind| self.taken == behind.len())
+    }
+
+    /// The walk that begins at another frame pointer, here.
+    fn from(self, fp: u64) -> Self {
+        Self {
+            fp,
+            behind: None,
+            ..self
+        }
+    }
+
+    /// What was found, where it cannot be followed any further.
+    fn goes_on(&self, found: &mut Vec<u64>) -> Repair {
+        let missing = match self.is_over() {
+            // What is beyond its end would be there in stacks that are short enough only, and one
+            // function would have two callers.
+            true => {
+                found.truncate(self.sure.0);
+                self.sure.1
+            }
+            false => self.missing,
+        };
+        match self.behind {
+            _ if missing == 0 => Repair::AsRecorded,
+            Some(_) => Repair::Inserted(self.taken),
+            None => Repair::Cut,
+        }
+    }
+
+    /// What was found, where it leads to the root.
+    fn reached_root(&self, found: &mut Vec<u64>) -> Repair {
+        match self.missing {
+            0 => return Repair::AsRecorded,
+            _ if self.taken > 0 => found.truncate(self.sure.0),
+            _ => {}
+        }
+        match self.sure.1 {
+            0 if self.taken > 0 && self.behind.is_some() => Repair::AsRecorded,
+            _ => Repair::Whole,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "repair_tests.rs"]
+mod tests;
