@@ -12,7 +12,7 @@ const LEAF_BYTES: u32 = 512;
 pub(crate) fn asked(args: &RecordArgs) -> (UserPart, Option<LiveStacks>) {
     match args.call_graph {
         StacksArg::Dwarf(bytes) => (UserPart::Stack(bytes), Some(LiveStacks::Unwind)),
-        StacksArg::Fp if args.no_leaf_repair || !UserPart::IS_SUPPORTED => {
+        StacksArg::Fp if args.no_leaf_repair || !UserPart::is_supported() => {
             (UserPart::ChainOnly, None)
         }
         StacksArg::Fp => (UserPart::Stack(LEAF_BYTES), Some(LiveStacks::RepairLeaf)),

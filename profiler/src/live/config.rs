@@ -97,19 +97,21 @@ impl UserPart {
     pub(crate) const RING_BYTES: usize = 2 << 20;
     /// From here on copies are large: 512 KiB would hold fewer than 256 of them.
     pub(crate) const LARGE_STACK_BYTES: u32 = 2048;
-    /// Whether this machine's registers are known here.
-    pub const IS_SUPPORTED: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
 
-    /// `sample_regs_user`: the registers by which frames are left, those that callees keep and those
-    /// that call frame information is known to use besides (arch/*/include/uapi/asm/perf_regs.h).
-    pub(crate) fn register_mask(self) -> u64 {
-        if cfg!(target_arch = "aarch64") {
-            // x0 to x30, sp, pc
-            (1 << 33) - 1
-        } else {
-            // ax bx cx dx si di bp sp ip, r8 to r15
-            0xff_01ff
-        }
+    /// Whether this machine's registers are known here.
+    pub fn is_supported() -> bool {
+        register_mask() != 0
+    }
+}
+
+/// `sample_regs_user`: the registers by which frames are left (arch/*/include/uapi/asm/perf_regs.h).
+pub(crate) fn register_mask() -> u64 {
+    match std::env::consts::ARCH {
+        // ax bx cx dx si di bp sp ip, r8 to r15
+        "x86_64" => 0xff_01ff,
+        // x0 to x30, sp, pc
+        "aarch64" => (1 << 33) - 1,
+        _ => 0,
     }
 }
 

@@ -4,7 +4,7 @@
 //! COMM, FORK, EXIT, NAMESPACES, CGROUP, KSYMBOL). The tracking ring wakes the reader soon, so that a
 //! short-lived process is seen while it lives; the sampling ring wakes it at a watermark.
 
-use super::config::{KernelSamples, SampledEvent, UserPart};
+use super::config::{KernelSamples, SampledEvent, UserPart, register_mask};
 use crate::record::{Layout, sample_bits};
 use perf_event_open::config::{
     CallChain, Cgroup, Clock, Cpu, ExtraRecord, Inherit, Mmap, OnExecve, Opts, Priv, Proc,
@@ -85,7 +85,7 @@ impl Plan {
         let mut sample_regs_user = 0;
         if let UserPart::Stack(_) = self.user {
             sample_type |= sample_bits::REGS_USER | sample_bits::STACK_USER;
-            sample_regs_user = self.user.register_mask();
+            sample_regs_user = register_mask();
         }
         Layout {
             sample_type,
@@ -160,7 +160,7 @@ impl Plan {
             ..SampleFormat::default()
         };
         if let UserPart::Stack(bytes) = self.user {
-            options.sample_format.user_regs = Some(RegsMask(self.user.register_mask()));
+            options.sample_format.user_regs = Some(RegsMask(register_mask()));
             options.sample_format.user_stack = Some(Size(bytes));
         }
         options.wake_up = WakeUp {
