@@ -6,7 +6,7 @@ use profiler::live::UserPart;
 use symbolizer::{Counts, LiveStacks};
 
 /// What is copied of each stack to find the callers that frame pointers miss at the leaf.
-const LEAF_BYTES: u32 = 512;
+const LEAF_BYTES: u32 = 2048;
 
 /// What each sample is to carry, and what is made of it.
 pub(crate) fn asked(args: &RecordArgs) -> (UserPart, Option<LiveStacks>) {

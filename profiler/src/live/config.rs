@@ -18,8 +18,8 @@ pub struct Config {
     pub kernel: KernelSamples,
     /// What samples carry besides the kernel's chain.
     pub user: UserPart,
-    /// Each CPU's sampling ring, rounded up to a power of two of pages. `None`: 512 KiB, with large
-    /// copies of stacks [`UserPart::RING_BYTES`] where that much may be locked.
+    /// Each CPU's sampling ring, rounded up to a power of two of pages. `None`: 512 KiB, or 2 MiB where
+    /// copies of stacks fill that fast and so much may be locked.
     pub ring: Option<RingSize>,
     /// When it ends, besides by a signal and by the end of its target.
     pub stop: Stop,
@@ -92,11 +92,18 @@ impl UserPart {
     /// `sample_stack_user` is less than 64 KiB and a multiple of 8 (`perf_copy_attr()`,
     /// kernel/events/core.c).
     pub const STACK_BYTES_MAX: u32 = 65528;
-    /// A ring for samples with large copies of stacks: of 8 KiB it holds 250, at 999 Hz a quarter of a
-    /// second.
+    /// A ring where stacks are copied fast: a quarter of a second of 8 KiB at 999 Hz.
     pub(crate) const RING_BYTES: usize = 2 << 20;
-    /// From here on copies are large: 512 KiB would hold fewer than 256 of them.
-    pub(crate) const LARGE_STACK_BYTES: u32 = 2048;
+    /// From here on, which is when one of 512 KiB is full after an eighth of a second.
+    pub(crate) const LARGE_BYTES_A_SECOND: u64 = 4 << 20;
+
+    /// Bytes of the stack that a sample carries.
+    pub(crate) fn len_bytes(self) -> u64 {
+        match self {
+            Self::ChainOnly => 0,
+            Self::Stack(bytes) => bytes.into(),
+        }
+    }
 
     /// Whether this machine's registers are known here.
     pub fn is_supported() -> bool {

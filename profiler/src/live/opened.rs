@@ -107,9 +107,9 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens the events on every online CPU, all disabled.
     pub(crate) fn open(config: &Config, command: Option<HostPid>) -> Result<Self, LiveError> {
-        let is_large =
-            matches!(config.user, UserPart::Stack(bytes) if bytes >= UserPart::LARGE_STACK_BYTES);
-        if is_large && config.ring.is_none() {
+        if config.user.len_bytes() * config.rate_hz >= UserPart::LARGE_BYTES_A_SECOND
+            && config.ring.is_none()
+        {
             // More than who is not root may lock, unless `perf_event_mlock_kb` was raised.
             let large = RingSize::Bytes(UserPart::RING_BYTES);
             if let Ok(opened) = Self::open_rings(config, command, large) {

@@ -12,12 +12,14 @@
 
 use super::rule::Found;
 use super::step::{Frame, Stuck};
-use super::{CfiSource, Start, Unwinder, find, place_of, without_signature};
+use super::{CfiSource, FRAMES_MAX, Start, Unwinder, find, place_of, without_signature};
 use crate::image::ImageId;
 use crate::maps::MapTable;
 
-/// Most frames of a chain's beginning that are looked at.
-const FRAMES_MAX: usize = 64;
+/// Frames behind the end of a chain of frame pointers that are its program's or thread's start: of the C
+/// libraries', which have none. They would be there in stacks that are short enough only, and one function would
+/// have two callers.
+const START_FRAMES_MAX: usize = 3;
 
 /// What became of a chain's beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,9 +126,6 @@ impl Unwinder {
                 walk.take(next, into.len());
                 // Not all call frame information says where it was kept: Go's does not.
                 registers.set(machine.fp(), Some(next));
-                if walk.is_over() {
-                    return walk.goes_on(into);
-                }
             } else {
                 into.push(entry);
                 walk.missing += 1;
@@ -141,7 +140,7 @@ impl Unwinder {
             is_interrupted = caller.is_interrupted;
             lookup = addr.saturating_sub(u64::from(!is_interrupted));
         }
-        walk.goes_on(into)
+        walk.stopped(registers.get(machine.sp()).unwrap_or(0), into)
     }
 }
 
@@ -177,10 +176,6 @@ impl<'a> Walk<'a> {
         self.sure = (frames, self.missing);
     }
 
-    fn is_over(&self) -> bool {
-        self.behind.is_some_and(|behind| self.taken == behind.len())
-    }
-
     /// The walk that begins at another frame pointer, here.
     fn from(self, fp: u64) -> Self {
         Self {
@@ -190,35 +185,43 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What was found, where it cannot be followed any further.
-    fn goes_on(&self, found: &mut Vec<u64>) -> Repair {
-        let missing = match self.is_over() {
-            // What is beyond its end would be there in stacks that are short enough only, and one
-            // function would have two callers.
-            true => {
-                found.truncate(self.sure.0);
-                self.sure.1
-            }
-            false => self.missing,
+    /// What was found, where it cannot be followed any further than to a frame that begins at `sp`.
+    fn stopped(&self, sp: u64, found: &mut Vec<u64>) -> Repair {
+        let Some(behind) = self.behind else {
+            return Repair::Cut;
         };
-        match self.behind {
-            _ if missing == 0 => Repair::AsRecorded,
-            Some(_) => Repair::Inserted(self.taken),
-            None => Repair::Cut,
+        if self.taken < behind.len() {
+            return match self.missing {
+                0 => Repair::AsRecorded,
+                // No frame pointer lies below the frames that were left.
+                _ if self.fp < sp => Repair::Cut,
+                _ => Repair::Inserted(self.taken),
+            };
+        }
+        match self.leave_start_out(found) {
+            0 => Repair::AsRecorded,
+            _ if found.len() == self.sure.0 => Repair::Inserted(self.taken),
+            _ => Repair::Cut,
         }
     }
 
     /// What was found, where it leads to the root.
     fn reached_root(&self, found: &mut Vec<u64>) -> Repair {
-        match self.missing {
-            0 => return Repair::AsRecorded,
-            _ if self.taken > 0 => found.truncate(self.sure.0),
-            _ => {}
-        }
-        match self.sure.1 {
-            0 if self.taken > 0 && self.behind.is_some() => Repair::AsRecorded,
+        let is_over = self.behind.is_some_and(|behind| self.taken == behind.len());
+        match self.leave_start_out(found) {
+            0 if is_over || self.taken == 0 => Repair::AsRecorded,
+            _ if is_over && found.len() == self.sure.0 => Repair::Inserted(self.taken),
             _ => Repair::Whole,
         }
+    }
+
+    /// Drops the frames that are the program's start; how many of those that are left were missing.
+    fn leave_start_out(&self, found: &mut Vec<u64>) -> usize {
+        if self.taken == 0 || found.len() - self.sure.0 > START_FRAMES_MAX {
+            return self.missing;
+        }
+        found.truncate(self.sure.0);
+        self.sure.1
     }
 }
 

@@ -185,6 +185,31 @@ fn a_root_that_frame_pointers_do_not_reach_is_left_out_of_short_stacks_too() {
 }
 
 #[test]
+fn callers_without_frame_pointers_are_not_taken_for_a_programs_start() {
+    // One function with a frame pointer, as one that aligns its stack has; nobody else has one.
+    let wrapped = |words: usize| {
+        let mut stack = vec![1, 0x99, code(WRAPPER)];
+        for at in 1..5 {
+            stack.extend([at, code(WRAPPER + at)]);
+        }
+        stack.extend([7, code(ROOT)]);
+        stack.truncate(words);
+        let behind = [code(WRAPPER)];
+        let sampled = Sampled {
+            pc: code(FRAMED),
+            fp: slot(1),
+            stack: &stack,
+            behind: &behind,
+        };
+        sampled.repaired()
+    };
+    let callers: Vec<u64> = (0..5).map(|at| code(WRAPPER + at)).collect();
+    let whole = [&callers[..], &[code(ROOT)]].concat();
+    assert_eq!(wrapped(13), (Repair::Whole, whole));
+    assert_eq!(wrapped(12), (Repair::Cut, callers));
+}
+
+#[test]
 fn where_the_frame_pointer_was_none_only_what_was_found_is_true() {
     let (own, next) = (code(FRAMED), code(FRAMED + 1));
     let stack = [slot(3), own, 7, slot(5), next, 0, code(ROOT)];
@@ -202,6 +227,19 @@ fn where_the_frame_pointer_was_none_only_what_was_found_is_true() {
     assert_eq!(with(7), (Repair::Whole, vec![own, next, code(ROOT)]));
     // Not even its return address: nothing is known that is better.
     assert_eq!(with(1), (Repair::AsRecorded, vec![]));
+}
+
+#[test]
+fn what_lies_below_the_stack_is_no_frame_pointer() {
+    let stack = [code(WRAPPER), 1, code(WRAPPER + 1)];
+    let sampled = Sampled {
+        pc: code(LEAF),
+        fp: 0x5555_0000,
+        stack: &stack,
+        behind: &[0x1234, 0x5678],
+    };
+    let found = vec![code(WRAPPER), code(WRAPPER + 1)];
+    assert_eq!(sampled.repaired(), (Repair::Cut, found));
 }
 
 #[test]
