@@ -47,7 +47,9 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     let picture = picture(&recording, &target, args);
     pipeline::write(&recording.named, &picture, &outputs)?;
     files_written?;
-    report::notes(&recording, args.event.is_some());
+    let counts = &recording.named.counts;
+    let said = stacks::notes(args.call_graph, counts, &recording.astray);
+    report::notes(&recording, args.event.is_some(), &said);
     report::closing(&recording.named.totals, &outputs);
     if args.verbose {
         report::cost(&Cost::since("record", recording.sampled));

@@ -6,7 +6,6 @@ use crate::input;
 use crate::jvm::{AskError, Asked, Found, Status, WrittenMap};
 use crate::output::Output;
 use crate::pipeline::{Converted, Named, Recording};
-use crate::stacks;
 use collapse::clean_line;
 use collapse::text::Collapsed;
 use profiler::jvm::{FIRST_WITH_PERFMAP, JvmError};
@@ -59,7 +58,7 @@ pub(crate) fn until_signal(title: &str) {
 }
 
 /// Says what the picture cannot: what was chosen, what could not be seen.
-pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
+pub(crate) fn notes(recording: &Recording, event_was_chosen: bool, stacks: &[String]) {
     let recorded = &recording.recorded;
     if !event_was_chosen {
         say(format_args!(
@@ -114,7 +113,7 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
         ));
     }
     throttled(&recording.named);
-    stacks::note(&recording.named.counts).iter().for_each(note);
+    stacks.iter().for_each(note);
     recording.jvms.iter().for_each(asked);
     problems(&recording.named);
 }

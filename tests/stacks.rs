@@ -25,6 +25,13 @@ fn assert_drawn_again(run: &Finished) {
     assert_eq!(again.read("out.folded"), run.read("out.folded"));
 }
 
+fn is_cut(stack: &Stack) -> bool {
+    stack
+        .frames
+        .first()
+        .is_some_and(|name| name == "[truncated stack]")
+}
+
 /// What each function of `leaves` that was sampled was called by.
 const CALLS: [[&str; 3]; 4] = [
     ["outer", "small_caller", "small_leaf"],
@@ -82,22 +89,34 @@ fn stacks_without_any_frame_pointer_are_whole_from_copies_of_them() {
     let Some(_host) = needs(Need::Root) else {
         return;
     };
-    let run = record(
-        Workload::LeavesFrameless,
-        &["1.5"],
-        &["--call-graph", "dwarf,2048"],
-    );
-    for [outer, caller, leaf] in CALLS {
-        let share = whole(&run, &["main", outer, caller, leaf]);
-        assert!(share >= 0.99, "{share} of {leaf}\n{}", run.folded());
+    for how in ["dwarf,4096", "auto,4096"] {
+        let run = record(Workload::LeavesFrameless, &["1.5"], &["--call-graph", how]);
+        for [outer, caller, leaf] in CALLS {
+            let share = whole(&run, &["main", outer, caller, leaf]);
+            assert!(share >= 0.99, "{how}: {share} of {leaf}\n{}", run.folded());
+        }
+        let cut = run.folded().share(is_cut);
+        assert!(cut <= 0.01, "{how}: {cut}\n{}", run.folded());
+        assert!(!run.stderr.contains("too many others"), "{}", run.stderr);
+        let is_said = run
+            .stderr
+            .contains("no frame pointers, unwound by call frame information: leaves");
+        assert_eq!(is_said, how.starts_with("auto"), "{}", run.stderr);
+        assert_drawn_again(&run);
     }
-    assert!(
-        !run.folded().mentions("[truncated stack]"),
-        "{}",
-        run.folded()
-    );
-    assert!(!run.stderr.contains("too many others"), "{}", run.stderr);
-    assert_drawn_again(&run);
+}
+
+#[test]
+fn of_a_program_with_frame_pointers_they_are_chosen() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let run = record(Workload::Leaves, &["1.5"], &["--call-graph", "auto"]);
+    for call in CALLS {
+        let share = whole(&run, &call);
+        assert!(share >= 0.99, "{share} of {call:?}\n{}", run.folded());
+    }
+    assert!(!run.stderr.contains("no frame pointers"), "{}", run.stderr);
 }
 
 #[test]

@@ -36,8 +36,8 @@ pub(crate) struct RecordArgs {
     #[arg(short = 'e', long = "event", value_name = "EVENT")]
     pub(crate) event: Option<EventArg>,
 
-    /// How stacks are found: fp (the kernel walks frame pointers), or dwarf[,BYTES] (unwound here by call frame
-    /// information, from registers and a copy of that much of each stack)
+    /// How stacks are found: fp (by frame pointers), dwarf[,BYTES] (by call frame information, from a copy of
+    /// that much of each stack), auto[,BYTES] (by frame pointers where they are true, else as dwarf)
     #[arg(long, value_name = "HOW", default_value = "fp", value_parser = parse_stacks)]
     pub(crate) call_graph: StacksArg,
 

@@ -153,6 +153,8 @@ pub(crate) enum StacksArg {
     Fp,
     /// From copies of stacks, of so many bytes.
     Dwarf(u32),
+    /// From both, stack by stack.
+    Auto(u32),
 }
 
 /// What is copied of each stack if nobody says: as much as perf copies.
@@ -165,12 +167,16 @@ pub(crate) fn parse_stacks(text: &str) -> Result<StacksArg, String> {
     match text.split_once(',') {
         None if text == "fp" => Ok(StacksArg::Fp),
         None if text == "dwarf" => Ok(StacksArg::Dwarf(STACK_BYTES)),
-        Some(("dwarf", bytes)) => {
+        None if text == "auto" => Ok(StacksArg::Auto(STACK_BYTES)),
+        Some((how @ ("dwarf" | "auto"), bytes)) => {
             let bytes = bytes.parse().ok().filter(is_size);
             let bytes = bytes.ok_or("expected a multiple of 8 up to 65528, such as dwarf,16384")?;
-            Ok(StacksArg::Dwarf(bytes))
+            Ok(match how {
+                "dwarf" => StacksArg::Dwarf(bytes),
+                _ => StacksArg::Auto(bytes),
+            })
         }
-        _ => Err("expected fp, dwarf or dwarf,BYTES".to_owned()),
+        _ => Err("expected fp, dwarf[,BYTES] or auto[,BYTES]".to_owned()),
     }
 }
 
@@ -249,6 +255,8 @@ mod tests {
         assert_eq!(parse_stacks("fp"), Ok(StacksArg::Fp));
         assert_eq!(parse_stacks("dwarf"), Ok(StacksArg::Dwarf(8192)));
         assert_eq!(parse_stacks("dwarf,65528"), Ok(StacksArg::Dwarf(65528)));
+        assert_eq!(parse_stacks("auto"), Ok(StacksArg::Auto(8192)));
+        assert_eq!(parse_stacks("auto,64"), Ok(StacksArg::Auto(64)));
         for wrong in [
             "",
             "lbr",

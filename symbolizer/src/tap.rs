@@ -4,9 +4,19 @@ use crate::tally::Tally;
 use profiler::CgroupId;
 use profiler::record::{CgroupSeen, Chain, Event, Sample, Stamp};
 
-/// Receives events on their way. Samples that wait for their chains come later, with their own times; beside
-/// each event the time of the oldest of them.
-pub type Tap = Box<dyn FnMut(&Event<'_>, Option<u64>)>;
+/// What a tap is told.
+#[derive(Clone, Copy, Debug)]
+pub enum Told<'a> {
+    /// An event.
+    Event(&'a Event<'a>),
+    /// A sample that is counted here, by a chain that is not known yet.
+    SampleWaits(&'a Sample<'a>),
+    /// The sample that has waited longest, with its chain.
+    SampleCame(&'a Sample<'a>),
+}
+
+/// Receives events on their way.
+pub type Tap = Box<dyn FnMut(Told<'_>)>;
 
 impl Tally {
     /// Gives every event to `tap` before it is counted: whoever counts them again in that order
@@ -21,8 +31,6 @@ impl Tally {
 #[derive(Default)]
 pub(crate) struct Tapped {
     listener: Option<Tap>,
-    /// Time of the oldest sample that waits for its chain.
-    pub(crate) waiting_ns: Option<u64>,
 }
 
 impl Tapped {
@@ -30,9 +38,27 @@ impl Tapped {
         self.listener.is_some()
     }
 
-    pub(crate) fn event(&mut self, event: &Event<'_>) {
+    fn tell(&mut self, told: Told<'_>) {
         if let Some(tap) = &mut self.listener {
-            tap(event, self.waiting_ns);
+            tap(told);
+        }
+    }
+
+    pub(crate) fn event(&mut self, event: &Event<'_>) {
+        self.tell(Told::Event(event));
+    }
+
+    /// A sample waits for its chain.
+    pub(crate) fn sample_waits(&mut self, sample: &Sample<'_>) {
+        self.tell(Told::SampleWaits(sample));
+    }
+
+    /// The sample that has waited longest.
+    pub(crate) fn sample_came(&mut self, sample: &Sample<'_>, chain: &[u64]) {
+        if self.is_listened_to() {
+            let words: Vec<_> = chain.iter().map(|word| word.to_ne_bytes()).collect();
+            let chain = Chain { words: &words };
+            self.tell(Told::SampleCame(&Sample { chain, ..*sample }));
         }
     }
 

@@ -376,7 +376,7 @@ fn a_recording_that_carries_the_names_is_named_as_it_was_without_the_dump() {
         recording.sample(7, 250, &[CODE + 0x10]);
     };
     let mut recording = Recording::new(RecordingClock::Monotonic);
-    recording.tally.tap(Box::new(|_, _| {}));
+    recording.tally.tap(Box::new(|_| {}));
     let mut dump = Writer::new(7);
     dump.load(10, CODE + 0x100, 0x100, "caller");
     dump.load(50, CODE, 0x100, "first");

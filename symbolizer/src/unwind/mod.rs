@@ -28,7 +28,7 @@ pub(crate) use chains::Chains;
 pub use chains::{CallGraph, ChainOptions};
 pub(crate) use images::Files;
 pub(crate) use live::LiveChains;
-pub use live::LiveStacks;
+pub use live::{Astray, LiveStacks};
 pub(crate) use machine::{Machine, Registers};
 pub(crate) use stack::StackBytes;
 

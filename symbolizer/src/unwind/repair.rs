@@ -12,7 +12,10 @@
 
 use super::rule::Found;
 use super::step::{Frame, Stuck};
-use super::{CfiSource, FRAMES_MAX, Start, Unwinder, find, place_of, without_signature};
+use super::{
+    CfiSource, FRAMES_MAX, Start, Unwinder, find, leave_by_frame_pointer, place_of,
+    without_signature,
+};
 use crate::image::ImageId;
 use crate::maps::MapTable;
 
@@ -72,7 +75,8 @@ impl Unwinder {
         }
         let mut walk = Walk {
             fp,
-            behind: Some(behind),
+            behind,
+            turned: None,
             taken: 0,
             missing: 0,
             sure: (0, 0),
@@ -80,14 +84,14 @@ impl Unwinder {
         let mut last = None;
         let (mut lookup, mut is_interrupted) = (leaf, true);
         for _ in 0..FRAMES_MAX {
-            let Some((image, offset)) = find(maps, &mut last, lookup).and_then(place_of) else {
-                // Generated code: of it only the frame pointer is known.
-                break;
-            };
-            let found = match (self.known.get(image, offset), &mut lookups) {
-                (Some(found), None) => found,
-                (None, None) => return Repair::Unknown,
-                (_, Some(lookups)) => {
+            let place = find(maps, &mut last, lookup).and_then(place_of);
+            let found = match (place, &mut lookups) {
+                (None, _) => Found::Nothing,
+                (Some((image, offset)), None) => match self.known.get(image, offset) {
+                    Some(found) => found,
+                    None => return Repair::Unknown,
+                },
+                (Some((image, offset)), Some(lookups)) => {
                     lookups.needed.push((image, offset));
                     self.rule_at(image, offset, machine, lookups.source)
                 }
@@ -98,14 +102,15 @@ impl Unwinder {
                 stack,
                 is_interrupted,
             };
-            let left = match (found, &mut lookups) {
+            let left = match (found, place.zip(lookups.as_mut())) {
                 (Found::Rule(rule), _) => frame.leave_by_rule(&rule),
                 (Found::Outermost, _) => Err(Stuck::Outermost),
                 (Found::Other, None) => return Repair::Unknown,
-                (Found::Other, Some(lookups)) => {
+                (Found::Other, Some(((image, offset), lookups))) => {
                     self.leave_by_row(&mut frame, image, offset, lookups.source)
                 }
-                (Found::Nothing, _) => break,
+                // Generated code, and images that tell nothing, have frame pointers or nothing.
+                (Found::Nothing, _) => leave_by_frame_pointer(&mut frame, maps, &mut last),
             };
             let caller = match left {
                 Ok(caller) => caller,
@@ -131,6 +136,7 @@ impl Unwinder {
                 walk.missing += 1;
                 if let Some(fp) = registers.get(machine.fp())
                     && fp != walk.fp
+                    && !walk.is_over()
                 {
                     // It kept its caller's frame pointer and used the register otherwise.
                     walk = walk.from(fp);
@@ -148,8 +154,11 @@ impl Unwinder {
 struct Walk<'a> {
     /// What it takes for the frame pointer now.
     fp: u64,
-    /// What it recorded; `None` of the walk that it would have been with a true frame pointer.
-    behind: Option<&'a [u64]>,
+    /// What it recorded.
+    behind: &'a [u64],
+    /// How many entries it had when its frame pointer proved to be none: from there on this is the walk that
+    /// it would have been with a true one.
+    turned: Option<usize>,
     /// Entries that it has got so far.
     taken: usize,
     /// Frames that it missed so far.
@@ -158,15 +167,15 @@ struct Walk<'a> {
     sure: (usize, usize),
 }
 
-impl<'a> Walk<'a> {
+impl Walk<'_> {
     /// Whether its next entry is this one, found at `saved_at`, of a frame that ends at `sp`.
     fn has(&self, entry: u64, saved_at: Option<u64>, sp: u64) -> bool {
         let is_there = saved_at == Some(self.fp.wrapping_add(8));
-        match self.behind {
+        match self.turned {
             // A function that aligned its stack has its frame pointer inside of it, with a copy of its
             // return address behind it.
-            Some(behind) => behind.get(self.taken) == Some(&entry) && (is_there || self.fp < sp),
-            None => is_there,
+            None => self.behind.get(self.taken) == Some(&entry) && (is_there || self.fp < sp),
+            Some(_) => is_there,
         }
     }
 
@@ -176,21 +185,26 @@ impl<'a> Walk<'a> {
         self.sure = (frames, self.missing);
     }
 
+    /// Whether it ended where it should: behind frames with frame pointers come those of the start.
+    fn is_over(&self) -> bool {
+        self.turned.is_none() && self.taken > 0 && self.taken == self.behind.len()
+    }
+
     /// The walk that begins at another frame pointer, here.
     fn from(self, fp: u64) -> Self {
         Self {
             fp,
-            behind: None,
+            turned: self.turned.or(Some(self.taken)),
             ..self
         }
     }
 
     /// What was found, where it cannot be followed any further than to a frame that begins at `sp`.
     fn stopped(&self, sp: u64, found: &mut Vec<u64>) -> Repair {
-        let Some(behind) = self.behind else {
+        if self.turned.is_some() {
             return Repair::Cut;
-        };
-        if self.taken < behind.len() {
+        }
+        if self.taken < self.behind.len() {
             return match self.missing {
                 0 => Repair::AsRecorded,
                 // No frame pointer lies below the frames that were left.
@@ -207,10 +221,15 @@ impl<'a> Walk<'a> {
 
     /// What was found, where it leads to the root.
     fn reached_root(&self, found: &mut Vec<u64>) -> Repair {
-        let is_over = self.behind.is_some_and(|behind| self.taken == behind.len());
-        match self.leave_start_out(found) {
-            0 if is_over || self.taken == 0 => Repair::AsRecorded,
-            _ if is_over && found.len() == self.sure.0 => Repair::Inserted(self.taken),
+        let missing = self.leave_start_out(found);
+        // Also if the start used the register otherwise.
+        let is_its = self.turned.is_none_or(|turned| turned == self.taken);
+        match missing {
+            0 => Repair::AsRecorded,
+            // What the chain has behind it, if it has anything, it has in deep stacks too.
+            _ if is_its && self.taken > 0 && found.len() == self.sure.0 => {
+                Repair::Inserted(self.taken)
+            }
             _ => Repair::Whole,
         }
     }

@@ -179,9 +179,26 @@ fn a_root_that_frame_pointers_do_not_reach_is_left_out_of_short_stacks_too() {
     let found = vec![code(FRAMED + 9), chain[0], chain[1]];
     let whole = sampled(&chain).repaired();
     assert_eq!(whole, (Repair::Inserted(2), found.clone()));
-    // What the walk read behind it was no frame.
+    // What the walk read behind it was no frame: in a deep stack it is there as well.
     let astray = [chain[0], chain[1], 0x1234];
-    assert_eq!(sampled(&astray).repaired(), (Repair::Whole, found));
+    assert_eq!(sampled(&astray).repaired(), (Repair::Inserted(2), found));
+}
+
+#[test]
+fn a_start_that_uses_the_register_otherwise_makes_no_chain_false() {
+    // framed ← the start, which kept another rbp than the walk came to ← root
+    let chain = [code(OTHER_USE), 0x1234];
+    let stack = [0x33, chain[0], 0x77, code(ROOT)];
+    // Whether the walk read anything by it or not.
+    for behind in [&chain[..1], &chain] {
+        let sampled = Sampled {
+            pc: code(FRAMED),
+            fp: slot(0),
+            stack: &stack,
+            behind,
+        };
+        assert_eq!(sampled.repaired().0, Repair::AsRecorded);
+    }
 }
 
 #[test]
@@ -240,6 +257,21 @@ fn what_lies_below_the_stack_is_no_frame_pointer() {
     };
     let found = vec![code(WRAPPER), code(WRAPPER + 1)];
     assert_eq!(sampled.repaired(), (Repair::Cut, found));
+}
+
+#[test]
+fn code_that_tells_nothing_is_the_root_where_the_frame_pointer_is_zero() {
+    // As the loader's own start: rbp is zero there, and no entry covers it.
+    let start = code(0x710);
+    let stack = [code(OTHER_USE), 0, code(WRAPPER), 1, start];
+    let sampled = Sampled {
+        pc: code(LEAF),
+        fp: 0x99,
+        stack: &stack,
+        behind: &[],
+    };
+    let found = vec![code(OTHER_USE), code(WRAPPER), start];
+    assert_eq!(sampled.repaired(), (Repair::Whole, found));
 }
 
 #[test]
@@ -312,8 +344,11 @@ fn generated_code_and_addresses_that_are_none_end_it() {
     };
     assert_eq!(sampled(&[]).repaired().0, Repair::AsRecorded);
     for (caller, expected) in [
-        // Generated: it is there, and goes on by its frame pointer.
-        (0x5000_0010, (Repair::Inserted(0), vec![0x5000_0010])),
+        // Generated: it goes on by its frame pointer.
+        (
+            0x5000_0010,
+            (Repair::Inserted(1), vec![0x5000_0010, code(FRAMED)]),
+        ),
         (0x6000_0000, (Repair::AsRecorded, vec![])),
         (u64::MAX - 127, (Repair::AsRecorded, vec![])),
     ] {

@@ -1,5 +1,6 @@
 //! Samples that wait for their stacks, many at a time: to the worker and back.
 
+use super::astray::AstrayEnd;
 use crate::image::{Image, ImageId};
 use crate::lookup::View;
 use crate::maps::MapTable;
@@ -26,6 +27,8 @@ pub(crate) struct Waiting {
     pub(super) stack: Range<usize>,
     /// The chain that was made; `None` for the one that was recorded.
     made: Option<Range<usize>>,
+    /// How it ended, if its frame pointers were false.
+    pub(super) astray: Option<AstrayEnd>,
 }
 
 impl Waiting {
@@ -34,14 +37,14 @@ impl Waiting {
         self.stamp.time_ns
     }
 
-    /// The sample again, with the chain that it is counted by.
-    pub(crate) fn sample<'a>(&self, chain: record::Chain<'a>) -> Sample<'a> {
+    /// The sample again, without its chain.
+    pub(crate) fn sample(&self) -> Sample<'static> {
         Sample {
             stamp: self.stamp,
             cgroup: self.cgroup,
             period: self.period,
             ip: self.ip,
-            chain,
+            chain: record::Chain { words: &[] },
             event_id: None,
             read: None,
             branches: record::Branches::default(),
@@ -104,6 +107,7 @@ impl Batch {
             recorded: word..self.words.len(),
             stack: byte..self.stacks.len(),
             made: None,
+            astray: None,
         });
     }
 
@@ -124,19 +128,20 @@ impl Batch {
     }
 
     /// Gives the sample at `at` this chain.
-    pub(super) fn set_chain(&mut self, at: usize, chain: &[u64]) {
+    pub(super) fn set_chain(&mut self, at: usize, chain: &[u64], astray: Option<AstrayEnd>) {
         let start = self.words.len();
         self.words.extend_from_slice(chain);
         if let Some(waiting) = self.waiting.get_mut(at) {
             waiting.made = Some(start..self.words.len());
+            waiting.astray = astray;
         }
     }
 
     /// Leaves its chains as they were recorded.
     pub(super) fn forget_made(&mut self) {
-        self.waiting
-            .iter_mut()
-            .for_each(|waiting| waiting.made = None);
+        for waiting in &mut self.waiting {
+            (waiting.made, waiting.astray) = (None, None);
+        }
     }
 
     /// Empties it; its room is used again.

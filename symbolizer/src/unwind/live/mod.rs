@@ -8,6 +8,7 @@
 //! Only the worker opens files. What waits is bounded: a sample that finds no room is counted as it was
 //! recorded, and that is said.
 
+mod astray;
 mod batch;
 mod compose;
 mod tally;
@@ -23,6 +24,8 @@ use crate::lookup::View;
 use crate::maps::MapTable;
 use crate::stacks::ContextId;
 use crate::tasks::SpaceId;
+pub use astray::Astray;
+use astray::{AstrayCounts, AstrayEnd};
 use batch::{Batch, ImageFile};
 use compose::{compose, leaf_in};
 use profiler::record::Sample;
@@ -37,8 +40,8 @@ use worker::Worker;
 /// What is made of the registers and the stack that a live sample carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LiveStacks {
-    /// The callers that the kernel's walk by frame pointers misses at the leaf.
-    RepairLeaf,
+    /// What the kernel's walk by frame pointers misses, as far as the copy of the stack reaches.
+    Repair,
     /// The whole user part.
     Unwind,
 }
@@ -52,12 +55,14 @@ const SPARE_MAX: usize = 8;
 /// From so many mappings on, only those are handed over that a stack may lead through: a copy of the table
 /// must not cost more than the sample.
 const MAPPINGS_SHARED_MAX: usize = 4096;
+/// Nor may the images of a process all be held for so few bytes of a stack.
+const FEW_BYTES: usize = 2048;
 
 /// How a live sample is counted.
 enum Read {
     AsRecorded,
     /// By `LiveChains::chain`.
-    Made,
+    Made(Option<AstrayEnd>),
     /// Later.
     Waits(Box<Registers>),
 }
@@ -80,14 +85,24 @@ pub(crate) struct LiveChains {
     from_worker: Receiver<Batch>,
     thread: Option<JoinHandle<()>>,
     is_ending: Arc<AtomicBool>,
-    /// Of the batches that were handed over: the time of the first sample, and what it takes.
-    away: VecDeque<(u64, usize)>,
+    /// What the batches that were handed over take.
+    away: VecDeque<usize>,
     away_bytes: usize,
     /// Images that the worker has heard of.
     told: HashSet<ImageId>,
     /// The mappings that each space had when its images were last looked at.
     looked_at: FastMap<SpaceId, Weak<MapTable>>,
     generation: u32,
+    astray: AstrayCounts,
+}
+
+/// How a stack ended whose frame pointers were false.
+fn end_of(repair: Repair) -> Option<AstrayEnd> {
+    match repair {
+        Repair::Whole => Some(AstrayEnd::Whole),
+        Repair::Cut => Some(AstrayEnd::Cut),
+        Repair::AsRecorded | Repair::Inserted(_) | Repair::Unknown => None,
+    }
 }
 
 impl LiveChains {
@@ -122,13 +137,8 @@ impl LiveChains {
             told: HashSet::new(),
             looked_at: FastMap::default(),
             generation: 0,
+            astray: AstrayCounts::default(),
         }))
-    }
-
-    /// The time of the oldest sample that waits.
-    pub(crate) fn waiting_ns(&self) -> Option<u64> {
-        let away = self.away.front().map(|(since_ns, _)| *since_ns);
-        away.or_else(|| Some(self.open.waiting.first()?.time_ns()))
     }
 
     /// Numbers of images may be others' from now on.
@@ -180,7 +190,7 @@ impl LiveChains {
         self.chain.clear();
         let (recorded, found) = ((&*self.recorded, leaf), (repair, &*self.found));
         match compose(recorded, found, self.max_entries, &mut self.chain) {
-            true => Read::Made,
+            true => Read::Made(end_of(repair)),
             false => Read::AsRecorded,
         }
     }
@@ -191,7 +201,7 @@ impl LiveChains {
 
     /// The mappings that a sample's stack may lead through, to be handed over with it.
     fn maps_for(&self, sample: &Sample<'_>, maps: &Arc<MapTable>) -> Arc<MapTable> {
-        if self.how == LiveStacks::Unwind && maps.len() <= MAPPINGS_SHARED_MAX {
+        if sample.user_stack.len() > FEW_BYTES && maps.len() <= MAPPINGS_SHARED_MAX {
             return Arc::clone(maps);
         }
         let (stack, _) = sample.user_stack.as_chunks::<8>();
@@ -203,10 +213,6 @@ impl LiveChains {
 
     /// Whether the images of these mappings were looked at already.
     fn has_looked_at(&mut self, space: SpaceId, maps: &Arc<MapTable>) -> bool {
-        if self.how == LiveStacks::RepairLeaf {
-            // Each sample has its own few.
-            return false;
-        }
         let now = Arc::downgrade(maps);
         match self.looked_at.insert(space, now) {
             Some(before) => before.as_ptr() == Arc::as_ptr(maps),
@@ -236,10 +242,9 @@ impl LiveChains {
 
     /// Hands over what waits.
     fn send(&mut self) {
-        let Some(first) = self.open.waiting.first() else {
+        if self.open.waiting.is_empty() {
             return;
-        };
-        let since_ns = first.time_ns();
+        }
         let mut empty = self.spare.pop().unwrap_or_default();
         empty.generation = self.generation;
         let batch = std::mem::replace(&mut self.open, empty);
@@ -247,7 +252,7 @@ impl LiveChains {
         if let Some(worker) = &self.to_worker
             && worker.send(batch).is_ok()
         {
-            self.away.push_back((since_ns, bytes));
+            self.away.push_back(bytes);
             self.away_bytes += bytes;
         }
     }
@@ -265,7 +270,7 @@ impl LiveChains {
     }
 
     fn returned(&mut self, mut batch: Batch) -> Batch {
-        if let Some((_, bytes)) = self.away.pop_front() {
+        if let Some(bytes) = self.away.pop_front() {
             self.away_bytes = self.away_bytes.saturating_sub(bytes);
         }
         if batch.generation == self.generation {

@@ -1,12 +1,12 @@
 //! Live samples on their way into the tally: counted at once, or when their chain is made.
 
 use super::batch::Batch;
-use super::{LiveChains, LiveStacks, Read};
+use super::{Astray, LiveChains, LiveStacks, Read};
 use crate::lookup::View;
 use crate::maps::{Backing, MapTable};
 use crate::stacks::ContextId;
 use crate::tally::Tally;
-use profiler::record::{Chain, Sample};
+use profiler::record::Sample;
 use std::io;
 use std::sync::Arc;
 
@@ -37,10 +37,13 @@ impl Tally {
             (Read::Waits(registers), Some(maps)) if live.has_room() => {
                 let maps = live.maps_for(sample, &maps);
                 self.hold_for(live, id, &maps);
+                self.tap.sample_waits(sample);
                 live.wait(sample, (id, weight), *registers, maps);
-                self.tap.waiting_ns = live.waiting_ns();
             }
-            (Read::Made, _) => {
+            (Read::Made(astray), _) => {
+                if let Some(end) = astray {
+                    live.astray.count(id, end);
+                }
                 self.tap.made(sample, &live.chain);
                 let time_ns = sample.stamp.time_ns;
                 self.count_words(id, live.chain.iter().copied(), (time_ns, weight));
@@ -99,15 +102,15 @@ impl Tally {
         self.live = Some(live);
     }
 
-    /// Counts all that waits: the recording is over.
-    pub(crate) fn end_live(&mut self) {
+    /// Counts all that waits: the recording is over. Whose frame pointers were none, most samples first.
+    pub fn end_live(&mut self) -> Vec<Astray> {
         let Some(mut live) = self.live.take() else {
-            return;
+            return Vec::new();
         };
         live.end();
         self.receive_live(&mut live);
         live.join();
-        self.tap.waiting_ns = None;
+        live.astray.by_name(self)
     }
 
     fn receive_live(&mut self, live: &mut LiveChains) {
@@ -115,13 +118,16 @@ impl Tally {
             // What was sampled since is counted as what is there now, what waited is not.
             self.count_batch();
             self.count_made(&batch);
+            for waiting in &batch.waiting {
+                if let Some(end) = waiting.astray {
+                    live.astray.count(waiting.context, end);
+                }
+            }
             live.keep_spare(batch);
-            self.tap.waiting_ns = live.waiting_ns();
         }
     }
 
     fn count_made(&mut self, batch: &Batch) {
-        let mut words = Vec::new();
         for waiting in &batch.waiting {
             let chain = batch.chain(waiting);
             let known = self.contexts.get(waiting.context.0 as usize);
@@ -129,12 +135,7 @@ impl Tally {
             if let Some(space) = space {
                 self.tasks.keep_from(space, &waiting.maps, chain);
             }
-            if self.tap.is_listened_to() {
-                words.clear();
-                words.extend(chain.iter().map(|word| word.to_ne_bytes()));
-                let chain = Chain { words: &words };
-                self.tap.sample(&waiting.sample(chain));
-            }
+            self.tap.sample_came(&waiting.sample(), chain);
             let counted = (waiting.time_ns(), waiting.weight);
             self.count_late(waiting.context, chain, counted);
         }

@@ -16,8 +16,16 @@ use std::time::{Duration, Instant};
 const MASK: u64 = 0xff_01ff;
 const STACK: u64 = 0x7ffd_0000_0000;
 
-/// What was tapped: chains of samples, or nothing for other events; and the time of what waited.
-type Told = Rc<RefCell<Vec<(Option<Vec<u64>>, Option<u64>)>>>;
+/// What was tapped.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Sample(Vec<u64>),
+    Waits(u64),
+    Came(u64, Vec<u64>),
+    Other,
+}
+
+type Told = Rc<RefCell<Vec<Heard>>>;
 
 /// Whether this machine's registers are those of [`sample_at`].
 fn is_x86_64() -> bool {
@@ -34,12 +42,17 @@ fn tally(how: LiveStacks) -> (Tally, Told) {
     own.with(|sample| tally.context_of(sample));
     let told = Told::default();
     let tapped = Rc::clone(&told);
-    tally.tap(Box::new(move |event, waiting_ns| {
-        let chain = match event {
-            Event::Sample(sample) => Some(sample.chain.iter().collect()),
-            _ => None,
-        };
-        tapped.borrow_mut().push((chain, waiting_ns));
+    tally.tap(Box::new(move |told| {
+        tapped.borrow_mut().push(match told {
+            crate::Told::Event(Event::Sample(sample)) => {
+                Heard::Sample(sample.chain.iter().collect())
+            }
+            crate::Told::Event(_) => Heard::Other,
+            crate::Told::SampleWaits(sample) => Heard::Waits(sample.stamp.time_ns),
+            crate::Told::SampleCame(sample) => {
+                Heard::Came(sample.stamp.time_ns, sample.chain.iter().collect())
+            }
+        });
     }));
     (tally, told)
 }
@@ -147,15 +160,15 @@ fn a_sample_waits_for_the_rules_of_its_image_and_the_next_ones_do_not() {
     if !is_x86_64() {
         return;
     }
-    let (mut tally, told) = tally(LiveStacks::RepairLeaf);
+    let (mut tally, told) = tally(LiveStacks::Repair);
     sample_at(10, 0).tell(&mut tally);
     tally.event(&comm(20));
-    // Whoever writes it down knows that one comes later.
-    assert_eq!(*told.borrow(), [(None, Some(10))]);
-    rounds_until(&mut tally, &told, 2);
-    assert_eq!(told.borrow()[1].0, Some(repaired()));
+    // Whoever writes it down knows where it belongs.
+    assert_eq!(*told.borrow(), [Heard::Waits(10), Heard::Other]);
+    rounds_until(&mut tally, &told, 3);
+    assert_eq!(told.borrow()[2], Heard::Came(10, repaired()));
     sample_at(30, 0).tell(&mut tally);
-    assert_eq!(told.borrow()[2], (Some(repaired()), None));
+    assert_eq!(told.borrow()[3], Heard::Sample(repaired()));
     let counts = tally.counts();
     assert_eq!(
         (counts.samples, counts.drawn, counts.not_unwound),
@@ -175,14 +188,14 @@ fn what_waits_is_bounded_and_what_finds_no_room_is_counted_as_it_was_recorded() 
     for at in 0..samples {
         sample_at(at as u64, bytes).tell(&mut tally);
     }
-    let as_recorded = told.borrow().len();
+    let heard = |what: fn(&Heard) -> bool| told.borrow().iter().filter(|it| what(it)).count();
+    let as_recorded = heard(|it| matches!(it, Heard::Sample(chain) if chain.len() == 3));
     assert!((90..=110).contains(&as_recorded), "{as_recorded}");
     assert_eq!(tally.counts().not_unwound, as_recorded as u64);
     let counted = tally.close();
-    assert_eq!(told.borrow().len(), samples);
-    let chains = told.borrow();
-    let kept = |(chain, _): &&(Option<Vec<u64>>, _)| chain.as_ref().is_some_and(|it| it.len() == 3);
-    assert_eq!(chains.iter().filter(kept).count(), as_recorded);
+    let came = heard(|it| matches!(it, Heard::Came(_, chain) if chain.len() > 3));
+    assert_eq!(came, samples - as_recorded);
+    assert_eq!(heard(|it| matches!(it, Heard::Waits(_))), came);
     drop(counted);
 }
 
@@ -191,16 +204,19 @@ fn samples_of_images_that_are_forgotten_meanwhile_are_counted_as_they_were_recor
     if !is_x86_64() {
         return;
     }
-    let (mut tally, told) = tally(LiveStacks::RepairLeaf);
+    let (mut tally, told) = tally(LiveStacks::Repair);
     sample_at(10, 0).tell(&mut tally);
     if let Some(live) = &mut tally.live {
         live.forget_images();
     }
-    rounds_until(&mut tally, &told, 1);
+    rounds_until(&mut tally, &told, 2);
     let [leaf, _, root] = addrs();
-    assert_eq!(told.borrow()[0].0, Some(vec![USER_MARKER, leaf, root]));
+    assert_eq!(
+        told.borrow()[1],
+        Heard::Came(10, vec![USER_MARKER, leaf, root])
+    );
     // And are repaired again.
     sample_at(20, 0).tell(&mut tally);
-    rounds_until(&mut tally, &told, 2);
-    assert_eq!(told.borrow()[1].0, Some(repaired()));
+    rounds_until(&mut tally, &told, 4);
+    assert_eq!(told.borrow()[3], Heard::Came(20, repaired()));
 }

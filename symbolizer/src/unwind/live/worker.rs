@@ -1,9 +1,9 @@
 //! The thread that reads images' call frame information and makes the chains that wait for it: whatever
 //! a container's file system does, the loop that empties the rings goes on.
 
-use super::LiveStacks;
 use super::batch::{Batch, ImageFile, Learned, Waiting};
 use super::compose::{compose, leaf_in};
+use super::{LiveStacks, end_of};
 use crate::chain::{CUT_MARKER, WHOLE_MARKER};
 use crate::elf::ElfLimits;
 use crate::hash::FastMap;
@@ -14,7 +14,7 @@ use crate::pins::RootRef;
 use crate::source::find_image;
 use crate::unwind::cfi::Cfi;
 use crate::unwind::images::{ALL_BYTES_MAX, own_vdso};
-use crate::unwind::repair::{Lookups, Needed};
+use crate::unwind::repair::{Lookups, Needed, Repair};
 use crate::unwind::{CfiSource, Ended, Machine, StackBytes, Start, Unwinder};
 use profiler::files::within;
 use std::cell::OnceCell;
@@ -85,16 +85,16 @@ impl Worker {
             let stack = batch.stacks.get(waiting.stack.clone()).unwrap_or_default();
             let recorded = batch.recorded(waiting);
             self.chain.clear();
-            let is_made = match self.how {
-                LiveStacks::RepairLeaf => {
-                    let is_made = self.repair(waiting, stack, recorded);
+            let made = match self.how {
+                LiveStacks::Repair => {
+                    let made = self.repair(waiting, stack, recorded);
                     self.teach(&mut learned);
-                    is_made
+                    made
                 }
                 LiveStacks::Unwind => self.unwind(waiting, stack, recorded),
             };
-            if is_made {
-                batch.set_chain(at, &self.chain);
+            if let Some(repair) = made {
+                batch.set_chain(at, &self.chain, end_of(repair));
             }
         }
         batch.learned = learned;
@@ -125,11 +125,9 @@ impl Worker {
     }
 
     /// The chain with what the kernel's walk missed.
-    fn repair(&mut self, waiting: &Waiting, stack: &[u8], recorded: &[u64]) -> bool {
+    fn repair(&mut self, waiting: &Waiting, stack: &[u8], recorded: &[u64]) -> Option<Repair> {
         self.frames.clear();
-        let Some(leaf) = leaf_in(recorded.iter().copied()) else {
-            return false;
-        };
+        let leaf = leaf_in(recorded.iter().copied())?;
         self.needed.clear();
         let behind = recorded.get(leaf + 1..).unwrap_or_default();
         let start = self.start(waiting, stack);
@@ -141,25 +139,19 @@ impl Worker {
         let repair = self
             .unwinder
             .repair(maps, Some(lookups), start, behind, frames);
-        compose(
-            (recorded, leaf),
-            (repair, &self.frames),
-            self.max_entries,
-            &mut self.chain,
-        )
+        let (found, chain) = ((repair, &*self.frames), &mut self.chain);
+        compose((recorded, leaf), found, self.max_entries, chain).then_some(repair)
     }
 
     /// The kernel's part, and what registers and stack lead through; where that does not reach the root,
     /// and the kernel's walk by frame pointers got further, that one with its leaf repaired.
-    fn unwind(&mut self, waiting: &Waiting, stack: &[u8], recorded: &[u64]) -> bool {
+    fn unwind(&mut self, waiting: &Waiting, stack: &[u8], recorded: &[u64]) -> Option<Repair> {
         self.frames.clear();
         let start = self.start(waiting, stack);
         let ended = self
             .unwinder
             .unwind(&waiting.maps, &mut self.cfi, start, &mut self.frames);
-        let Some(leaf) = leaf_in(recorded.iter().copied()) else {
-            return false;
-        };
+        let leaf = leaf_in(recorded.iter().copied())?;
         if ended != Ended::Complete && recorded.len() - leaf > self.frames.len() {
             return self.repair(waiting, stack, recorded);
         }
@@ -170,7 +162,8 @@ impl Worker {
             Ended::Complete => WHOLE_MARKER,
             Ended::Cut | Ended::Lost | Ended::TooDeep => CUT_MARKER,
         });
-        true
+        // Whatever the frame pointers were: they were not looked at.
+        Some(Repair::AsRecorded)
     }
 }
 
