@@ -21,6 +21,7 @@ mod ps;
 mod record;
 mod recording_files;
 mod report;
+mod stacks;
 mod table;
 mod target;
 mod text;

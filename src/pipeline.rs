@@ -19,9 +19,9 @@ use profiler::perfdata::{self, Ending, ImageBuildId, Outcome, ReadOptions};
 use std::path::Path;
 use std::sync::Arc;
 use symbolizer::{
-    CallGraph, ChainOptions, CodeSnapshot, Counting, Counts, HeldMap, JitDumpOptions, Kallsyms,
-    KeepNames, Kept, Known, Lookup, Origin, Place, Problem, RecordedOn, RecordedTags,
-    ResolveOptions, Selected, Selector, Tally, Turn,
+    Astray, CallGraph, ChainOptions, CodeSnapshot, Counting, Counts, HeldMap, JitDumpOptions,
+    Kallsyms, KeepNames, Kept, Known, LiveStacks, Lookup, Origin, Place, Problem, RecordedOn,
+    RecordedTags, ResolveOptions, Selected, Selector, Tally, Turn,
 };
 
 /// What is drawn and what is said of it.
@@ -38,6 +38,8 @@ pub(crate) struct Recording {
     /// When sampling had ended.
     pub(crate) sampled: CpuTime,
     pub(crate) named: Named,
+    /// Whose frame pointers were none.
+    pub(crate) astray: Vec<Astray>,
     /// The JVMs that were asked for the names of their code.
     pub(crate) jvms: Vec<Asked>,
 }
@@ -75,7 +77,7 @@ fn selecting(
 /// Records until the end of the recording, then names what was counted. `files`: where the
 /// recording itself goes, and what became of them; `jvms`: who asks JVMs.
 pub(crate) fn record(
-    config: &Config,
+    (config, stacks): (&Config, Option<LiveStacks>),
     target: &Target,
     host: Option<Host>,
     files: Option<RecordingFiles>,
@@ -100,6 +102,10 @@ pub(crate) fn record(
         };
         tally.watch_mapped(jvm::LIBRARY, Box::new(tell));
     }
+    if let Some(stacks) = stacks {
+        let started = tally.read_live(stacks, live::max_stack());
+        started.map_err(Failure::Thread)?;
+    }
     if let Some(files) = &files {
         tally.tap(files.tap());
     }
@@ -108,6 +114,7 @@ pub(crate) fn record(
     know_cgroups(&mut tally, hierarchy.as_ref());
     let recorded = live::record(config, signals, &mut tally)?;
     sampling_ended();
+    let astray = tally.end_live();
     let sampled = CpuTime::now();
     let (snapshots, jvms) = told_by(jvms.map(JvmWatch::finish).unwrap_or_default());
     // Made while the first walk was under way: their CGROUP records were not yet listened to.
@@ -139,6 +146,7 @@ pub(crate) fn record(
         recorded,
         sampled,
         named,
+        astray,
         jvms,
     };
     Ok((recording, files_written))

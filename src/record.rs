@@ -9,6 +9,7 @@ use crate::output;
 use crate::pipeline::{self, Recording};
 use crate::recording_files::RecordingFiles;
 use crate::report;
+use crate::stacks;
 use crate::target::{self, Host, Target};
 use flamegraph_web::Picture;
 use profiler::live::{Config, KernelSamples, SampledEvent, Signals, Stop};
@@ -46,13 +47,15 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
         stop_at_second_signal(watched);
     };
     let watching = (&*signals, sampling_ended);
-    let (recording, files_written) =
-        pipeline::record(&config, &target, host, files, jvms, watching)?;
+    let how = (&config, stacks::asked(args).1);
+    let (recording, files_written) = pipeline::record(how, &target, host, files, jvms, watching)?;
     let checked = check.finish();
     let picture = picture(&recording, &target, args, &checked);
     pipeline::write(&recording.named, &picture, &outputs)?;
     files_written?;
-    report::notes(&recording, args.event.is_some());
+    let counts = &recording.named.counts;
+    let said = stacks::notes(args.call_graph, counts, &recording.astray);
+    report::notes(&recording, args.event.is_some(), &said);
     checked.notes.iter().for_each(report::note);
     let totals = format!("{}{}", recording.named.totals, checked.verdict);
     report::closing(&totals, &outputs);
@@ -111,6 +114,7 @@ fn config(args: &RecordArgs, target: &Target) -> Config {
         } else {
             KernelSamples::Include
         },
+        user: stacks::asked(args).0,
         ring: args.ring.map(|ring| match ring {
             RingSize::Pages(pages) => profiler::live::RingSize::Pages(pages),
             RingSize::Bytes(bytes) => profiler::live::RingSize::Bytes(bytes),

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use symbolizer::{Kept, Tap};
+use symbolizer::{Kept, Tap, Told};
 
 /// The files of a recording, while it is made.
 pub(crate) struct RecordingFiles {
@@ -58,9 +58,13 @@ impl RecordingFiles {
     /// What the events are given to.
     pub(crate) fn tap(&self) -> Tap {
         let files = Rc::clone(&self.files);
-        Box::new(move |event| {
+        Box::new(move |told| {
             for begun in files.borrow_mut().iter_mut() {
-                begun.writer.event(event);
+                match told {
+                    Told::Event(event) => begun.writer.event(event),
+                    Told::SampleWaits(sample) => begun.writer.sample_waits(sample),
+                    Told::SampleCame(sample) => begun.writer.sample_came(sample),
+                }
             }
         })
     }

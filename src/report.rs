@@ -60,7 +60,7 @@ pub(crate) fn until_signal(title: &str) {
 }
 
 /// Says what the picture cannot: what was chosen, what could not be seen.
-pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
+pub(crate) fn notes(recording: &Recording, event_was_chosen: bool, stacks: &[String]) {
     let recorded = &recording.recorded;
     if !event_was_chosen {
         say(format_args!(
@@ -115,6 +115,7 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool) {
         ));
     }
     throttled(&recording.named);
+    stacks.iter().for_each(note);
     recording.jvms.iter().for_each(asked);
     problems(&recording.named);
 }

@@ -18,7 +18,7 @@ pub(crate) use jvm::{JvmArgs, JvmCommand};
 pub(crate) use ps::PsArgs;
 pub(crate) use record::{EventArg, JvmArg, RecordArgs};
 pub(crate) use top::TopArgs;
-pub(crate) use values::{RingSize, TimeArg};
+pub(crate) use values::{RingSize, StacksArg, TimeArg};
 
 use clap::{Parser, Subcommand};
 

@@ -1,6 +1,6 @@
 //! The flags of `ctrflame record`.
 
-use super::values::{RingSize, parse_duration, parse_ring_size};
+use super::values::{RingSize, StacksArg, parse_duration, parse_ring_size, parse_stacks};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -35,6 +35,15 @@ pub(crate) struct RecordArgs {
     /// Event to sample by [default: cycles where the machine counts them, else cpu-clock]
     #[arg(short = 'e', long = "event", value_name = "EVENT")]
     pub(crate) event: Option<EventArg>,
+
+    /// How stacks are found: fp (by frame pointers), dwarf[,BYTES] (by call frame information, from a copy of
+    /// that much of each stack), auto[,BYTES] (by frame pointers where they are true, else as dwarf)
+    #[arg(long, value_name = "HOW", default_value = "fp", value_parser = parse_stacks)]
+    pub(crate) call_graph: StacksArg,
+
+    /// With fp: leave out what is done about callers that frame pointers miss, those of leaf functions
+    #[arg(long)]
+    pub(crate) no_leaf_repair: bool,
 
     /// Leave the kernel's own stacks out
     #[arg(long)]

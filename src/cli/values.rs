@@ -147,6 +147,39 @@ pub(crate) fn parse_ring_size(text: &str) -> Result<RingSize, String> {
     size.ok_or_else(|| "expected pages (128) or a size up to 1G (512K)".to_owned())
 }
 
+/// How stacks are found while recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StacksArg {
+    Fp,
+    /// From copies of stacks, of so many bytes.
+    Dwarf(u32),
+    /// From both, stack by stack.
+    Auto(u32),
+}
+
+/// What is copied of each stack if nobody says: as much as perf copies.
+const STACK_BYTES: u32 = 8192;
+
+pub(crate) fn parse_stacks(text: &str) -> Result<StacksArg, String> {
+    let is_size = |bytes: &u32| {
+        (8..=profiler::live::UserPart::STACK_BYTES_MAX).contains(bytes) && bytes.is_multiple_of(8)
+    };
+    match text.split_once(',') {
+        None if text == "fp" => Ok(StacksArg::Fp),
+        None if text == "dwarf" => Ok(StacksArg::Dwarf(STACK_BYTES)),
+        None if text == "auto" => Ok(StacksArg::Auto(STACK_BYTES)),
+        Some((how @ ("dwarf" | "auto"), bytes)) => {
+            let bytes = bytes.parse().ok().filter(is_size);
+            let bytes = bytes.ok_or("expected a multiple of 8 up to 65528, such as dwarf,16384")?;
+            Ok(match how {
+                "dwarf" => StacksArg::Dwarf(bytes),
+                _ => StacksArg::Auto(bytes),
+            })
+        }
+        _ => Err("expected fp, dwarf[,BYTES] or auto[,BYTES]".to_owned()),
+    }
+}
+
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     // A bare number is seconds, as for sleep(1).
     let parsed = match text.parse::<f64>() {
@@ -214,6 +247,26 @@ mod tests {
             ".,1",
         ] {
             assert!(parse_time_span(wrong).is_err(), "accepted {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn stacks_are_found_by_frame_pointers_or_from_copies_of_a_size_that_the_kernel_takes() {
+        assert_eq!(parse_stacks("fp"), Ok(StacksArg::Fp));
+        assert_eq!(parse_stacks("dwarf"), Ok(StacksArg::Dwarf(8192)));
+        assert_eq!(parse_stacks("dwarf,65528"), Ok(StacksArg::Dwarf(65528)));
+        assert_eq!(parse_stacks("auto"), Ok(StacksArg::Auto(8192)));
+        assert_eq!(parse_stacks("auto,64"), Ok(StacksArg::Auto(64)));
+        for wrong in [
+            "",
+            "lbr",
+            "fp,8",
+            "dwarf,",
+            "dwarf,0",
+            "dwarf,100",
+            "dwarf,65536",
+        ] {
+            assert!(parse_stacks(wrong).is_err(), "accepted {wrong:?}");
         }
     }
 

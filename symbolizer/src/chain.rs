@@ -8,10 +8,12 @@ const FIRST_MARKER: u64 = -4095_i64 as u64;
 pub(crate) const USER_MARKER: u64 = -512_i64 as u64;
 /// `PERF_CONTEXT_KERNEL`.
 pub(crate) const KERNEL_MARKER: u64 = -128_i64 as u64;
-/// Our own, behind a user part that was unwound from registers: it reached the root.
-pub(crate) const WHOLE_MARKER: u64 = -4094_i64 as u64;
-/// Our own, behind a user part that was unwound from registers: its root is missing.
-pub(crate) const CUT_MARKER: u64 = -4095_i64 as u64;
+/// Behind a user part that was made from registers: it reached the root. No kernel ends a chain so, and
+/// perf, which throws a chain with a marker that it does not know away, reads it (`PERF_CONTEXT_HV`).
+pub(crate) const WHOLE_MARKER: u64 = -32_i64 as u64;
+/// Behind a user part that was made from registers: its root is missing. The kernel ends a chain so if
+/// its own part left no room for the user's.
+pub(crate) const CUT_MARKER: u64 = USER_MARKER;
 
 /// Whether a recorded chain has nothing but markers: recorded without call chains, or without those
 /// of user space.

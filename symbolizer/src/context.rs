@@ -128,6 +128,9 @@ pub struct Counts {
     pub unpinned: u64,
     /// Files and views of them that were not held because no descriptor was left.
     pub out_of_files: u64,
+    /// Samples of this host whose stacks were counted as the kernel walked them, because too many others
+    /// waited to be unwound.
+    pub not_unwound: u64,
 }
 
 /// Kernel code that came or went during the recording.

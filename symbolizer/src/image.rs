@@ -37,7 +37,7 @@ pub(crate) struct Image {
     /// Its path as seen from the mapping task's root.
     pub(crate) path: PathBuf,
     /// The file itself, once an address in it was sampled.
-    pub(crate) held: Option<HeldFile>,
+    pub(crate) held: Option<Arc<HeldFile>>,
     /// Whose root the path is below, for the case that the file itself could not be held.
     pub(crate) root: RootRef,
     attempts_left: u8,
@@ -64,10 +64,10 @@ impl Image {
         }
     }
 
-    /// The same image with the file that is held of it, held once more.
+    /// The same image with the file that is held of it.
     pub(crate) fn held_again(&self) -> Self {
         Self {
-            held: self.held.as_ref().and_then(|held| held.try_clone().ok()),
+            held: self.held.clone(),
             ..self.by_path()
         }
     }
@@ -199,7 +199,7 @@ impl Images {
         image.attempts_left = left;
         // A process that ended, or a mapping that was split: the next process is tried, then the path.
         match HeldFile::mapped(pid, avma) {
-            Ok(held) => image.held = Some(held),
+            Ok(held) => image.held = Some(Arc::new(held)),
             Err(error) => self.out_of_files += u64::from(error.is_out_of_files()),
         }
     }
@@ -212,7 +212,7 @@ impl Images {
         image.root = root;
         if image.held.is_none() {
             match HeldFile::mapped(pid, avma) {
-                Ok(held) => image.held = Some(held),
+                Ok(held) => image.held = Some(Arc::new(held)),
                 Err(error) => self.out_of_files += u64::from(error.is_out_of_files()),
             }
         }

@@ -61,8 +61,8 @@ pub use stack::{
     Unresolved,
 };
 pub use tally::{Counted, Tally};
-pub use tap::Tap;
+pub use tap::{Tap, Told};
 pub use told::kernel_build_id;
-pub use unwind::{CallGraph, ChainOptions};
+pub use unwind::{Astray, CallGraph, ChainOptions, LiveStacks};
 pub use watch::ProcessNews;
 pub use whose_map::NotItsMap;

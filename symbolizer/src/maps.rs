@@ -81,6 +81,22 @@ impl MapTable {
             })
     }
 
+    /// Those of the mappings that one of `addrs` lies in.
+    pub(crate) fn around(&self, addrs: impl Iterator<Item = u64>) -> Self {
+        let mut mappings: Vec<Mapping> = Vec::new();
+        for addr in addrs {
+            let is_in = |known: &Mapping| (known.start..known.end).contains(&addr);
+            if !mappings.iter().rev().take(4).any(is_in)
+                && let Some((found, _)) = self.find(addr)
+            {
+                mappings.push(found);
+            }
+        }
+        mappings.sort_unstable_by_key(|mapping| mapping.start);
+        mappings.dedup();
+        Self { mappings }
+    }
+
     /// How many mappings are known.
     pub(crate) fn len(&self) -> usize {
         self.mappings.len()

@@ -183,7 +183,10 @@ fn what_is_tapped_counts_the_same_again_and_what_is_outside_is_not_in_it() {
         let told = Rc::new(RefCell::new(Vec::new()));
         let mut tally = Tally::new(Counting::of(Origin::File), Box::new(move |_: &_| selected));
         let tapped = Rc::clone(&told);
-        tally.tap(Box::new(move |event| {
+        tally.tap(Box::new(move |told| {
+            let crate::Told::Event(event) = told else {
+                panic!("nothing waits: {told:?}");
+            };
             tapped.borrow_mut().push(match event {
                 Event::Comm(_) => "comm",
                 Event::Mapped(_) => "mapped",

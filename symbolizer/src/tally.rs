@@ -10,7 +10,7 @@ use crate::context::{
 };
 use crate::hash::FastMap;
 use crate::image::Images;
-use crate::jitdump::{Jits, Marker, pid_of};
+use crate::jitdump::{DumpId, Jits, Marker, pid_of};
 use crate::kept::{KeptPages, keep_mappings};
 use crate::locate::{ContextPlace, Locator, Words};
 use crate::maps::{Backing, Mapping};
@@ -20,7 +20,7 @@ use crate::stack::LayerKind;
 use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tap::Tapped;
 use crate::tasks::Tasks;
-use crate::unwind::{ChainOptions, Chains, Files};
+use crate::unwind::{ChainOptions, Chains, Files, LiveChains};
 use crate::watch::Watches;
 use profiler::live::EventSink;
 use profiler::record::{Event, Mapped, MappedFile, Sample, Stamp, Throttle};
@@ -46,7 +46,10 @@ pub struct Tally {
     pub(crate) images: Images,
     pub(crate) pins: Pins,
     pub(crate) stacks: StackTable,
-    pub(crate) chains: Chains,
+    /// `None`: as they were recorded.
+    pub(crate) chains: Option<Box<Chains>>,
+    /// Of a recording of this host whose samples carry registers.
+    pub(crate) live: Option<Box<LiveChains>>,
     pub(crate) located: Locator,
     pub(crate) contexts: Vec<KnownContext>,
     pub(crate) context_ids: FastMap<Context, ContextId>,
@@ -98,7 +101,8 @@ impl Tally {
             images: Images::default(),
             pins: Pins::new(),
             stacks: StackTable::default(),
-            chains: Chains::recorded(),
+            chains: None,
+            live: None,
             located: Locator::default(),
             contexts: Vec::new(),
             context_ids: FastMap::default(),
@@ -119,7 +123,7 @@ impl Tally {
     /// How the samples' chains are to be read; before the first of them. As they were recorded, if
     /// this is not called.
     pub fn read_chains(&mut self, options: &ChainOptions<'_>) {
-        self.chains = Chains::new(options);
+        self.chains = Some(Box::new(Chains::new(options)));
     }
 
     /// Makes a cgroup known: those that exist at the start, and at the end those that were missed.
@@ -174,48 +178,82 @@ impl Tally {
             return;
         }
         self.counts.drawn += 1;
-        self.tap.sample(sample);
         let weight = match self.counting.weight {
             Weight::Samples => 1,
             Weight::Period => sample.period,
         };
-        let made = if self.chains.concern(sample) {
-            let context = &known.context;
-            let files = Files {
-                maps: self.tasks.maps_of(sample.stamp.pid),
-                images: &self.images,
-                sysroots: &|lookup| {
-                    let place = place_of(context, &self.tasks, &self.pins, &self.cgroup_paths);
-                    lookup.sysroots_of(&place)
-                },
-            };
-            self.chains.read(sample, &files)
-        } else {
-            None
-        };
-        if let Some(dump) = known.dump {
-            let mut words = std::mem::take(&mut self.jits.words);
-            words.clear();
-            match made {
-                Some(made) => words.extend_from_slice(made),
-                None if has_no_entry(sample.chain) => words.extend(leaf_alone(sample.ip.0)),
-                None => words.extend(sample.chain.iter()),
-            }
-            self.wait((dump, id), &words, (sample.stamp.time_ns, weight));
-            self.jits.words = words;
+        if sample.user_registers.is_some()
+            && let Some(mut live) = self.live.take()
+        {
+            self.sample_live(&mut live, sample, (id, weight));
+            self.live = Some(live);
             return;
         }
-        let batch = match made {
-            Some(words) => self.stacks.push(id, words.iter().copied(), weight),
-            None if has_no_entry(sample.chain) => {
-                self.stacks
-                    .push(id, leaf_alone(sample.ip.0).into_iter(), weight)
-            }
-            None => self.stacks.push(id, sample.chain.iter(), weight),
+        self.tap.sample(sample);
+        let chains = self.chains.take_if(|chains| chains.concern(sample));
+        let Some(mut chains) = chains else {
+            return self.count_recorded(id, sample, weight);
         };
-        if batch == Batch::Full {
+        let context = &known.context;
+        let files = Files {
+            maps: self.tasks.maps_of(sample.stamp.pid),
+            images: &self.images,
+            sysroots: &|lookup| {
+                let place = place_of(context, &self.tasks, &self.pins, &self.cgroup_paths);
+                lookup.sysroots_of(&place)
+            },
+        };
+        let counted = (sample.stamp.time_ns, weight);
+        match chains.read(sample, &files) {
+            Some(made) => self.count_words(id, made.iter().copied(), counted),
+            None => self.count_recorded(id, sample, weight),
+        }
+        self.chains = Some(chains);
+    }
+
+    /// Counts a sample by the chain that was recorded.
+    pub(crate) fn count_recorded(&mut self, id: ContextId, sample: &Sample<'_>, weight: u64) {
+        let counted = (sample.stamp.time_ns, weight);
+        match has_no_entry(sample.chain) {
+            true => self.count_words(id, leaf_alone(sample.ip.0).into_iter(), counted),
+            false => self.count_words(id, sample.chain.iter(), counted),
+        }
+    }
+
+    /// Counts a sample by the words of its chain: now, or when its process's dump is read.
+    pub(crate) fn count_words(
+        &mut self,
+        id: ContextId,
+        words: impl Iterator<Item = u64>,
+        (time_ns, weight): (u64, u64),
+    ) {
+        if let Some(dump) = self.dump_of(id) {
+            let mut scratch = std::mem::take(&mut self.jits.words);
+            scratch.clear();
+            scratch.extend(words);
+            self.wait((dump, id), &scratch, (time_ns, weight));
+            self.jits.words = scratch;
+        } else if self.stacks.push(id, words, weight) == Batch::Full {
             self.count_batch();
         }
+    }
+
+    /// Counts a sample whose mappings were kept when it was sampled.
+    pub(crate) fn count_late(
+        &mut self,
+        id: ContextId,
+        words: &[u64],
+        (time_ns, weight): (u64, u64),
+    ) {
+        if let Some(dump) = self.dump_of(id) {
+            self.wait((dump, id), words, (time_ns, weight));
+        } else if self.stacks.push(id, words.iter().copied(), weight) == Batch::Full {
+            self.count_rewritten();
+        }
+    }
+
+    fn dump_of(&self, id: ContextId) -> Option<DumpId> {
+        self.contexts.get(id.0 as usize)?.dump
     }
 
     /// Counts the samples that wait, before anything they depend on changes. A stack that was not
@@ -276,6 +314,7 @@ impl Tally {
 
     /// Ends the counting: nothing is selected any more, all that is known is kept for naming.
     pub fn close(mut self) -> Counted {
+        self.end_live();
         self.settle_all();
         self.count_batch();
         self.locate();
@@ -337,7 +376,12 @@ impl Tally {
                     let mut used = self.tasks.images_in_use();
                     used.extend(self.located.images());
                     self.images.sweep(&used);
-                    self.chains.forget_images();
+                    if let Some(chains) = &mut self.chains {
+                        chains.forget_images();
+                    }
+                    if let Some(live) = &mut self.live {
+                        live.forget_images();
+                    }
                 }
                 Backing::Image(self.images.intern(mapped.file, mnt, mapped.path))
             }
@@ -394,6 +438,7 @@ impl Tally {
 impl EventSink for Tally {
     fn round_ended(&mut self) {
         self.count_batch();
+        self.exchange_live();
     }
 
     fn event(&mut self, event: &Event<'_>) {

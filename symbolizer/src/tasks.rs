@@ -9,6 +9,7 @@
 //! A space is left and a new one begun whenever an address may change its meaning: at an exec, when
 //! a mapping is replaced, when the pid is used again.
 
+use crate::chain::{Part, entries};
 use crate::hash::FastMap;
 use crate::image::ImageId;
 use crate::jitdump::{DumpId, Marker};
@@ -154,18 +155,48 @@ impl Tasks {
         self.processes.get(&pid).map(|process| &*process.maps)
     }
 
-    /// Keeps the mapping that the process of `space` has at `addr` now; the process, its view of
+    /// The mappings that a process has now, as they are, whatever it maps later.
+    pub(crate) fn shared_maps_of(&self, pid: HostPid) -> Option<Arc<MapTable>> {
+        self.processes
+            .get(&pid)
+            .map(|process| Arc::clone(&process.maps))
+    }
+
+    /// Keeps the mappings that a stack of `space` led through, which were `maps` when it was sampled.
+    pub(crate) fn keep_from(&mut self, space: SpaceId, maps: &MapTable, words: &[u64]) {
+        let Some(space) = self.spaces.get_mut(space.0 as usize) else {
+            return;
+        };
+        let mut last = 0..0;
+        for (part, addr) in entries(words.iter().copied()) {
+            if part != Part::User || last.contains(&addr) {
+                continue;
+            }
+            let kept = space.maps.find(addr);
+            let Some((mapping, _)) = kept.or_else(|| maps.find(addr)) else {
+                continue;
+            };
+            last = mapping.start..mapping.end;
+            if kept.is_none() {
+                space.maps.insert(mapping);
+            }
+        }
+    }
+
+    /// Keeps the mapping that the process of the space `id` has at `addr` now; the process, its view of
     /// files, and the mapping. Only for a space that its process has not left.
     pub(crate) fn keep_mapping(
         &mut self,
-        space: SpaceId,
+        id: SpaceId,
         addr: u64,
     ) -> Option<(HostPid, RootRef, Mapping)> {
-        let space = self.spaces.get_mut(space.0 as usize)?;
+        let space = self.spaces.get_mut(id.0 as usize)?;
         let mapping = match space.maps.find(addr) {
             Some((kept, _)) => kept,
             None => {
-                let (found, _) = self.processes.get(&space.pid)?.maps.find(addr)?;
+                let process = self.processes.get(&space.pid);
+                let process = process.filter(|process| process.space == Some(id))?;
+                let (found, _) = process.maps.find(addr)?;
                 space.maps.insert(found);
                 found
             }

@@ -36,6 +36,13 @@ pub(crate) enum Workload {
     /// Three functions one after the other at one address, told by a jitdump; prints the CPU seconds of each;
     /// arguments: seconds for each, `tsc`, `late`, `pid` or `wait`.
     JitDump,
+    /// `main → outer → X_caller → X`, of which `small_leaf`, `tiny_leaf` and what the C library has lack frames;
+    /// argument: seconds.
+    Leaves,
+    /// The same without frame pointers in the program either.
+    LeavesFrameless,
+    /// `descend`, as often as asked for, and `compute`; arguments: threads, depth, seconds.
+    Deep,
     /// A chosen thread name; arguments: seconds, name.
     Comm,
     /// Two functions whose names are to be patched; argument: seconds.
@@ -52,7 +59,7 @@ impl Workload {
             .join(self.source());
         let text = fs::read(&source).unwrap_or_else(|error| panic!("{source:?}: {error}"));
         let mut key = DefaultHasher::new();
-        (&text, FLAGS, HUGE_SYMBOL_BYTES).hash(&mut key);
+        (&text, FLAGS, self.more_flags(), HUGE_SYMBOL_BYTES).hash(&mut key);
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workloads");
         fs::create_dir_all(&dir).expect("target/ is writable");
         let name = source.file_stem().expect("a .c file").to_string_lossy();
@@ -64,7 +71,8 @@ impl Workload {
         let own = tempfile::tempdir_in(&dir).expect("target/ is writable");
         let output = own.path().join("program");
         let mut gcc = Command::new("gcc");
-        gcc.args(FLAGS).arg("-o").arg(&output);
+        gcc.args(FLAGS).args(self.more_flags());
+        gcc.arg("-o").arg(&output);
         if let Workload::HugeSymbol = self {
             let header = own.path().join("huge.h");
             let label = "h".repeat(HUGE_SYMBOL_BYTES);
@@ -81,6 +89,13 @@ impl Workload {
         built
     }
 
+    fn more_flags(self) -> &'static [&'static str] {
+        match self {
+            Workload::LeavesFrameless => &["-fomit-frame-pointer"],
+            _ => &[],
+        }
+    }
+
     fn source(self) -> &'static str {
         match self {
             Workload::HotA => "hot_a.c",
@@ -89,6 +104,8 @@ impl Workload {
             Workload::Busy => "busy.c",
             Workload::JitLike => "jitlike.c",
             Workload::JitDump => "jitdump.c",
+            Workload::Leaves | Workload::LeavesFrameless => "leaves.c",
+            Workload::Deep => "deep.c",
             Workload::Comm => "hostile/comm.c",
             Workload::OddSymbols => "hostile/odd_symbols.c",
             Workload::HugeSymbol => "hostile/huge_symbol.c",

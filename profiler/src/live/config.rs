@@ -16,7 +16,10 @@ pub struct Config {
     pub event: Option<SampledEvent>,
     /// Whether stacks inside the kernel are sampled.
     pub kernel: KernelSamples,
-    /// Each CPU's sampling ring, rounded up to a power of two of pages. `None`: 512 KiB.
+    /// What samples carry besides the kernel's chain.
+    pub user: UserPart,
+    /// Each CPU's sampling ring, rounded up to a power of two of pages. `None`: 512 KiB, or 2 MiB where
+    /// copies of stacks fill that fast and so much may be locked.
     pub ring: Option<RingSize>,
     /// When it ends, besides by a signal and by the end of its target.
     pub stop: Stop,
@@ -73,6 +76,50 @@ pub enum KernelSamples {
     Include,
     /// User stacks only.
     Exclude,
+}
+
+/// What samples carry for unwinding their user part here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserPart {
+    /// Nothing: the chain is the kernel's.
+    ChainOnly,
+    /// The registers, and so many bytes of the stack from its pointer on: a multiple of 8, at most
+    /// [`UserPart::STACK_BYTES_MAX`].
+    Stack(u32),
+}
+
+impl UserPart {
+    /// `sample_stack_user` is less than 64 KiB and a multiple of 8 (`perf_copy_attr()`,
+    /// kernel/events/core.c).
+    pub const STACK_BYTES_MAX: u32 = 65528;
+    /// A ring where stacks are copied fast: a quarter of a second of 8 KiB at 999 Hz.
+    pub(crate) const RING_BYTES: usize = 2 << 20;
+    /// From here on, which is when one of 512 KiB is full after an eighth of a second.
+    pub(crate) const LARGE_BYTES_A_SECOND: u64 = 4 << 20;
+
+    /// Bytes of the stack that a sample carries.
+    pub(crate) fn len_bytes(self) -> u64 {
+        match self {
+            Self::ChainOnly => 0,
+            Self::Stack(bytes) => bytes.into(),
+        }
+    }
+
+    /// Whether this machine's registers are known here.
+    pub fn is_supported() -> bool {
+        register_mask() != 0
+    }
+}
+
+/// `sample_regs_user`: the registers by which frames are left (arch/*/include/uapi/asm/perf_regs.h).
+pub(crate) fn register_mask() -> u64 {
+    match std::env::consts::ARCH {
+        // ax bx cx dx si di bp sp ip, r8 to r15
+        "x86_64" => 0xff_01ff,
+        // x0 to x30, sp, pc
+        "aarch64" => (1 << 33) - 1,
+        _ => 0,
+    }
 }
 
 /// What ends a recording.

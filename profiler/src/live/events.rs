@@ -4,12 +4,13 @@
 //! COMM, FORK, EXIT, NAMESPACES, CGROUP, KSYMBOL). The tracking ring wakes the reader soon, so that a
 //! short-lived process is seen while it lives; the sampling ring wakes it at a watermark.
 
-use super::config::{KernelSamples, SampledEvent};
+use super::config::{KernelSamples, SampledEvent, UserPart, register_mask};
 use super::gate::{Attempt, NamespaceRecords, Scope, Step};
 use crate::record::{Layout, sample_bits};
 use perf_event_open::config::{
     CallChain, Cgroup, Clock, Cpu, ExtraRecord, Inherit, Mmap, OnExecve, Opts, Priv, Proc,
-    RecordIdFormat, SampleFormat, SampleOn, StatFormat, Target, UseBuildId, WakeUp, WakeUpOn,
+    RecordIdFormat, RegsMask, SampleFormat, SampleOn, Size, StatFormat, Target, UseBuildId, WakeUp,
+    WakeUpOn,
 };
 use perf_event_open::count::Counter;
 use perf_event_open::event::hw::Hardware;
@@ -67,6 +68,7 @@ pub(crate) struct Plan {
     pub(crate) event: SampledEvent,
     pub(crate) rate_hz: u64,
     pub(crate) kernel: KernelSamples,
+    pub(crate) user: UserPart,
     /// NAMESPACES records need privilege (`perf_event_open()`: `attr.namespaces` wants perfmon).
     pub(crate) namespaces: bool,
     /// Bytes in the sampling ring that wake the reader.
@@ -97,8 +99,14 @@ impl Plan {
         if self.level >= KernelLevel::Linux5_7 {
             sample_type |= sample_bits::CGROUP;
         }
+        let mut sample_regs_user = 0;
+        if let UserPart::Stack(_) = self.user {
+            sample_type |= sample_bits::REGS_USER | sample_bits::STACK_USER;
+            sample_regs_user = register_mask();
+        }
         Layout {
             sample_type,
+            sample_regs_user,
             ..self.tracking_layout()
         }
     }
@@ -168,6 +176,10 @@ impl Plan {
             }),
             ..SampleFormat::default()
         };
+        if let UserPart::Stack(bytes) = self.user {
+            options.sample_format.user_regs = Some(RegsMask(register_mask()));
+            options.sample_format.user_stack = Some(Size(bytes));
+        }
         options.wake_up = WakeUp {
             on: WakeUpOn::Bytes(self.watermark_bytes),
             on_aux_bytes: 0,

@@ -23,7 +23,7 @@ mod watch;
 pub use crate::record::EventSink;
 pub(crate) use clock::since_boot_ticks;
 pub use clock::{boot_wall_ns, wall_ns};
-pub use config::{Config, KernelSamples, RingSize, SampledEvent, Stop, Target};
+pub use config::{Config, KernelSamples, RingSize, SampledEvent, Stop, Target, UserPart};
 pub use error::LiveError;
 pub use host::{hostname, kernel_build_id, monotonic_ns};
 pub use kernel_maps::{KernelMap, KernelMaps};

@@ -1,7 +1,7 @@
 //! The open events and rings of a recording, CPU by CPU, and the wait for them.
 
 use super::LiveError;
-use super::config::{Config, RingSize, SampledEvent, Target};
+use super::config::{Config, RingSize, SampledEvent, Target, UserPart};
 use super::events::{Attachment, KernelLevel, Plan};
 use super::gate::{self, Denied, Scope, Step};
 use super::ring::{Ring, SAMPLING_RING_BYTES, TRACKING_RING_BYTES, rings_of_cpu};
@@ -121,8 +121,27 @@ impl Opened {
         config: &Config,
         command: Option<HostPid>,
     ) -> Result<Self, LiveError> {
+        if config.user.len_bytes() * config.rate_hz >= UserPart::LARGE_BYTES_A_SECOND
+            && config.ring.is_none()
+        {
+            // More than who is not root may lock, unless `perf_event_mlock_kb` was raised.
+            let large = RingSize::Bytes(UserPart::RING_BYTES);
+            if let Ok(opened) = Self::open_rings(cpus, config, command, large) {
+                return Ok(opened);
+            }
+        }
+        let ring = config.ring.unwrap_or(RingSize::Bytes(SAMPLING_RING_BYTES));
+        Self::open_rings(cpus, config, command, ring)
+    }
+
+    fn open_rings(
+        cpus: &[u32],
+        config: &Config,
+        command: Option<HostPid>,
+        ring: RingSize,
+    ) -> Result<Self, LiveError> {
         let page_bytes = page_bytes();
-        let pages = match config.ring.unwrap_or(RingSize::Bytes(SAMPLING_RING_BYTES)) {
+        let pages = match ring {
             RingSize::Pages(pages) => pages,
             RingSize::Bytes(bytes) => bytes.div_ceil(page_bytes),
         };
@@ -137,6 +156,7 @@ impl Opened {
             event: config.event.unwrap_or(SampledEvent::Cycles),
             rate_hz: config.rate_hz,
             kernel: config.kernel,
+            user: config.user,
             namespaces: true,
             watermark_bytes,
         };

@@ -1,6 +1,6 @@
 //! Which gates a recording would meet: tries what a recording does, and undoes it.
 
-use super::config::{Config, KernelSamples, RingSize, Stop, Target};
+use super::config::{Config, KernelSamples, RingSize, Stop, Target, UserPart};
 use super::gate::{
     self, Circumstances, Finding, Gate, KernelSymbols, Processes, Sampled, SeenHierarchy, Standing,
     Tried,
@@ -156,6 +156,7 @@ fn open(
         rate_hz: RATE_HZ,
         event: None,
         kernel,
+        user: UserPart::ChainOnly,
         ring,
         stop: Stop::Signal,
     };

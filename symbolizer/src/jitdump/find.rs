@@ -44,7 +44,7 @@ impl Tally {
         image.root = root;
         if self.counting.origin == Origin::LiveHost {
             match HeldFile::mapped(pid, marker.start..marker.end) {
-                Ok(held) => image.held = Some(held),
+                Ok(held) => image.held = Some(held.into()),
                 Err(error) => self.images.out_of_files += u64::from(error.is_out_of_files()),
             }
         }
@@ -87,7 +87,7 @@ impl Tally {
                     let marker = dump.marker;
                     let found = living::holding(dump.pid, dump.since_ns, marker.start, &dump.image);
                     if let Some((held, identity)) = found {
-                        dump.image.held = Some(held);
+                        dump.image.held = Some(held.into());
                         dump.ns_pid = Some(identity.ns_pid.0);
                     }
                 }

@@ -301,7 +301,7 @@ impl Tally {
                     }
                 }
             };
-            let is_tapped = self.tap.0.is_some();
+            let is_tapped = self.tap.is_listened_to();
             let (seen, last_seen) = (&mut self.jits.seen, &mut self.jits.last_seen);
             let find = |addr| {
                 let name = find(addr);

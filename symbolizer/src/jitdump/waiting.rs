@@ -20,6 +20,14 @@ pub(crate) enum Step {
     Hidden { range: Range<u64>, time_ns: u64 },
 }
 
+impl Step {
+    fn time_ns(&self) -> u64 {
+        match self {
+            Self::Sample { time_ns, .. } | Self::Hidden { time_ns, .. } => *time_ns,
+        }
+    }
+}
+
 /// Number of a stack that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StackNumber(u32);
@@ -63,7 +71,7 @@ impl Waiting {
         self.words
     }
 
-    /// Adds a sample behind the others.
+    /// Adds a sample behind those that are not later: one that waited for its chain may be late.
     pub(crate) fn push(
         &mut self,
         context: ContextId,
@@ -86,11 +94,14 @@ impl Waiting {
         if let Some(Some(stack)) = self.stacks.get_mut(number as usize) {
             stack.steps += 1;
         }
-        self.steps.push_back(Step::Sample {
+        let later = self.steps.iter().rev();
+        let later = later.take_while(|step| step.time_ns() > time_ns).count();
+        let sample = Step::Sample {
             stack: StackNumber(number),
             time_ns,
             weight,
-        });
+        };
+        self.steps.insert(self.steps.len() - later, sample);
         is_new
     }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// Call frame information that is kept of all images together. Those of a whole distribution's
 /// processes have some 200 MB.
-const ALL_BYTES_MAX: u64 = 512 << 20;
+pub(super) const ALL_BYTES_MAX: u64 = 512 << 20;
 
 /// Whose vdso the recorded processes had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,12 @@ impl ImageCfi {
         let cfi = Cfi::read(&image, &ElfLimits::default()).ok()??;
         is_ours.then(|| Arc::new(cfi))
     }
+}
+
+/// The vdso's of the kernel that runs here.
+pub(super) fn own_vdso() -> Option<Arc<Cfi>> {
+    let image = own_image().ok()?;
+    Some(Arc::new(Cfi::read(&image, &ElfLimits::default()).ok()??))
 }
 
 /// Where a process's images are.

@@ -42,6 +42,15 @@ impl Machine {
         }
     }
 
+    /// Of the host that this runs on.
+    pub(crate) fn of_this_host() -> Option<Self> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some(Self::X86_64),
+            "aarch64" => Some(Self::Aarch64),
+            _ => None,
+        }
+    }
+
     pub(crate) fn of_image(machine: elf::Machine) -> Option<Self> {
         match machine {
             elf::EM_X86_64 => Some(Self::X86_64),

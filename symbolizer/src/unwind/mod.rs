@@ -15,7 +15,9 @@ mod hostile_tests;
 mod images;
 mod index;
 mod known;
+mod live;
 mod machine;
+mod repair;
 mod rule;
 mod stack;
 mod step;
@@ -25,6 +27,8 @@ mod tests;
 pub(crate) use chains::Chains;
 pub use chains::{CallGraph, ChainOptions};
 pub(crate) use images::Files;
+pub(crate) use live::LiveChains;
+pub use live::{Astray, LiveStacks};
 pub(crate) use machine::{Machine, Registers};
 pub(crate) use stack::StackBytes;
 

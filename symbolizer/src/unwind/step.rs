@@ -23,6 +23,8 @@ pub(super) struct Frame<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
     pub(super) return_address: u64,
+    /// Where on the stack it was, if it was there.
+    pub(super) saved_at: Option<u64>,
     /// What was left was a signal's frame: its caller was interrupted.
     pub(super) is_interrupted: bool,
 }
@@ -45,20 +47,20 @@ impl Frame<'_> {
         let cfa = base.wrapping_add_signed(rule.cfa_offset.into());
         self.check_advance(cfa, rule.is_signal_frame)?;
         let number = self.machine.return_address();
-        let mut return_address = None;
+        let (mut return_address, mut saved_at) = (None, None);
         for (register, words) in self.machine.saved().iter().zip(rule.saved) {
             if words == 0 {
                 continue;
             }
-            let found = self
-                .stack
-                .word(cfa.wrapping_add_signed(i64::from(words) * 8));
+            let addr = cfa.wrapping_add_signed(i64::from(words) * 8);
+            let found = self.stack.word(addr);
             if *register == number {
                 return_address = Some(found.map_err(stuck)?);
+                saved_at = Some(addr);
             }
             self.restore(*register, found);
         }
-        self.finish(cfa, return_address, rule.is_signal_frame)
+        self.finish(cfa, (return_address, saved_at), rule.is_signal_frame)
     }
 
     /// By a row that no rule can say.
@@ -83,7 +85,7 @@ impl Frame<'_> {
         let cfa = cfa.ok_or(Stuck::Lost)?;
         self.check_advance(cfa, is_signal_frame)?;
         let number = self.machine.return_address();
-        let mut return_address = None;
+        let (mut return_address, mut saved_at) = (None, None);
         let mut sp = cfa;
         for (register, how) in row.registers() {
             let Some(register) = number_of(*register) else {
@@ -110,6 +112,10 @@ impl Frame<'_> {
             };
             if register == number {
                 return_address = Some(found.map_err(stuck)?);
+                saved_at = match how {
+                    RegisterRule::Offset(offset) => Some(cfa.wrapping_add_signed(*offset)),
+                    _ => None,
+                };
             }
             if register == self.machine.sp() {
                 sp = found.map_err(stuck)?;
@@ -117,7 +123,7 @@ impl Frame<'_> {
                 self.restore(register, found);
             }
         }
-        self.finish(sp, return_address, is_signal_frame)
+        self.finish(sp, (return_address, saved_at), is_signal_frame)
     }
 
     /// By the frame pointer: for code that no call frame information covers. x86_64 and aarch64
@@ -132,12 +138,13 @@ impl Frame<'_> {
         if fp < sp || fp % 8 != 0 {
             return Err(Stuck::Lost);
         }
-        let (caller_fp, return_address) =
-            (self.stack.word(fp), self.stack.word(fp.wrapping_add(8)));
+        let saved_at = fp.wrapping_add(8);
+        let (caller_fp, return_address) = (self.stack.word(fp), self.stack.word(saved_at));
         let caller_fp = caller_fp.map_err(stuck)?;
         let return_address = return_address.map_err(stuck)?;
         self.registers.set(self.machine.fp(), Some(caller_fp));
-        self.finish(fp.wrapping_add(16), Some(return_address), false)
+        let found = (Some(return_address), Some(saved_at));
+        self.finish(fp.wrapping_add(16), found, false)
     }
 
     /// A caller's frame begins above its callee's: what says otherwise would lead in circles. Only a
@@ -163,7 +170,7 @@ impl Frame<'_> {
     fn finish(
         &mut self,
         sp: u64,
-        return_address: Option<u64>,
+        (return_address, saved_at): (Option<u64>, Option<u64>),
         is_signal_frame: bool,
     ) -> Result<Caller, Stuck> {
         let return_address = match return_address {
@@ -182,6 +189,7 @@ impl Frame<'_> {
         self.registers.set(self.machine.pc(), Some(return_address));
         Ok(Caller {
             return_address,
+            saved_at,
             is_interrupted: is_signal_frame,
         })
     }

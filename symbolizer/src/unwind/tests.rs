@@ -14,7 +14,7 @@ use std::sync::Arc;
 const BASE: u64 = 0x7f00_0000_0000;
 /// Its only code: file offset and stated address are the same.
 const TEXT: u64 = 0x1000;
-const STACK: u64 = 0x7ffd_0000_0000;
+pub(super) const STACK: u64 = 0x7ffd_0000_0000;
 
 pub(super) const X86_64: u16 = 62;
 const AARCH64: u16 = 183;
@@ -176,7 +176,7 @@ impl CfiSource for One {
     }
 }
 
-fn maps() -> MapTable {
+pub(super) fn maps() -> MapTable {
     let mut maps = MapTable::default();
     maps.insert(Mapping {
         start: BASE,
@@ -235,7 +235,7 @@ pub(super) fn x86(functions: &[Function<'_>]) -> One {
 
 pub(super) const PC: u8 = 16;
 pub(super) const RBX: u8 = 3;
-const RBP: u8 = 6;
+pub(super) const RBP: u8 = 6;
 pub(super) const RSP: u8 = 7;
 
 /// leaf (no frame) ← middle (24 bytes, rbx saved) ← root (no return address)
@@ -248,7 +248,7 @@ fn three() -> Vec<(u64, Vec<u8>)> {
     ]
 }
 
-fn functions(rules: &[(u64, Vec<u8>)]) -> Vec<Function<'_>> {
+pub(super) fn functions(rules: &[(u64, Vec<u8>)]) -> Vec<Function<'_>> {
     let functions = rules.iter();
     functions
         .map(|(start, rules)| Function {

@@ -19,8 +19,9 @@ use super::header::{FILE_BYTES, MAGIC};
 use super::sidecar::{self, Sidecar};
 use crate::HostPid;
 use crate::live::{KernelMap, KernelMaps};
-use crate::record::{Event, NsLinks, Stamp};
+use crate::record::{Event, NsLinks, Sample, Stamp};
 use encode::{ATTR_BYTES, Encoder, SampleFields};
+use std::collections::VecDeque;
 use std::io::{self, Seek, SeekFrom, Write};
 
 /// Bytes that are written at once.
@@ -64,6 +65,17 @@ pub struct Writer<F> {
     /// Build ids of the kernel and its modules.
     kernel: Vec<ImageBuildId>,
     failed: Option<io::Error>,
+    behind: Behind,
+}
+
+/// What comes behind a sample that waits.
+#[derive(Default)]
+struct Behind {
+    bytes: Vec<u8>,
+    /// So many of them.
+    written: usize,
+    /// Where in them the samples that wait belong, and their times.
+    places: VecDeque<(usize, u64)>,
 }
 
 /// perf's rounds (tools/perf/util/ordered-events.c): at a mark, what is not later than the mark
@@ -97,6 +109,7 @@ impl<F: Write + Seek> Writer<F> {
             ask_links,
             kernel: kernel.maps.iter().filter_map(image_of).collect(),
             failed: None,
+            behind: Behind::default(),
         };
         // The header comes at the end; until then the file is none.
         writer.failed = writer.file.seek(SeekFrom::Start(RECORDS_AT)).err();
@@ -108,11 +121,64 @@ impl<F: Write + Seek> Writer<F> {
     }
 
     fn encoder(&mut self, time_ns: u64) -> Encoder<'_> {
+        let into = match self.behind.places.is_empty() {
+            true => &mut self.buffer,
+            false => &mut self.behind.bytes,
+        };
         Encoder {
-            into: &mut self.buffer,
+            into,
             fields: self.fields,
             time_ns,
         }
+    }
+
+    /// Keeps the place of a sample whose chain is not known yet: all that comes now is behind it.
+    pub fn sample_waits(&mut self, sample: &Sample<'_>) {
+        let time_ns = self.begin_sample(sample);
+        let at = self.behind.bytes.len();
+        self.behind.places.push_back((at, time_ns));
+        self.end_event(time_ns);
+    }
+
+    /// The sample that has waited longest.
+    pub fn sample_came(&mut self, sample: &Sample<'_>) {
+        let Some((at, time_ns)) = self.behind.places.pop_front() else {
+            return;
+        };
+        self.write_behind(at);
+        let mut encoder = Encoder {
+            into: &mut self.buffer,
+            fields: self.fields,
+            time_ns,
+        };
+        encoder.event(&Event::Sample(*sample));
+        if self.behind.places.is_empty() {
+            self.write_behind(self.behind.bytes.len());
+            self.behind = Behind::default();
+        }
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush();
+        }
+    }
+
+    /// Writes what waits up to `end`.
+    fn write_behind(&mut self, end: usize) {
+        let Behind { bytes, written, .. } = &mut self.behind;
+        self.buffer
+            .extend_from_slice(bytes.get(*written..end).unwrap_or_default());
+        *written = end;
+    }
+
+    /// Its time in the file.
+    fn begin_sample(&mut self, sample: &Sample<'_>) -> u64 {
+        let time_ns = sample.stamp.time_ns.max(self.round.flushed_ns);
+        if !self.has_samples {
+            self.has_samples = true;
+            self.fields = SampleFields::of(sample);
+            self.sample_time_ns.0 = time_ns;
+        }
+        self.sample_time_ns.1 = self.sample_time_ns.1.max(time_ns);
+        time_ns
     }
 
     /// Takes one event, in the order in which they are to be read.
@@ -129,12 +195,7 @@ impl<F: Write + Seek> Writer<F> {
         };
         match event {
             Event::Sample(sample) => {
-                if !self.has_samples {
-                    self.has_samples = true;
-                    self.fields = SampleFields::of(sample);
-                    self.sample_time_ns.0 = time_ns;
-                }
-                self.sample_time_ns.1 = self.sample_time_ns.1.max(time_ns);
+                self.begin_sample(sample);
                 self.encoder(time_ns).event(event);
             }
             Event::Namespaces(seen) if own_ns == 0 => {
@@ -155,6 +216,10 @@ impl<F: Write + Seek> Writer<F> {
                 self.encoder(time_ns).event(event);
             }
         }
+        self.end_event(time_ns);
+    }
+
+    fn end_event(&mut self, time_ns: u64) {
         self.latest_ns = self.latest_ns.max(time_ns);
         if self.latest_ns.saturating_sub(self.round.began_ns) >= ROUND_NS {
             self.encoder(0).finished_round();
@@ -179,6 +244,9 @@ impl<F: Write + Seek> Writer<F> {
 
     /// Writes what comes behind the records, and the header; the file.
     pub fn finish(mut self, ending: &Ending<'_>) -> io::Result<F> {
+        // Nothing waits any more; if something does, all but that is written.
+        self.write_behind(self.behind.bytes.len());
+        self.behind = Behind::default();
         let untold = ending.lost.saturating_sub(self.lost);
         if untold > 0 {
             let time_ns = self.latest_ns;

@@ -198,6 +198,10 @@ fn written(events: &[Event<'_>], lost: u64) -> Vec<u8> {
     for event in events {
         writer.event(event);
     }
+    finished(writer, lost)
+}
+
+fn finished(writer: Writer<Cursor<Vec<u8>>>, lost: u64) -> Vec<u8> {
     let image = ImageBuildId {
         pid: -1,
         id: BuildId::new(&[1; 20]).expect("a build id"),
@@ -299,6 +303,42 @@ fn perf_is_never_given_what_it_has_handed_on_already() {
     let times: Vec<u64> = seen.iter().skip(1).map(time).collect();
     assert_eq!(times, [1, 2, 3, 2, 4]);
     assert_eq!(outcome.stats.of(super::super::walk::FINISHED_ROUND), 4);
+}
+
+#[test]
+fn samples_that_wait_are_where_they_were_taken_whenever_their_chains_come() {
+    let events: Vec<_> = (1..2000).map(|at| sample(at * 1_000_000)).collect();
+    let whole = written(&events, 0);
+    let as_sample = |event: &Event<'static>| match event {
+        Event::Sample(sample) => *sample,
+        _ => panic!("samples only"),
+    };
+    // Every third, fetched by as many rounds as there are numbers here.
+    for fetched_every in [1, 7, 5000] {
+        let mut writer = Writer::with_links(Cursor::new(Vec::new()), &kernel(), no_links);
+        let mut waiting = VecDeque::new();
+        for (at, event) in events.iter().enumerate() {
+            if at % 3 == 0 {
+                let sample = as_sample(event);
+                writer.sample_waits(&Sample {
+                    chain: Chain { words: &[] },
+                    ..sample
+                });
+                waiting.push_back(sample);
+            } else {
+                writer.event(event);
+            }
+            if at % fetched_every == 0 {
+                waiting
+                    .drain(..)
+                    .for_each(|sample| writer.sample_came(&sample));
+            }
+        }
+        waiting
+            .drain(..)
+            .for_each(|sample| writer.sample_came(&sample));
+        assert!(finished(writer, 0) == whole, "every {fetched_every}");
+    }
 }
 
 #[test]

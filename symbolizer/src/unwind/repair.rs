@@ -1,0 +1,249 @@
+//! What the kernel's walk by frame pointers misses, found by call frame information as far as what was
+//! copied of the stack reaches.
+//!
+//! ```text
+//!   by frame pointers:            leaf ────────────▶ c1 ─────────▶ c2 ─▶ c3 … the chain
+//!   by call frame information:    leaf ─▶ caller ─▶ c1 ─▶ other ─▶ c2 ─┤ end of the copy
+//! ```
+//! Compilers give a small function no frame, and a function that was just entered, or is about to return,
+//! has none yet or no longer: the frame pointer is its caller's then, and the walk skips that caller. So does
+//! it with what calls on without a frame, as C libraries do. The walk reads each return address behind a saved
+//! frame pointer: a frame whose return address is there is in the chain, one whose is elsewhere is missing.
+
+use super::rule::Found;
+use super::step::{Frame, Stuck};
+use super::{
+    CfiSource, FRAMES_MAX, Start, Unwinder, find, leave_by_frame_pointer, place_of,
+    without_signature,
+};
+use crate::image::ImageId;
+use crate::maps::MapTable;
+
+/// Frames behind the end of a chain of frame pointers that are its program's or thread's start: of the C
+/// libraries', which have none. They would be there in stacks that are short enough only, and one function would
+/// have two callers.
+const START_FRAMES_MAX: usize = 3;
+
+/// What became of a chain's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repair {
+    /// Nothing is missing, or nothing can be said.
+    AsRecorded,
+    /// What was found stands for so many entries behind the leaf; behind it is the rest of the chain.
+    Inserted(usize),
+    /// What was found leads to the root: nothing else that the chain has is true.
+    Whole,
+    /// What was found is true, and nothing else that the chain has behind its leaf: what the walk took for a
+    /// frame pointer was none.
+    Cut,
+    /// A rule is needed that is not known here.
+    Unknown,
+}
+
+/// Rules that were needed, by image and file offset.
+pub(crate) type Needed = Vec<(ImageId, u64)>;
+
+/// Where rules are looked up that are not known yet.
+pub(crate) struct Lookups<'a> {
+    pub(crate) source: &'a mut dyn CfiSource,
+    pub(crate) needed: &'a mut Needed,
+}
+
+impl Unwinder {
+    /// Appends to `into` what belongs behind the leaf of a chain that has `behind` there. Without `lookups`
+    /// only by rules that are known already.
+    pub(crate) fn repair(
+        &mut self,
+        maps: &MapTable,
+        mut lookups: Option<Lookups<'_>>,
+        start: Start<'_>,
+        behind: &[u64],
+        into: &mut Vec<u64>,
+    ) -> Repair {
+        let Start {
+            machine,
+            mut registers,
+            stack,
+        } = start;
+        let (Some(leaf), Some(fp)) = (registers.get(machine.pc()), registers.get(machine.fp()))
+        else {
+            return Repair::AsRecorded;
+        };
+        // Before Linux 5.11 x86 gives -1 for what a system call's entry does not save.
+        if fp == u64::MAX {
+            return Repair::AsRecorded;
+        }
+        let mut walk = Walk {
+            fp,
+            behind,
+            turned: None,
+            taken: 0,
+            missing: 0,
+            sure: (0, 0),
+        };
+        let mut last = None;
+        let (mut lookup, mut is_interrupted) = (leaf, true);
+        for _ in 0..FRAMES_MAX {
+            let place = find(maps, &mut last, lookup).and_then(place_of);
+            let found = match (place, &mut lookups) {
+                (None, _) => Found::Nothing,
+                (Some((image, offset)), None) => match self.known.get(image, offset) {
+                    Some(found) => found,
+                    None => return Repair::Unknown,
+                },
+                (Some((image, offset)), Some(lookups)) => {
+                    lookups.needed.push((image, offset));
+                    self.rule_at(image, offset, machine, lookups.source)
+                }
+            };
+            let mut frame = Frame {
+                machine,
+                registers: &mut registers,
+                stack,
+                is_interrupted,
+            };
+            let left = match (found, place.zip(lookups.as_mut())) {
+                (Found::Rule(rule), _) => frame.leave_by_rule(&rule),
+                (Found::Outermost, _) => Err(Stuck::Outermost),
+                (Found::Other, None) => return Repair::Unknown,
+                (Found::Other, Some(((image, offset), lookups))) => {
+                    self.leave_by_row(&mut frame, image, offset, lookups.source)
+                }
+                // Generated code, and images that tell nothing, have frame pointers or nothing.
+                (Found::Nothing, _) => leave_by_frame_pointer(&mut frame, maps, &mut last),
+            };
+            let caller = match left {
+                Ok(caller) => caller,
+                Err(Stuck::Outermost) => return walk.reached_root(into),
+                Err(Stuck::Cut | Stuck::Lost) => break,
+            };
+            let addr = without_signature(caller.return_address, machine, maps);
+            if addr >> 63 != 0 || find(maps, &mut last, addr.saturating_sub(1)).is_none() {
+                break;
+            }
+            let entry = addr.saturating_add(u64::from(caller.is_interrupted));
+            let sp = registers.get(machine.sp()).unwrap_or(0);
+            if walk.has(entry, caller.saved_at, sp) {
+                let Ok(next) = stack.word(walk.fp) else {
+                    break;
+                };
+                into.push(entry);
+                walk.take(next, into.len());
+                // Not all call frame information says where it was kept: Go's does not.
+                registers.set(machine.fp(), Some(next));
+            } else {
+                into.push(entry);
+                walk.missing += 1;
+                if let Some(fp) = registers.get(machine.fp())
+                    && fp != walk.fp
+                    && !walk.is_over()
+                {
+                    // It kept its caller's frame pointer and used the register otherwise.
+                    walk = walk.from(fp);
+                }
+            }
+            registers.set(machine.pc(), Some(addr));
+            is_interrupted = caller.is_interrupted;
+            lookup = addr.saturating_sub(u64::from(!is_interrupted));
+        }
+        walk.stopped(registers.get(machine.sp()).unwrap_or(0), into)
+    }
+}
+
+/// The kernel's walk by frame pointers, followed.
+struct Walk<'a> {
+    /// What it takes for the frame pointer now.
+    fp: u64,
+    /// What it recorded.
+    behind: &'a [u64],
+    /// How many entries it had when its frame pointer proved to be none: from there on this is the walk that
+    /// it would have been with a true one.
+    turned: Option<usize>,
+    /// Entries that it has got so far.
+    taken: usize,
+    /// Frames that it missed so far.
+    missing: usize,
+    /// How many frames there were, and how many of them it had missed, when it got its last one.
+    sure: (usize, usize),
+}
+
+impl Walk<'_> {
+    /// Whether its next entry is this one, found at `saved_at`, of a frame that ends at `sp`.
+    fn has(&self, entry: u64, saved_at: Option<u64>, sp: u64) -> bool {
+        let is_there = saved_at == Some(self.fp.wrapping_add(8));
+        match self.turned {
+            // A function that aligned its stack has its frame pointer inside of it, with a copy of its
+            // return address behind it.
+            None => self.behind.get(self.taken) == Some(&entry) && (is_there || self.fp < sp),
+            Some(_) => is_there,
+        }
+    }
+
+    fn take(&mut self, next_fp: u64, frames: usize) {
+        self.fp = next_fp;
+        self.taken += 1;
+        self.sure = (frames, self.missing);
+    }
+
+    /// Whether it ended where it should: behind frames with frame pointers come those of the start.
+    fn is_over(&self) -> bool {
+        self.turned.is_none() && self.taken > 0 && self.taken == self.behind.len()
+    }
+
+    /// The walk that begins at another frame pointer, here.
+    fn from(self, fp: u64) -> Self {
+        Self {
+            fp,
+            turned: self.turned.or(Some(self.taken)),
+            ..self
+        }
+    }
+
+    /// What was found, where it cannot be followed any further than to a frame that begins at `sp`.
+    fn stopped(&self, sp: u64, found: &mut Vec<u64>) -> Repair {
+        if self.turned.is_some() {
+            return Repair::Cut;
+        }
+        if self.taken < self.behind.len() {
+            return match self.missing {
+                0 => Repair::AsRecorded,
+                // No frame pointer lies below the frames that were left.
+                _ if self.fp < sp => Repair::Cut,
+                _ => Repair::Inserted(self.taken),
+            };
+        }
+        match self.leave_start_out(found) {
+            0 => Repair::AsRecorded,
+            _ if found.len() == self.sure.0 => Repair::Inserted(self.taken),
+            _ => Repair::Cut,
+        }
+    }
+
+    /// What was found, where it leads to the root.
+    fn reached_root(&self, found: &mut Vec<u64>) -> Repair {
+        let missing = self.leave_start_out(found);
+        // Also if the start used the register otherwise.
+        let is_its = self.turned.is_none_or(|turned| turned == self.taken);
+        match missing {
+            0 => Repair::AsRecorded,
+            // What the chain has behind it, if it has anything, it has in deep stacks too.
+            _ if is_its && self.taken > 0 && found.len() == self.sure.0 => {
+                Repair::Inserted(self.taken)
+            }
+            _ => Repair::Whole,
+        }
+    }
+
+    /// Drops the frames that are the program's start; how many of those that are left were missing.
+    fn leave_start_out(&self, found: &mut Vec<u64>) -> usize {
+        if self.taken == 0 || found.len() - self.sure.0 > START_FRAMES_MAX {
+            return self.missing;
+        }
+        found.truncate(self.sure.0);
+        self.sure.1
+    }
+}
+
+#[cfg(test)]
+#[path = "repair_tests.rs"]
+mod tests;

@@ -1,0 +1,168 @@
+//! Live stacks: what frame pointers miss at the leaf is there, `--call-graph dwarf` needs none, cut stacks say so.
+
+mod support;
+
+use support::ctrflame::{Ctrflame, Finished};
+use support::folded::Stack;
+use support::workloads::Workload;
+use support::{Need, needs};
+
+/// Runs a program under `record` with these flags.
+fn record(program: Workload, arguments: &[&str], flags: &[&str]) -> Finished {
+    let program = program.build();
+    let program = program.to_str().expect("our own paths are text");
+    Ctrflame::record(["-F", "999", "-o", "x.data"])
+        .args(flags.iter().copied())
+        .args(["--", program])
+        .args(arguments.iter().copied())
+        .run()
+        .expect_code(0)
+}
+
+/// `convert` of what was recorded gives the same, byte for byte.
+fn assert_drawn_again(run: &Finished) {
+    let again = Ctrflame::convert(&run.cwd().join("x.data"), &[]).expect_code(0);
+    assert_eq!(again.read("out.folded"), run.read("out.folded"));
+}
+
+fn is_cut(stack: &Stack) -> bool {
+    stack
+        .frames
+        .first()
+        .is_some_and(|name| name == "[truncated stack]")
+}
+
+/// What each function of `leaves` that was sampled was called by.
+const CALLS: [[&str; 3]; 4] = [
+    ["outer", "small_caller", "small_leaf"],
+    ["outer", "tiny_caller", "tiny_leaf"],
+    ["outer", "framed_caller", "framed"],
+    ["outer", "kernel_caller", "getppid"],
+];
+
+/// Of the samples in the last function of `call`, the share below the others.
+fn whole(run: &Finished, call: &[&str]) -> f64 {
+    let leaf = *call.last().expect("a leaf");
+    let is_in = |stack: &Stack| {
+        stack
+            .user_leaf()
+            .is_some_and(|name| name.trim_start_matches('_') == leaf)
+    };
+    let own = run.folded().only(is_in);
+    assert!(
+        own.total() > 20,
+        "{} samples in {leaf}\n{}",
+        own.total(),
+        run.folded()
+    );
+    own.share(|stack| {
+        let names: Vec<&str> = stack
+            .frames
+            .iter()
+            .map(|name| name.trim_start_matches('_'))
+            .collect();
+        names.windows(call.len()).any(|names| names == call)
+    })
+}
+
+#[test]
+fn callers_of_leaves_without_a_frame_are_in_their_stacks_and_are_lost_without_the_repair() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let run = record(Workload::Leaves, &["1.5"], &[]);
+    for call in CALLS {
+        let share = whole(&run, &call);
+        assert!(share >= 0.99, "{share} of {call:?}\n{}", run.folded());
+    }
+    assert_drawn_again(&run);
+    let run = record(Workload::Leaves, &["1"], &["--no-leaf-repair"]);
+    // Else this program would show nothing.
+    for call in [CALLS[0], CALLS[1], CALLS[3]] {
+        let share = whole(&run, &call);
+        assert!(share <= 0.01, "{share} of {call:?}\n{}", run.folded());
+    }
+}
+
+#[test]
+fn stacks_without_any_frame_pointer_are_whole_from_copies_of_them() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    for how in ["dwarf,4096", "auto,4096"] {
+        let run = record(Workload::LeavesFrameless, &["1.5"], &["--call-graph", how]);
+        for [outer, caller, leaf] in CALLS {
+            let share = whole(&run, &["main", outer, caller, leaf]);
+            assert!(share >= 0.99, "{how}: {share} of {leaf}\n{}", run.folded());
+        }
+        let cut = run.folded().share(is_cut);
+        assert!(cut <= 0.01, "{how}: {cut}\n{}", run.folded());
+        assert!(!run.stderr.contains("too many others"), "{}", run.stderr);
+        let is_said = run
+            .stderr
+            .contains("no frame pointers, unwound by call frame information: leaves");
+        assert_eq!(is_said, how.starts_with("auto"), "{}", run.stderr);
+        assert_drawn_again(&run);
+    }
+}
+
+#[test]
+fn of_a_program_with_frame_pointers_they_are_chosen() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let run = record(Workload::Leaves, &["1.5"], &["--call-graph", "auto"]);
+    for call in CALLS {
+        let share = whole(&run, &call);
+        assert!(share >= 0.99, "{share} of {call:?}\n{}", run.folded());
+    }
+    assert!(!run.stderr.contains("no frame pointers"), "{}", run.stderr);
+}
+
+#[test]
+fn a_stack_that_is_deeper_than_what_was_taken_of_it_says_so() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    // 127 entries; and some 40 frames of 48 bytes.
+    for (depth, flags) in [("300", &[][..]), ("900", &["--call-graph", "dwarf,2048"])] {
+        let run = record(Workload::Deep, &["1", depth, "1"], flags);
+        let deep = run
+            .folded()
+            .only(|stack| stack.has_chain(&["descend", "compute"]));
+        let is_cut = |stack: &Stack| {
+            stack
+                .frames
+                .first()
+                .is_some_and(|name| name == "[truncated stack]")
+        };
+        assert!(deep.share(is_cut) >= 0.99, "{flags:?}\n{}", run.folded());
+        assert_drawn_again(&run);
+    }
+    // Deep enough to be cut by the copy of the stack, and not by the kernel's walk.
+    let run = record(
+        Workload::Deep,
+        &["1", "90", "1"],
+        &["--call-graph", "dwarf,1024"],
+    );
+    let deep = run
+        .folded()
+        .only(|stack| stack.has_chain(&["descend", "compute"]));
+    let descends = |stack: &Stack| {
+        stack
+            .frames
+            .iter()
+            .filter(|name| *name == "descend")
+            .count()
+    };
+    assert!(
+        deep.share(|stack| descends(stack) == 91) >= 0.99,
+        "{}",
+        run.folded()
+    );
+    assert!(
+        !run.folded().mentions("[truncated stack]"),
+        "{}",
+        run.folded()
+    );
+}
