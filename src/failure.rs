@@ -58,6 +58,12 @@ pub(crate) enum Failure {
     Processes(#[source] io::Error),
     #[error("no JVM {}", if targets.is_empty() { "runs here" } else { "in what was named" })]
     NoJvm { targets: String },
+    #[error("{}", said_of_missing(pids, container.as_deref()))]
+    NoProcess {
+        pids: Vec<u32>,
+        /// In which these are the pids.
+        container: Option<String>,
+    },
     #[error("cannot answer who asked")]
     Worker(#[source] io::Error),
 }
@@ -112,6 +118,10 @@ impl Failure {
                 "`ctrflame jvm status` lists all JVMs that are ours to see; as root, all".into(),
             ),
             Self::NoJvm { .. } => Some("others' processes are seen as root".into()),
+            Self::NoProcess { container, .. } => Some(match container {
+                Some(_) => "list all of it with `ctrflame ps -G WHAT`; the pids of the host go without -G".into(),
+                None => "pids are the host's; those inside go with their container: `ctrflame ps -G WHAT PID`".into(),
+            }),
             Self::NotRecorded(_, CallGraphArg::Lbr) => {
                 Some("leave --call-graph out; `perf record --call-graph lbr` records them".into())
             }
@@ -133,6 +143,18 @@ impl Failure {
             Self::Live(LiveError::Command { .. }) => CANNOT_RUN,
             _ => FAILED,
         }
+    }
+}
+
+fn said_of_missing(pids: &[u32], container: Option<&str>) -> String {
+    let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+    let pids = pids.join(", ");
+    match container {
+        Some(container) => format!(
+            "no process of {} calls itself {pids}",
+            collapse::clean_line(container, 200)
+        ),
+        None => format!("no process {pids} runs"),
     }
 }
 

@@ -8,15 +8,18 @@ mod ended;
 mod failure;
 mod how;
 mod input;
+mod json;
 mod jvm;
 mod kernel;
 mod lookup;
 mod naming;
 mod output;
 mod pipeline;
+mod ps;
 mod record;
 mod recording_files;
 mod report;
+mod table;
 mod target;
 mod text;
 mod unfinished;
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         cli::Command::Record(args) => record::run(&args),
         cli::Command::Convert(args) => convert::run(&args),
         cli::Command::Jvm(args) => jvm::run(&args),
+        cli::Command::Ps(args) => ps::run(&args),
         cli::Command::JvmWorker => worker::serve(io::stdin().lock(), io::stdout().lock())
             .map(|()| ExitCode::SUCCESS)
             .map_err(failure::Failure::Worker),

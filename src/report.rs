@@ -6,6 +6,7 @@ use crate::input;
 use crate::jvm::{AskError, Asked, Found, Status, WrittenMap};
 use crate::output::Output;
 use crate::pipeline::{Converted, Named, Recording};
+use crate::table::{Shown, Table};
 use collapse::clean_line;
 use collapse::text::Collapsed;
 use profiler::jvm::{FIRST_WITH_PERFMAP, JvmError};
@@ -28,7 +29,7 @@ fn say(line: impl Display) {
 }
 
 /// A note: what it quotes may be a container's.
-fn note(text: impl Display) {
+pub(crate) fn note(text: impl Display) {
     say(clean_line(&format!("ctrflame: note: {text}"), 400));
 }
 
@@ -310,6 +311,30 @@ pub(crate) fn closing(totals: &impl Display, outputs: &[Output]) {
 /// A line on standard output, for commands whose answer is text: what containers wrote is escaped.
 fn answer(line: &str) {
     let _ = writeln!(io::stdout(), "{}", clean_line(line, 400));
+}
+
+/// A table on standard output: as wide as the terminal, in colours where they are wanted.
+pub(crate) fn table(table: &Table) {
+    let stdout = io::stdout();
+    let is_terminal = stdout.is_terminal();
+    let (is_set, is_dumb) = (
+        |name| std::env::var_os(name).is_some_and(|value| !value.is_empty()),
+        std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
+    );
+    let shown = Shown {
+        width: terminal_size::terminal_size_of(&stdout).map(|(width, _)| width.0.into()),
+        // https://no-color.org
+        colours: is_terminal && !is_dumb && !is_set("NO_COLOR"),
+    };
+    let mut stdout = stdout.lock();
+    for line in table.lines(shown) {
+        let _ = writeln!(stdout, "{line}");
+    }
+}
+
+/// Text that is safe for a terminal, on standard output as it is.
+pub(crate) fn text(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// Where a JVM's map is, or why there is none.

@@ -4,7 +4,8 @@
 use crate::cli::RecordArgs;
 use profiler::HostPid;
 use profiler::container::{
-    ContainerError, Hierarchy, HierarchyError, Names, ProcCgroups, Reach, Target as Found, find,
+    Container, ContainerError, Hierarchy, HierarchyError, Names, ProcCgroups, Reach,
+    Target as Found, find, hostname_of_process,
 };
 use profiler::live;
 use std::path::Path;
@@ -41,6 +42,20 @@ impl Host {
             hierarchy: Hierarchy::discover()?,
             names: Names::load(Path::new("/")),
         })
+    }
+
+    /// The container that a process with these cgroups is in, by name or by hostname; `None` on the host.
+    pub(crate) fn container_of(&self, pid: HostPid, cgroups: &ProcCgroups) -> Option<Container> {
+        // perf_event's line first: a plain runc container's cgroup may be of any shape.
+        let paths = [cgroups.perf_path(), cgroups.container_path()];
+        let mut container = paths
+            .into_iter()
+            .flatten()
+            .find_map(|path| Container::identify(path, &self.names))?;
+        if container.needs_hostname() {
+            container.hostname = hostname_of_process(pid);
+        }
+        Some(container)
     }
 }
 
@@ -87,11 +102,7 @@ fn containers(wanted: &[String], host: &Host) -> Result<Target, ContainerError> 
     let mut paths: Vec<String> = Vec::new();
     let mut by_process = false;
     for (what, target) in wanted.iter().zip(&found) {
-        let tags: Vec<String> = target
-            .containers
-            .iter()
-            .map(profiler::container::Container::tag)
-            .collect();
+        let tags: Vec<String> = target.containers.iter().map(Container::tag).collect();
         labels.push(if tags.is_empty() {
             what.clone()
         } else {

@@ -13,5 +13,6 @@ pub mod live;
 mod order;
 pub mod perfdata;
 pub mod record;
+pub mod usage;
 
 pub use ids::{BuildId, CgroupId, CodeAddr, HostPid, HostTid, MntNs, NsPid};

@@ -2,6 +2,7 @@
 
 mod convert;
 mod jvm;
+mod ps;
 mod record;
 mod values;
 
@@ -9,6 +10,7 @@ pub(crate) use convert::{
     CallGraphArg, ConvertArgs, DEFAULT_INPUT, LayerArg, SourceArgs, WeightArg,
 };
 pub(crate) use jvm::{JvmArgs, JvmCommand};
+pub(crate) use ps::PsArgs;
 pub(crate) use record::{EventArg, JvmArg, RecordArgs};
 pub(crate) use values::{RingSize, TimeArg};
 
@@ -48,6 +50,14 @@ Examples:
   ctrflame jvm status web       those of one container
   ctrflame jvm map web          names of their code, for perf and others")]
     Jvm(JvmArgs),
+    /// List the containers that run, with their pids on either side and what they share with the host
+    #[command(after_help = "\
+Examples:
+  ctrflame ps                 a row a container, nested ones below theirs
+  ctrflame ps 28321           the container of a process or thread of the host, and its pid in there
+  ctrflame ps -G web          the processes of a container, by both pids
+  ctrflame ps -G web 17       the process that calls itself 17 in there")]
+    Ps(PsArgs),
     /// The process that asks one JVM
     #[command(name = crate::jvm::WORKER, hide = true)]
     JvmWorker,

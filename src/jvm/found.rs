@@ -3,11 +3,9 @@
 use crate::failure::Failure;
 use crate::target::{Host, Wanted};
 use profiler::HostPid;
-use profiler::container::{Container, ProcCgroups, find, host_tag, hostname_in};
-use profiler::files::TargetRoot;
+use profiler::container::{ProcCgroups, find, host_tag};
 use profiler::jvm::Jvm;
 use profiler::live;
-use std::fs;
 
 /// A JVM and where it runs.
 pub(crate) struct Found {
@@ -57,25 +55,8 @@ pub(crate) fn jvms(targets: &[String]) -> Result<Vec<Found>, Failure> {
 pub(super) fn tag_of(pid: HostPid, host: Option<&Host>) -> String {
     let text = live::proc_cgroups(pid).unwrap_or_default();
     let cgroups = ProcCgroups::parse(&text);
-    let container = cgroups.container_path().zip(host);
-    let container = container.and_then(|(path, host)| Container::identify(path, &host.names));
-    match container {
-        Some(mut container) => {
-            if container.needs_hostname() && container.hostname.is_none() {
-                container.hostname = hostname_of(pid);
-            }
-            container.tag()
-        }
+    match host.and_then(|host| host.container_of(pid, &cgroups)) {
+        Some(container) => container.tag(),
         None => host_tag(cgroups.perf_path().unwrap_or("/")),
     }
-}
-
-/// In its own UTS namespace; `None` if that is ours.
-fn hostname_of(pid: HostPid) -> Option<String> {
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/uts")).ok();
-    if namespace(&pid.0.to_string())? == namespace("self")? {
-        return None;
-    }
-    let root = TargetRoot::of_process(pid).ok()?;
-    hostname_in(root.uts_ns()?).ok()
 }

@@ -84,17 +84,12 @@ impl<'a> Docker<'a> {
 
     /// `docker run --detach --network none --name NAME IMAGE ARGS…`; gives the container's 64-digit id.
     pub(crate) fn run(&self, name: &str, image: &str, args: &[&str]) -> String {
-        let mut all = vec![
-            "run",
-            "--detach",
-            "--network",
-            "none",
-            "--name",
-            name,
-            image,
-        ];
-        all.extend(args);
-        self.must(&all)
+        self.run_with(&["--network", "none", "--name", name], image, args)
+    }
+
+    /// `docker run --detach OPTIONS… IMAGE ARGS…`; gives the container's 64-digit id.
+    pub(crate) fn run_with(&self, options: &[&str], image: &str, args: &[&str]) -> String {
+        self.must(&[&["run", "--detach"], options, &[image], args].concat())
     }
 
     /// Host pid of a container's init.

@@ -5,7 +5,7 @@ use crate::{CgroupId, HostPid};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Deeper cgroups are not walked into: the path of one this deep is beyond what any runtime makes.
 const MAX_DEPTH: usize = 128;
@@ -130,18 +130,8 @@ impl Hierarchy {
     /// The directory of a cgroup, whether it exists or not. `None` where the mount does not reach
     /// it: the path climbs with `..`, or only a part of the hierarchy is mounted and it is outside.
     pub fn dir_of(&self, path: &str) -> Option<PathBuf> {
-        let below = match self.mount.subtree.as_str() {
-            "/" => path,
-            subtree => {
-                let below = path.strip_prefix(subtree)?;
-                (below.is_empty() || below.starts_with('/')).then_some(below)?
-            }
-        };
-        let below = Path::new(below.trim_start_matches('/'));
-        below
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
-            .then(|| self.top().join(below))
+        let dir = self.mount.dir_of(path)?;
+        Some(below(&self.fs_root, &dir))
     }
 
     /// The id of a cgroup: its directory's inode number.

@@ -53,16 +53,40 @@ impl Container {
         })
     }
 
+    /// Who runs it, as far as its cgroup path or its engine's files tell.
+    pub fn engine(&self) -> Runtime {
+        match self.reference.runtime {
+            Runtime::Unknown | Runtime::Kubernetes | Runtime::Ecs => {
+                self.name.engine.unwrap_or(self.reference.runtime)
+            }
+            runtime => runtime,
+        }
+    }
+
+    /// What it is called: in a pod by the pod's name for it, else by its engine's, else by its hostname.
+    /// `None` where only its id is left. Container-chosen text.
+    pub fn called(&self) -> Option<&str> {
+        if self.name.pod.is_some() && self.name.container.is_some() {
+            return self.name.container.as_deref();
+        }
+        self.name.name.as_deref().or_else(|| self.own_hostname())
+    }
+
+    /// Its hostname; the default one is the id again.
+    fn own_hostname(&self) -> Option<&str> {
+        let hostnames = [&self.hostname, &self.name.hostname];
+        hostnames
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .find(|hostname| !self.reference.id.starts_with(hostname))
+    }
+
     /// Its label: `docker:web (3f2a12345678)`, `k8s:namespace/pod/container (3f2a12345678)`,
     /// `lxc:web`. Holds container-chosen text as it is: escape it for where it is shown. [`Tags`]
     /// makes sure that no two containers of one picture share one.
     pub fn tag(&self) -> String {
-        let word = match self.reference.runtime {
-            Runtime::Unknown | Runtime::Kubernetes | Runtime::Ecs => {
-                self.name.engine.unwrap_or(self.reference.runtime).word()
-            }
-            runtime => runtime.word(),
-        };
+        let word = self.engine().word();
         let id = self.reference.short_id();
         if let Some(pod) = &self.name.pod {
             let parts = [
@@ -76,12 +100,7 @@ impl Container {
         if !self.reference.has_random_id() {
             return self.chosen_tag(word);
         }
-        let hostname = [&self.hostname, &self.name.hostname]
-            .into_iter()
-            .flatten()
-            // The default hostname is the id again.
-            .find(|hostname| !self.reference.id.starts_with(hostname.as_str()));
-        match self.name.name.as_ref().or(hostname) {
+        match self.name.name.as_deref().or_else(|| self.own_hostname()) {
             Some(name) => format!("{word}:{name} ({id})"),
             None => format!("{word}:{id}"),
         }

@@ -1,6 +1,6 @@
 //! The cgroup mounts in a `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 /// One mounted cgroup hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,33 @@ pub(crate) struct CgroupMount {
 
 impl CgroupMount {
     pub(crate) fn has_perf_event(&self) -> bool {
-        !self.unified && self.options.iter().any(|option| option == "perf_event")
+        self.has_v1("perf_event")
+    }
+
+    /// Whether it is the v1 hierarchy of this controller.
+    pub(crate) fn has_v1(&self, controller: &str) -> bool {
+        !self.unified && self.options.iter().any(|option| option == controller)
+    }
+
+    /// The directory of a cgroup as the host names it, whether it exists or not. `None` where the
+    /// mount does not reach it: the path climbs with `..`, or only a part of the hierarchy is
+    /// mounted and it is outside.
+    pub(crate) fn dir_of(&self, path: &str) -> Option<PathBuf> {
+        let below = match self.subtree.as_str() {
+            "/" => path,
+            subtree => {
+                let below = path.strip_prefix(subtree)?;
+                (below.is_empty() || below.starts_with('/')).then_some(below)?
+            }
+        };
+        let below = Path::new(below.trim_start_matches('/'));
+        below
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+            .then(|| match below.as_os_str().is_empty() {
+                true => self.mount_point.clone(),
+                false => self.mount_point.join(below),
+            })
     }
 }
 

@@ -105,6 +105,14 @@ pub fn containers_in(cgroup_path: &str) -> Vec<ContainerRef> {
         .collect()
 }
 
+/// The part of a path that is this container's own directory, in whichever shape the path has it.
+/// `None` where the path is not in that container.
+pub(crate) fn path_of_container<'a>(path: &'a str, wanted: &ContainerRef) -> Option<&'a str> {
+    let mut chain = located_in(path).into_iter();
+    let own = chain.find(|located| located.container.id == wanted.id)?;
+    path.get(..own.end)
+}
+
 /// The innermost systemd unit (`*.service`, `*.scope`) of a path that is no container's: tells host
 /// processes apart (`nginx.service`, `session-3.scope`). As systemd wrote it, escapes included.
 pub fn systemd_unit(cgroup_path: &str) -> Option<&str> {

@@ -31,9 +31,17 @@ impl ProcCgroups {
     /// The path in the hierarchy that perf_event lives in: v1 `perf_event` where there is one,
     /// else v2.
     pub fn perf_path(&self) -> Option<&str> {
-        self.with_controller("perf_event")
-            .or_else(|| self.lines.iter().find(|line| line.hierarchy == 0))
-            .map(|line| line.path.as_str())
+        self.path_in(Some("perf_event"))
+            .or_else(|| self.path_in(None))
+    }
+
+    /// The path in the v1 hierarchy of a controller; with `None` in cgroup v2.
+    pub(crate) fn path_in(&self, controller: Option<&str>) -> Option<&str> {
+        let line = match controller {
+            Some(controller) => self.with_controller(controller),
+            None => self.lines.iter().find(|line| line.hierarchy == 0),
+        };
+        line.map(|line| line.path.as_str())
     }
 
     /// The process's containers, outermost first: from the line that perf_event lives on, and

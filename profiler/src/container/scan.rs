@@ -113,14 +113,22 @@ fn processes(fs_root: &Path) -> impl Iterator<Item = (HostPid, ProcCgroups)> {
         })
 }
 
-/// Asks for the hostname of a container's first process. `None` where there is none, we may not
-/// ask, or it has the host's (`--uts host`), which names no container.
+/// Asks for the hostname of a container's first process, as [`hostname_of_process`].
 pub(crate) fn hostname_of(container: &Container, fs_root: &Path) -> Option<String> {
     // 0: a process outside of our own pid namespace.
     let pid = container.processes.iter().find(|pid| pid.0 != 0)?;
-    let proc = fs_root.join("proc");
-    let theirs = File::open(proc.join(pid.0.to_string()).join("ns/uts")).ok()?;
-    let ours = fs::metadata(proc.join("self/ns/uts")).ok()?;
+    hostname_in_proc(&fs_root.join("proc"), *pid)
+}
+
+/// The hostname that a process sees. `None` where we may not ask, or it has the host's (`--uts
+/// host`), which names no container. Container-chosen text.
+pub fn hostname_of_process(pid: HostPid) -> Option<String> {
+    hostname_in_proc(Path::new("/proc"), pid)
+}
+
+fn hostname_in_proc(proc_root: &Path, pid: HostPid) -> Option<String> {
+    let theirs = File::open(proc_root.join(pid.0.to_string()).join("ns/uts")).ok()?;
+    let ours = fs::metadata(proc_root.join("self/ns/uts")).ok()?;
     if theirs.metadata().ok()?.ino() == ours.ino() {
         return None;
     }

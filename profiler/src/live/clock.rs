@@ -2,6 +2,7 @@
 
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
+use std::time::Duration;
 
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -31,6 +32,14 @@ pub fn boot_wall_ns() -> Option<u64> {
 /// The wall clock, as it is set now, at `ticks` after boot, rounded down to a tick.
 pub(crate) fn wall_of_boot_ticks(ticks: u64) -> Option<u64> {
     boot_wall_ns()?.checked_add(boot_ticks_ns(ticks)?)
+}
+
+/// How long ago it was `ticks` after boot, the time that the machine was suspended included.
+pub(crate) fn since_boot_ticks(ticks: u64) -> Option<Duration> {
+    let now_ns = read_ns(ClockId::CLOCK_BOOTTIME)?;
+    Some(Duration::from_nanos(
+        now_ns.saturating_sub(boot_ticks_ns(ticks)?),
+    ))
 }
 
 fn boot_ticks_ns(ticks: u64) -> Option<u64> {

@@ -12,7 +12,7 @@ mod kernel_maps;
 mod machine;
 mod open_files;
 mod opened;
-mod procfs;
+pub(crate) mod procfs;
 mod raw;
 mod ring;
 mod session;
@@ -20,6 +20,7 @@ mod signals;
 mod watch;
 
 pub use crate::record::EventSink;
+pub(crate) use clock::since_boot_ticks;
 pub use clock::{boot_wall_ns, wall_ns};
 pub use config::{Config, KernelSamples, RingSize, SampledEvent, Stop, Target};
 pub use error::LiveError;

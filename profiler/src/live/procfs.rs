@@ -179,6 +179,17 @@ pub(crate) fn identity_in(pid: HostPid, status: &str) -> Option<Identity> {
     })
 }
 
+/// The pids in the pid namespaces below the reader's, outermost first, of a `/proc/PID/status`: all of
+/// `NStgid:` but the first. Empty before Linux 4.1.
+pub(crate) fn inner_pids_in(status: &str) -> Vec<NsPid> {
+    let pids = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NStgid:"))
+        .unwrap_or_default();
+    let pids = pids.split_ascii_whitespace().skip(1);
+    pids.filter_map(|pid| pid.parse().ok().map(NsPid)).collect()
+}
+
 /// Names of the links in `/proc/PID/ns`, in the order of [`NsLinks`].
 const NS_NAMES: [&str; 7] = ["net", "uts", "ipc", "pid", "user", "mnt", "cgroup"];
 
