@@ -31,11 +31,15 @@ pub(crate) enum Workload {
     Short,
     /// Threads in `busy_loop`, prints `cpu_seconds`; arguments: threads, seconds, `wait`, `status N`.
     Busy,
-    /// Code in anonymous memory with a perf map; arguments: seconds, `no-map`.
+    /// Code in anonymous memory with a perf map; arguments: seconds, `no-map`, another kind of memory.
     JitLike,
     /// Three functions one after the other at one address, told by a jitdump; prints the CPU seconds of each;
     /// arguments: seconds for each, `tsc`, `late`, `pid` or `wait`.
     JitDump,
+    /// A process that execs, whose pid is used again, or that changes its name; argument: which.
+    Identity,
+    /// A call that is its function's last instruction, symbols without size; argument: seconds.
+    Traps,
     /// A chosen thread name; arguments: seconds, name.
     Comm,
     /// Two functions whose names are to be patched; argument: seconds.
@@ -89,6 +93,8 @@ impl Workload {
             Workload::Busy => "busy.c",
             Workload::JitLike => "jitlike.c",
             Workload::JitDump => "jitdump.c",
+            Workload::Identity => "identity.c",
+            Workload::Traps => "traps.c",
             Workload::Comm => "hostile/comm.c",
             Workload::OddSymbols => "hostile/odd_symbols.c",
             Workload::HugeSymbol => "hostile/huge_symbol.c",
