@@ -211,7 +211,7 @@ mod tests {
         let mut unnamed = one("web", "java", &[("start_thread", Native)]);
         unnamed
             .frames
-            .push(Frame::new(Err(Unresolved::JitWithoutMap), Jit));
+            .push(Frame::new(Err(Unresolved::JitWithoutMap("".into())), Jit));
         unnamed.samples = 9;
         let mut frameless = one("host", "swapper", &[]);
         frameless.samples = 4;

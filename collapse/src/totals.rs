@@ -250,7 +250,11 @@ mod tests {
                     vec![Err(Unresolved::Truncated), Ok("f"), Ok("g")],
                     5,
                 ),
-                stack("docker:web", vec![Err(Unresolved::JitWithoutMap)], 3),
+                stack(
+                    "docker:web",
+                    vec![Err(Unresolved::JitWithoutMap("".into()))],
+                    3,
+                ),
                 stack("host", vec![], 2),
                 stack("docker:unseen", vec![stripped()], 0),
             ]),

@@ -1,8 +1,9 @@
-/* jitlike [SECONDS] [no-map]: what a JIT compiler does, without one.
+/* jitlike [SECONDS] [no-map [MEMORY]]: what a JIT compiler does, without one.
  *
  * Two functions are written as machine code into anonymous executable memory at 0x200000000000 and called for SECONDS
  * (default 60): at +0 `jit_outer`, a frame-pointer frame that calls `jit_inner` at +0x100, a counting loop. Unless
  * `no-map` is given, both are written to /tmp/perf-<getpid()>.map with the pid as the program sees it: 1 in a container.
+ * MEMORY is what it lies in instead of anonymous memory: `memfd`, `shared` or `sysv`.
  * The address is fixed so that a test can write another map of the same code before the program runs.
  *
  * gcc -O1 -g0 -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-inline -static -o jitlike jitlike.c
@@ -13,7 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <unistd.h>
 
 enum { OUTER = 0, INNER = 0x100, SIZE = 0x1000 };
@@ -59,9 +62,32 @@ static const uint32_t inner[] = {
 
 static void finish(int signal) { (void)signal; _exit(0); }
 
+/* Writable memory at BASE. */
+static char *memory(const char *kind)
+{
+    int protection = PROT_READ | PROT_WRITE, file;
+
+    if (!strcmp(kind, "memfd")) {
+        file = memfd_create("codemaker", 0);
+        if (file < 0 || ftruncate(file, SIZE))
+            return MAP_FAILED;
+        return mmap(BASE, SIZE, protection, MAP_SHARED | MAP_FIXED_NOREPLACE, file, 0);
+    }
+    if (!strcmp(kind, "shared"))
+        return mmap(BASE, SIZE, protection, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (!strcmp(kind, "sysv")) {
+        int id = shmget(IPC_PRIVATE, SIZE, IPC_CREAT | 0700);
+        char *at = shmat(id, BASE, 0);
+
+        shmctl(id, IPC_RMID, NULL);
+        return at;
+    }
+    return mmap(BASE, SIZE, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
 int main(int argc, char **argv)
 {
-    char *code = mmap(BASE, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    char *code = memory(argc > 3 ? argv[3] : "anonymous");
 
     if (code != BASE)
         return 100;

@@ -19,6 +19,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// An address in generated code, and what the memory is called that it lies in, where that is not
+/// anonymous.
+pub(crate) type GeneratedAt = (PlaceId, u64, Option<Arc<str>>);
+
 /// A process that generated code.
 pub(crate) struct Generator {
     pub(crate) origin: Origin,
@@ -39,7 +43,7 @@ pub(crate) struct Generator {
 
 /// Names generated code by the maps of its processes, processes in parallel.
 pub(crate) fn generated(
-    processes: Vec<(Generator, Vec<(PlaceId, u64)>)>,
+    processes: Vec<(Generator, Vec<GeneratedAt>)>,
     lookup: &Lookup,
 ) -> (Named, Vec<Problem>) {
     let mut unused: BTreeMap<u32, &Path> = lookup.perf_maps().collect();
@@ -64,7 +68,7 @@ pub(crate) fn generated(
 
 fn name_process(
     process: Generator,
-    addrs: Vec<(PlaceId, u64)>,
+    addrs: Vec<GeneratedAt>,
     lookup: &Lookup,
 ) -> (Named, Option<Problem>) {
     let container = Arc::clone(&process.container);
@@ -74,7 +78,7 @@ fn name_process(
         container: Arc::clone(&container),
         error,
     };
-    let mut wanted: Vec<u64> = addrs.iter().map(|(_, addr)| *addr).collect();
+    let mut wanted: Vec<u64> = addrs.iter().map(|(_, addr, _)| *addr).collect();
     wanted.sort_unstable();
     let read = move || process.map(&lookup, Lines::Of(&wanted));
     let read = within(READ_DEADLINE, "perf map", read);
@@ -103,12 +107,13 @@ fn name_process(
         let name = map.as_ref().and_then(|map| map.lookup(addr));
         name.map(String::from_utf8_lossy)
     };
-    let frame = |addr| match name(addr) {
+    let frame = |addr, memory: Option<Arc<str>>| match name(addr) {
         Some(name) if is_hotspot => java_frame(&name),
         Some(name) => jit_frame(Ok(name.as_ref().into())),
-        None => jit_frame(Err(Unresolved::JitWithoutMap)),
+        None => jit_frame(Err(Unresolved::JitWithoutMap(memory.unwrap_or_default()))),
     };
-    let named = addrs.into_iter().map(|(id, addr)| (id, frame(addr)));
+    let named = addrs.into_iter();
+    let named = named.map(|(id, addr, memory)| (id, frame(addr, memory)));
     (named.collect(), problem)
 }
 

@@ -26,6 +26,7 @@ mod living;
 mod locate;
 mod lookup;
 mod maps;
+mod memory;
 mod name;
 mod path_hash;
 mod pins;

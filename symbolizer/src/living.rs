@@ -197,6 +197,7 @@ fn is_this_image(found: &MappedNow, image: &Image) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::MemoryId;
     use profiler::BuildId;
     use profiler::record::MappedFile;
 
@@ -236,7 +237,7 @@ mod tests {
         let sampled = [
             kept(0x10_0000, hot),
             kept(0x20_0000, libc),
-            kept(0x30_0000, Backing::Generated),
+            kept(0x30_0000, Backing::Generated(MemoryId::ANONYMOUS)),
         ];
         let same = |now: &[MappedNow]| is_same(&sampled, &images, now);
         let (hot_now, libc_now) = (

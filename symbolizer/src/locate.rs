@@ -12,6 +12,7 @@ use crate::hash::FastMap;
 use crate::image::ImageId;
 use crate::jitdump::{CodeName, name_in};
 use crate::maps::{Backing, MapTable};
+use crate::memory::MemoryId;
 use crate::path_hash::{PathHash, PathSeed};
 use crate::stack::{FrameId, StackHead, StackPart};
 use crate::stacks::{ContextId, RawStack, StackTable};
@@ -29,8 +30,8 @@ pub(crate) enum Place {
     Image(ImageId, u64),
     /// An offset in the vdso.
     Vdso(u64),
-    /// An address in code that its process generated.
-    Generated(SpaceId, u64),
+    /// An address in code that its process generated, and into which memory.
+    Generated(SpaceId, u64, MemoryId),
     /// A function that a process generated, as its jitdump calls it.
     Jitted(CodeName),
     /// No mapping covers it.
@@ -446,7 +447,7 @@ fn place_in(space: SpaceId, maps: &MapTable, addr: u64) -> Place {
         Some((mapping, offset)) => match mapping.backing {
             Backing::Image(image) => Place::Image(image, offset),
             Backing::Vdso => Place::Vdso(offset),
-            Backing::Generated => Place::Generated(space, addr),
+            Backing::Generated(memory) => Place::Generated(space, addr, memory),
         },
         None => Place::Unmapped,
     }

@@ -81,7 +81,7 @@ fn table() -> MapTable {
         start: 0x5000,
         end: 0x6000,
         file_offset: 0,
-        backing: Backing::Generated,
+        backing: Backing::Generated(MemoryId::ANONYMOUS),
     });
     maps.insert(Mapping {
         start: 0x7000,
@@ -108,7 +108,7 @@ fn a_return_address_is_looked_up_inside_the_call_and_a_leaf_where_it_is() {
     let expected = [
         Place::Unmapped,
         Place::Vdso(0x10),
-        Place::Generated(SpaceId(3), 0x5000),
+        Place::Generated(SpaceId(3), 0x5000, MemoryId::ANONYMOUS),
         Place::Image(ImageId(1), 0x13ff),
         Place::Image(ImageId(1), 0x500),
         Place::Kernel(0xffff_0fff),

@@ -1,6 +1,7 @@
 //! The executable mappings of one address space: which image, at which file offset, is at an address.
 
 use crate::image::ImageId;
+use crate::memory::MemoryId;
 
 /// What lies behind a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +11,7 @@ pub(crate) enum Backing {
     /// The kernel's own page of code in every process.
     Vdso,
     /// Memory that a program filled with code: anonymous, memfd, shared memory.
-    Generated,
+    Generated(MemoryId),
 }
 
 /// A range of addresses and what lies behind it.
@@ -35,7 +36,7 @@ impl Mapping {
     /// Whether an address that both cover means the same to both.
     fn agrees_with(&self, other: &Mapping) -> bool {
         self.backing == other.backing
-            && (self.backing == Backing::Generated
+            && (matches!(self.backing, Backing::Generated(_))
                 || self.start.wrapping_sub(self.file_offset)
                     == other.start.wrapping_sub(other.file_offset))
     }
@@ -77,7 +78,7 @@ impl MapTable {
             .iter()
             .filter_map(|mapping| match mapping.backing {
                 Backing::Image(image) => Some(image),
-                Backing::Vdso | Backing::Generated => None,
+                Backing::Vdso | Backing::Generated(_) => None,
             })
     }
 
@@ -231,7 +232,7 @@ mod tests {
             start,
             end,
             file_offset: 0,
-            backing: Backing::Generated,
+            backing: Backing::Generated(MemoryId::ANONYMOUS),
         };
         table.insert(generated(0x8000, 0x9000));
         assert_eq!(insert(&mut table, generated(0x8800, 0xa000)), Change::Added);

@@ -157,7 +157,7 @@ impl Counted {
                     };
                     (*of_image.entry(image).or_insert_with(find), offset)
                 }
-                Place::Generated(space, addr) => {
+                Place::Generated(space, addr, _) => {
                     let find = || sidecar.generated_by(self.space_key(Some(space)));
                     (*of_space.entry(space).or_insert_with(find), addr)
                 }
@@ -197,7 +197,7 @@ impl Counted {
                 Place::Kernel(addr) => kept.kernel.push((addr, id)),
                 Place::Vdso(offset) => kept.vdso.push((offset, id)),
                 Place::Image(image, offset) => images.entry(image).or_default().push((offset, id)),
-                Place::Generated(space, addr) => {
+                Place::Generated(space, addr, _) => {
                     generated.entry(space).or_default().push((addr, id));
                 }
                 Place::Unmapped | Place::Jitted(_) => {}

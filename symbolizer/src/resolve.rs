@@ -1,7 +1,7 @@
 //! The end of a recording: every place gets its name once, then stacks are handed on root first.
 
 use crate::context::{Context, KnownContext, Origin, Place as TaskPlace};
-use crate::generated::{self, Generator};
+use crate::generated::{self, GeneratedAt, Generator};
 use crate::hash::FastMap;
 use crate::image::{Image, ImageId, ImageKey};
 use crate::jitmap::JitMap;
@@ -197,11 +197,12 @@ impl Counted {
         tags: &[Arc<str>],
         now: &FastMap<SpaceId, Now>,
         (snapshots, held_maps): (Vec<CodeSnapshot>, Vec<HeldMap>),
-    ) -> Vec<(Generator, Vec<(PlaceId, u64)>)> {
-        let mut by_space: BTreeMap<SpaceId, Vec<(PlaceId, u64)>> = BTreeMap::new();
+    ) -> Vec<(Generator, Vec<GeneratedAt>)> {
+        let mut by_space: BTreeMap<SpaceId, Vec<GeneratedAt>> = BTreeMap::new();
         for (id, place) in numbered(places) {
-            if let Place::Generated(space, addr) = place {
-                by_space.entry(space).or_default().push((id, addr));
+            if let Place::Generated(space, addr, memory) = place {
+                let addrs = by_space.entry(space).or_default();
+                addrs.push((id, addr, self.memories.label(memory).cloned()));
             }
         }
         let tag_of = self.tags_of_spaces(tags);

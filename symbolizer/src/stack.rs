@@ -225,8 +225,9 @@ pub enum Unresolved {
     Unreadable(Arc<str>),
     /// No mapping of the process covers the address.
     Unmapped,
-    /// Generated code whose process wrote no map, or a map without this address.
-    JitWithoutMap,
+    /// Generated code whose process wrote no map, or a map without this address; and the memory that
+    /// it lies in, empty for anonymous memory.
+    JitWithoutMap(Arc<str>),
     /// `/proc/kallsyms` shows no addresses (kptr_restrict).
     KernelRestricted,
     /// The kernel has no symbol there.
@@ -246,7 +247,7 @@ impl Unresolved {
             Self::Unverified(_) => "image unverified",
             Self::Unreadable(_) => "image unreadable",
             Self::Unmapped => "unmapped",
-            Self::JitWithoutMap => "jit without map",
+            Self::JitWithoutMap(_) => "jit without map",
             Self::KernelRestricted => "kernel symbols hidden",
             Self::KernelUnknown => "kernel without symbol",
             Self::Truncated => "truncated stack",
@@ -264,7 +265,8 @@ impl fmt::Display for Unresolved {
             Self::Unverified(image) => write!(f, "[unverified {image}]"),
             Self::Unreadable(image) => write!(f, "[unreadable {image}]"),
             Self::Unmapped => f.write_str("[unmapped]"),
-            Self::JitWithoutMap => f.write_str("[jit, no map]"),
+            Self::JitWithoutMap(memory) if memory.is_empty() => f.write_str("[jit, no map]"),
+            Self::JitWithoutMap(memory) => write!(f, "[{memory}, no map]"),
             Self::KernelRestricted => f.write_str("[kernel, kptr_restrict]"),
             Self::KernelUnknown => f.write_str("[kernel]"),
             Self::Truncated => f.write_str("[truncated stack]"),

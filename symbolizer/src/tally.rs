@@ -14,6 +14,7 @@ use crate::jitdump::{DumpId, Jits, Marker, pid_of};
 use crate::kept::{KeptPages, keep_mappings};
 use crate::locate::{ContextPlace, Locator, Words};
 use crate::maps::{Backing, Mapping};
+use crate::memory::Memories;
 use crate::pins::Pins;
 use crate::recorded::RecordedTags;
 use crate::stack::LayerKind;
@@ -44,6 +45,7 @@ pub struct Tally {
     pub(crate) kernel_build_id: Option<BuildId>,
     pub(crate) tasks: Tasks,
     pub(crate) images: Images,
+    pub(crate) memories: Memories,
     pub(crate) pins: Pins,
     pub(crate) stacks: StackTable,
     /// `None`: as they were recorded.
@@ -73,6 +75,7 @@ pub struct Counted {
     pub(crate) origin: Origin,
     pub(crate) tasks: Tasks,
     pub(crate) images: Images,
+    pub(crate) memories: Memories,
     pub(crate) pins: Pins,
     pub(crate) located: Locator,
     pub(crate) contexts: Vec<KnownContext>,
@@ -99,6 +102,7 @@ impl Tally {
             kernel_build_id: None,
             tasks: Tasks::new(),
             images: Images::default(),
+            memories: Memories::default(),
             pins: Pins::new(),
             stacks: StackTable::default(),
             chains: None,
@@ -321,6 +325,7 @@ impl Tally {
         let Self {
             tasks,
             images,
+            memories,
             pins,
             located,
             contexts,
@@ -335,6 +340,7 @@ impl Tally {
             layers: counting.layers,
             tasks,
             images,
+            memories,
             pins,
             located,
             contexts,
@@ -365,7 +371,7 @@ impl Tally {
             // Another image than ours: of a 32-bit or x32 process.
             Code::Vdso if mapped.avma.end <= 1 << 32 => return,
             Code::Vdso => Backing::Vdso,
-            Code::Generated => Backing::Generated,
+            Code::Generated => Backing::Generated(self.memories.intern(mapped.path)),
             Code::File => {
                 self.watches.mapped(mapped.pid, mapped.path);
                 let mnt = self

@@ -68,7 +68,7 @@ impl Tally {
             && space
                 .maps
                 .iter()
-                .any(|mapping| mapping.backing == Backing::Generated)
+                .any(|mapping| matches!(mapping.backing, Backing::Generated(_)))
             && let (Some(identity), Some(root)) = (space.identity, self.pins.root(space.root))
         {
             tell(EndedGenerator {

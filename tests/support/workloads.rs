@@ -31,7 +31,7 @@ pub(crate) enum Workload {
     Short,
     /// Threads in `busy_loop`, prints `cpu_seconds`; arguments: threads, seconds, `wait`, `status N`.
     Busy,
-    /// Code in anonymous memory with a perf map; arguments: seconds, `no-map`.
+    /// Code in anonymous memory with a perf map; arguments: seconds, `no-map`, another kind of memory.
     JitLike,
     /// Three functions one after the other at one address, told by a jitdump; prints the CPU seconds of each;
     /// arguments: seconds for each, `tsc`, `late`, `pid` or `wait`.
@@ -43,6 +43,10 @@ pub(crate) enum Workload {
     LeavesFrameless,
     /// `descend`, as often as asked for, and `compute`; arguments: threads, depth, seconds.
     Deep,
+    /// A process that execs, whose pid is used again, or that changes its name; argument: which.
+    Identity,
+    /// A call that is its function's last instruction, symbols without size; argument: seconds.
+    Traps,
     /// A chosen thread name; arguments: seconds, name.
     Comm,
     /// Two functions whose names are to be patched; argument: seconds.
@@ -106,6 +110,8 @@ impl Workload {
             Workload::JitDump => "jitdump.c",
             Workload::Leaves | Workload::LeavesFrameless => "leaves.c",
             Workload::Deep => "deep.c",
+            Workload::Identity => "identity.c",
+            Workload::Traps => "traps.c",
             Workload::Comm => "hostile/comm.c",
             Workload::OddSymbols => "hostile/odd_symbols.c",
             Workload::HugeSymbol => "hostile/huge_symbol.c",

@@ -83,7 +83,7 @@ fn no_word_for_a_frame_without_a_name_is_one_of_the_symbolizers() {
     for theirs in [
         Unresolved::KernelUnknown,
         Unresolved::KernelRestricted,
-        Unresolved::JitWithoutMap,
+        Unresolved::JitWithoutMap("".into()),
         Unresolved::Unmapped,
         Unresolved::Truncated,
     ] {

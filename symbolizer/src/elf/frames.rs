@@ -1,6 +1,7 @@
 //! An image's call frame information: the bytes of its sections, and where code lies in the file.
 
 use super::headers::{Class, Headers, Segment, bytes_at};
+use super::pclntab::GoFrames;
 use super::sections::NamedSections;
 use super::stubs::STUB_SECTIONS;
 use super::{ElfError, ElfLimits, ReadAt};
@@ -33,6 +34,8 @@ pub(crate) struct FrameSections {
     /// Addresses of the stubs that calls into other images go through.
     stubs: Vec<Range<u64>>,
     loads: Vec<Segment>,
+    /// Of a Go program.
+    pub(crate) go: Option<GoFrames>,
 }
 
 impl FrameSections {
@@ -72,6 +75,8 @@ impl FrameSections {
             text_svma: svma_of(".text"),
             got_svma: svma_of(".got"),
             loads: headers.loads(),
+            // What is damaged there leaves the others what they are.
+            go: GoFrames::read(image, &headers, &sections, limits).unwrap_or_default(),
         }))
     }
 

@@ -15,8 +15,6 @@ mod near;
 #[cfg(test)]
 mod near_tests;
 mod pclntab;
-#[cfg(test)]
-mod pclntab_tests;
 mod read_at;
 mod relocations;
 mod sections;
@@ -35,6 +33,7 @@ use profiler::BuildId;
 
 pub(crate) use error::ElfError;
 pub(crate) use frames::{FrameSections, Placed};
+pub(crate) use pclntab::{GoFrame, GoFrames};
 pub(crate) use read_at::ReadAt;
 pub(crate) use symbols::Symbol;
 

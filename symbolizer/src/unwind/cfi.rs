@@ -3,7 +3,7 @@
 use super::index::{Index, Linked, entry_len, place_in, preceding, shared_entry, walked_index};
 use super::machine::Machine;
 use super::rule::{Found, Rule};
-use crate::elf::{ElfError, ElfLimits, FrameSections, Placed, ReadAt};
+use crate::elf::{ElfError, ElfLimits, FrameSections, GoFrame, GoFrames, Placed, ReadAt};
 use gimli::{
     BaseAddresses, DebugFrame, EhFrame, EndianSlice, Expression, FrameDescriptionEntry,
     LittleEndian, Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindSection,
@@ -99,7 +99,8 @@ impl Cfi {
             Index::Linked(linked) => linked.len_bytes(),
             Index::Walked(functions) => functions.len() * size_of::<(u64, u32)>(),
         });
-        (sections + indexes.iter().sum::<usize>()) as u64
+        let go = self.sections.go.as_ref().map_or(0, GoFrames::len_bytes);
+        (sections + indexes.iter().sum::<usize>() + go) as u64
     }
 
     /// What holds at a byte of the file.
@@ -109,6 +110,7 @@ impl Cfi {
         });
         found
             .or_else(|| self.stub(file_offset))
+            .or_else(|| self.go(file_offset))
             .unwrap_or(Found::Nothing)
     }
 
@@ -117,6 +119,16 @@ impl Cfi {
         let svma = self.sections.svma_of(file_offset)?;
         let into = self.sections.distance_into_stubs(svma)?;
         Some(Found::Rule(Rule::of_stub(self.machine, into)))
+    }
+
+    /// Go's linker writes call frame information for nobody but debuggers.
+    fn go(&self, file_offset: u64) -> Option<Found> {
+        let frame = self.sections.go.as_ref()?;
+        match frame.at(self.sections.svma_of(file_offset)?)? {
+            GoFrame::Taken(bytes) => Rule::of_go(self.machine, bytes).map(Found::Rule),
+            GoFrame::Outermost => Some(Found::Outermost),
+            GoFrame::Unknown => None,
+        }
     }
 
     /// Calls `apply` with the rules at a byte of the file, and with what evaluates them.

@@ -224,7 +224,7 @@ fn place_of((mapping, offset): (Mapping, u64)) -> Option<(ImageId, u64)> {
     match mapping.backing {
         Backing::Image(image) => Some((image, offset)),
         Backing::Vdso => Some((VDSO, offset)),
-        Backing::Generated => None,
+        Backing::Generated(_) => None,
     }
 }
 

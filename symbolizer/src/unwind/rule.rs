@@ -69,6 +69,28 @@ impl Rule {
         rule
     }
 
+    /// Of a Go function that has taken so many bytes of the stack. A call pushes the return address on
+    /// x86_64; on aarch64 the function stores it at the lower end of what it takes. The caller's frame
+    /// pointer is left alone, as Go's own information for debuggers does: at which instruction of a
+    /// prologue it is stored is not told.
+    pub(super) fn of_go(machine: Machine, taken_bytes: u32) -> Option<Self> {
+        let taken = i32::try_from(taken_bytes).ok()?;
+        let (cfa_offset, words) = match machine {
+            Machine::X86_64 => (taken.checked_add(8)?, -1),
+            Machine::Aarch64 => (taken, i16::try_from(-(taken / 8)).ok()?),
+        };
+        let mut rule = Self {
+            cfa_offset,
+            cfa_register: machine.sp(),
+            is_signal_frame: false,
+            saved: [0; 12],
+        };
+        let number = machine.return_address();
+        let at = machine.saved().iter().position(|saved| *saved == number)?;
+        *rule.saved.get_mut(at)? = words;
+        Some(rule)
+    }
+
     fn short(row: &Row, machine: Machine, is_signal_frame: bool) -> Option<Self> {
         let CfaRule::RegisterAndOffset { register, offset } = row.cfa() else {
             return None;

@@ -6,6 +6,7 @@ use super::{CfiSource, Ended, FRAMES_MAX, Registers, StackBytes, Start, Unwinder
 use crate::elf::ElfLimits;
 use crate::image::ImageId;
 use crate::maps::{Backing, MapTable, Mapping};
+use crate::memory::MemoryId;
 use profiler::record::{Branches, Chain, Sample, Stamp};
 use profiler::{CodeAddr, HostPid, HostTid};
 use std::sync::Arc;
@@ -188,7 +189,7 @@ pub(super) fn maps() -> MapTable {
         start: 0x5000_0000,
         end: 0x5000_1000,
         file_offset: 0,
-        backing: Backing::Generated,
+        backing: Backing::Generated(MemoryId::ANONYMOUS),
     });
     maps
 }

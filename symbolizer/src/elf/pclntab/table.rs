@@ -1,15 +1,9 @@
-//! The functions of a Go program, from the table that its own tracebacks are made of (`pclntab`).
-//! `strip` and the linker's `-s` leave it, so a stripped Go program has all its names.
-//!
-//! Its four formats are those of Go 1.2, 1.16, 1.18 and 1.20 (`internal/abi/symtab.go`,
-//! `debug/gosym/pclntab.go`, `runtime/symtab.go`). From 1.18 on, functions are told as distances from
-//! where Go's code begins; since 1.26 the module's data says where that is.
+//! Where the table is, its functions, and where they begin.
 
-use super::headers::{Class, Headers, Section, bytes_at};
-use super::near::NameBudget;
-use super::relocations::{Relocation, Relocations};
-use super::sections::NamedSections;
-use super::{ElfError, ElfLimits, ReadAt};
+use crate::elf::headers::{Class, Headers, Section, bytes_at};
+use crate::elf::relocations::{Relocation, Relocations};
+use crate::elf::sections::NamedSections;
+use crate::elf::{ElfError, ElfLimits, ReadAt};
 use object::Endianness;
 
 /// Where the table is, the likelier first. Of position-independent programs other linkers put it
@@ -30,16 +24,8 @@ const MODULE_MIN_PC: u64 = 20;
 const MODULE_TEXT: u64 = 22;
 const WORD: u64 = 8;
 
-/// A function of the table.
-#[derive(Debug)]
-pub(super) struct GoFunction {
-    pub(super) start: u64,
-    pub(super) len: u64,
-    pub(super) name: Vec<u8>,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
     Go12,
     Go116,
     /// Of 1.18 and of 1.20: they differ behind what is read here.
@@ -69,64 +55,25 @@ impl Format {
     }
 }
 
-/// The table's header.
-struct Table {
-    format: Format,
+/// The table, but for the records and what they lead to.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) format: Format,
+    /// Bytes of the smallest instruction.
+    pub(super) quantum: u8,
     /// Its bytes in the file, and its address.
-    section: Section,
+    pub(super) section: Section,
     functions: u64,
-    /// Distances from its beginning to the names, and to the table of functions and their records.
-    names: u64,
+    /// Distances from its beginning to the names, to values by address, and to the table of functions and
+    /// their records.
+    pub(super) names: u64,
+    pub(super) values: u64,
     records: u64,
     /// Where Go's code begins; 0 where addresses are told as such.
     text: u64,
-}
-
-/// The functions that cover the addresses in `wanted`, which ascend: ascending, each once. Nothing of an
-/// image that is no Go program.
-pub(super) fn read<R: ReadAt + ?Sized>(
-    image: &R,
-    headers: &Headers,
-    sections: &NamedSections<'_>,
-    limits: &ElfLimits,
-    wanted: &[u64],
-    names: &mut NameBudget,
-) -> Result<Vec<GoFunction>, ElfError> {
-    if headers.class != Class::Elf64 || headers.endian != Endianness::Little {
-        return Ok(Vec::new());
-    }
-    let Some(section) = find(image, sections)? else {
-        return Ok(Vec::new());
-    };
-    let Some(table) = Table::read(image, headers, sections, section)? else {
-        return Ok(Vec::new());
-    };
-    if table.functions > limits.symbols {
-        return Err(ElfError::OverLimit {
-            what: "functions of Go",
-            found: table.functions,
-            limit: limits.symbols,
-        });
-    }
-    let (address_bytes, entry_bytes) = table.format.entry();
-    let len = table.functions * entry_bytes as u64 + address_bytes as u64;
-    let entries = table.bytes(image, table.records, len)?;
-    let first = table.start_of(&entries, 0);
-    let is_code = first.is_some_and(|at| headers.executable_bytes_from(at).is_some());
-    if !is_code || !table.is_of_module(image, headers, sections, &entries)? {
-        return Ok(Vec::new());
-    }
-    let mut functions: Vec<GoFunction> = Vec::new();
-    for at in wanted {
-        if functions
-            .last()
-            .is_some_and(|last| at - last.start < last.len)
-        {
-            continue;
-        }
-        functions.extend(table.function(image, &entries, *at, names)?);
-    }
-    Ok(functions)
+    /// The table of functions: where each begins and where its record is; behind them, where the last
+    /// one ends.
+    entries: Vec<u8>,
 }
 
 /// The part of a section that begins with the table.
@@ -174,7 +121,9 @@ struct Header {
     format: Format,
     functions: u64,
     names: u64,
+    values: u64,
     records: u64,
+    quantum: u8,
     /// Where its word is that says where Go's code begins, and what it says.
     text: Option<(u64, u64)>,
 }
@@ -189,12 +138,15 @@ impl Header {
             return Ok(None);
         };
         let word = |number: usize| u64_at(&bytes, 8 + 8 * number);
+        let quantum = bytes.get(6).copied().unwrap_or(1);
         let found = match format {
             Format::Go12 => word(0).map(|functions| Self {
                 format,
                 functions,
                 names: 0,
+                values: 0,
                 records: 2 * WORD,
+                quantum,
                 text: None,
             }),
             Format::Go116 | Format::Go118 => {
@@ -204,12 +156,16 @@ impl Header {
                 let header = parts.as_deref().zip(word(0));
                 header.and_then(|(parts, functions)| match parts {
                     // Names, compilation units, files, values by address, functions.
-                    [names, .., records] if parts.is_sorted() && *records < section.len => {
+                    [names, _, _, values, records]
+                        if parts.is_sorted() && *records < section.len =>
+                    {
                         Some(Self {
                             format,
                             functions,
                             names: *names,
+                            values: *values,
                             records: *records,
+                            quantum,
                             text: match format {
                                 Format::Go118 => {
                                     word(2).map(|text| (section.addr + 3 * WORD, text))
@@ -227,15 +183,30 @@ impl Header {
 }
 
 impl Table {
-    fn read<R: ReadAt + ?Sized>(
+    /// Finds and checks it; `None` of an image that is no Go program, or whose code is not where the
+    /// table says.
+    pub(super) fn read<R: ReadAt + ?Sized>(
         image: &R,
         headers: &Headers,
         sections: &NamedSections<'_>,
-        section: Section,
+        limits: &ElfLimits,
     ) -> Result<Option<Self>, ElfError> {
+        if headers.class != Class::Elf64 || headers.endian != Endianness::Little {
+            return Ok(None);
+        }
+        let Some(section) = find(image, sections)? else {
+            return Ok(None);
+        };
         let Some(header) = Header::read(image, &section)? else {
             return Ok(None);
         };
+        if header.functions > limits.symbols {
+            return Err(ElfError::OverLimit {
+                what: "functions of Go",
+                found: header.functions,
+                limit: limits.symbols,
+            });
+        }
         let text = match header.text {
             None => 0,
             Some((at, text)) => {
@@ -256,14 +227,24 @@ impl Table {
                 }
             }
         };
-        Ok(Some(Self {
+        let mut table = Self {
             format: header.format,
+            quantum: header.quantum,
             section,
             functions: header.functions,
             names: header.names,
+            values: header.values,
             records: header.records,
             text,
-        }))
+            entries: Vec::new(),
+        };
+        let (address_bytes, entry_bytes) = table.format.entry();
+        let len = table.functions * entry_bytes as u64 + address_bytes as u64;
+        table.entries = table.bytes(image, table.records, len)?;
+        let first = table.start_of(0);
+        let is_code = first.is_some_and(|at| headers.executable_bytes_from(at).is_some());
+        let is_its = is_code && table.is_of_module(image, headers, sections)?;
+        Ok(is_its.then_some(table))
     }
 
     /// Whether the module's data, where it was asked for where the code begins, is of this table: the
@@ -273,7 +254,6 @@ impl Table {
         image: &R,
         headers: &Headers,
         sections: &NamedSections<'_>,
-        entries: &[u8],
     ) -> Result<bool, ElfError> {
         let Some(module) = sections.find_loaded(MODULE).filter(|_| self.text != 0) else {
             return Ok(true);
@@ -286,52 +266,56 @@ impl Table {
         );
         let of_table = (
             Some(self.section.addr),
-            self.start_of(entries, 0),
-            self.start_of(entries, self.functions),
+            self.start_of(0),
+            self.start_of(self.functions),
         );
         Ok(told == of_table)
     }
 
     /// The address of a function, or behind the last one.
-    fn start_of(&self, entries: &[u8], number: u64) -> Option<u64> {
+    fn start_of(&self, number: u64) -> Option<u64> {
         let (address_bytes, entry_bytes) = self.format.entry();
         let at = usize::try_from(number).ok()?.checked_mul(entry_bytes)?;
         match address_bytes {
-            8 => u64_at(entries, at),
-            _ => self.text.checked_add(u32_at(entries, at)?.into()),
+            8 => u64_at(&self.entries, at),
+            _ => self.text.checked_add(u32_at(&self.entries, at)?.into()),
         }
     }
 
-    fn function<R: ReadAt + ?Sized>(
-        &self,
-        image: &R,
-        entries: &[u8],
-        svma: u64,
-        names: &mut NameBudget,
-    ) -> Result<Option<GoFunction>, ElfError> {
+    /// What is kept of it.
+    pub(super) fn len_bytes(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The number of the function that covers an address, where it begins and where the next one does.
+    pub(super) fn covering(&self, svma: u64) -> Option<(u64, u64, u64)> {
         // By hand: the last address is no whole entry.
         let (mut low, mut high) = (0, self.functions);
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.start_of(entries, middle) {
+            match self.start_of(middle) {
                 Some(start) if start <= svma => low = middle + 1,
                 _ => high = middle,
             }
         }
-        let Some(number) = low.checked_sub(1) else {
-            return Ok(None);
-        };
-        let range = self
-            .start_of(entries, number)
-            .zip(self.start_of(entries, low));
-        let Some((start, end)) = range.filter(|(start, end)| (*start..*end).contains(&svma)) else {
-            return Ok(None);
-        };
+        let number = low.checked_sub(1)?;
+        let (start, end) = self.start_of(number).zip(self.start_of(low))?;
+        (start..end).contains(&svma).then_some((number, start, end))
+    }
+
+    /// `len` bytes of a function's record behind the address that it begins with; `None` where that is
+    /// not the function's.
+    pub(super) fn record<R: ReadAt + ?Sized>(
+        &self,
+        image: &R,
+        number: u64,
+        len: u64,
+    ) -> Result<Option<Vec<u8>>, ElfError> {
         let (address_bytes, entry_bytes) = self.format.entry();
         let at = number as usize * entry_bytes + address_bytes;
         let record = match address_bytes {
-            8 => u64_at(entries, at),
-            _ => u32_at(entries, at).map(u64::from),
+            8 => u64_at(&self.entries, at),
+            _ => u32_at(&self.entries, at).map(u64::from),
         };
         let Some(record) = record else {
             return Ok(None);
@@ -341,25 +325,19 @@ impl Table {
             Format::Go12 => 0,
             _ => self.records,
         };
-        // The address again, and where the name is.
-        let len = address_bytes as u64 + 4;
-        let record = self.bytes(image, base.saturating_add(record), len)?;
-        let is_its = record.get(..address_bytes) == entries.get(at - address_bytes..at);
-        let Some(name) = u32_at(&record, address_bytes).filter(|_| is_its) else {
-            return Ok(None);
-        };
-        let name = self.names.saturating_add(name.into());
-        let Some(rest) = self.section.len.checked_sub(name) else {
-            return Ok(None);
-        };
-        let offset = self.section.offset.saturating_add(name);
-        let name = names.read(image, offset, rest)?;
-        let len = end - start;
-        Ok(Some(GoFunction { start, len, name }).filter(|it| !it.name.is_empty()))
+        let len = address_bytes as u64 + len;
+        let mut record = self.bytes(image, base.saturating_add(record), len)?;
+        let is_its = record.get(..address_bytes) == self.entries.get(at - address_bytes..at);
+        Ok(is_its.then(|| record.split_off(address_bytes)))
     }
 
     /// Bytes of the table, which must have them.
-    fn bytes<R: ReadAt + ?Sized>(&self, image: &R, at: u64, len: u64) -> Result<Vec<u8>, ElfError> {
+    pub(super) fn bytes<R: ReadAt + ?Sized>(
+        &self,
+        image: &R,
+        at: u64,
+        len: u64,
+    ) -> Result<Vec<u8>, ElfError> {
         if at.checked_add(len).is_none_or(|end| end > self.section.len) {
             return Err(ElfError::Truncated {
                 what: "table of Go's functions",
@@ -410,12 +388,12 @@ fn relocated<R: ReadAt + ?Sized>(
     })
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     let word = bytes.get(at..)?.first_chunk()?;
     Some(u64::from_le_bytes(*word))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let word = bytes.get(at..)?.first_chunk()?;
     Some(u32::from_le_bytes(*word))
 }

@@ -1,7 +1,8 @@
 //! Go's own table in each of its formats, put together here as Go's linker does.
 
-use super::fixture::Counted;
-use super::*;
+use super::super::fixture::Counted;
+use super::super::{ElfImage, ElfLimits, FrameSections, Wanted};
+use super::{GoFrame, GoFrames};
 
 const TEXT: u64 = 0x40_1000;
 const TABLE: u64 = 0x50_0000;
@@ -9,6 +10,9 @@ const MODULE: u64 = 0x60_0000;
 /// `a` at the beginning of Go's code, `b` 0x20 behind it, nothing more than 0x60 behind it.
 const FUNCTIONS: [(&str, u64); 2] = [("main.a", 0), ("main.(*T).b[...]", 0x20)];
 const END: u64 = 0x60;
+
+/// From byte 1 on: nothing taken of the stack for 4 bytes of code, 16 for 20, nothing for 8, then 300 for 16.
+const SP_VALUES: [u8; 12] = [0, 2, 4, 0x20, 20, 0x1f, 8, 0xd8, 0x04, 16, 0, 0];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
@@ -67,23 +71,26 @@ fn table(version: Version, text: u64) -> Vec<u8> {
             let is_long = version == Version::Go116;
             let header = if is_long { 64 } else { 72 };
             let begin = if version == Version::Go126 { 0 } else { text };
-            let functions = header + 24;
+            let (values, functions) = (header + 24, header + 40);
             table.extend(words(&[count, 1]));
             if !is_long {
                 table.extend(words(&[begin]));
             }
-            table.extend(words(&[header, functions, functions, functions, functions]));
+            table.extend(words(&[header, values, values, values, functions]));
             table.resize(header as usize, 0);
             table.extend(names);
+            table.resize(values as usize, 0);
+            table.extend(SP_VALUES);
             table.resize(functions as usize, 0);
             // Distances are from the table of functions on.
             let records = if is_long { 40 } else { 20 };
+            let record_len = 48;
             for (number, (_, at)) in FUNCTIONS.iter().enumerate() {
-                let record = records + 12 * number as u64;
+                let record = records + record_len * number as u64;
                 match is_long {
                     true => table.extend(words(&[text + at, record])),
                     false => {
-                        table.extend([*at as u32, record as u32].map(u32::to_le_bytes).concat())
+                        table.extend([*at as u32, record as u32].map(u32::to_le_bytes).concat());
                     }
                 }
             }
@@ -92,15 +99,16 @@ fn table(version: Version, text: u64) -> Vec<u8> {
                 false => table.extend(u32::to_le_bytes(END as u32)),
             }
             for (number, (_, at)) in FUNCTIONS.iter().enumerate() {
+                let end = table.len() + record_len as usize;
                 match is_long {
                     true => table.extend(words(&[text + at])),
                     false => table.extend(u32::to_le_bytes(*at as u32)),
                 }
-                table.extend(u32::to_le_bytes(name_at(number)));
-                table.resize(table.len().next_multiple_of(4), 0);
-                if !is_long {
-                    table.extend([0; 4]);
+                // The name, two that nobody asks for, the values of the stack pointer.
+                for word in [name_at(number), 7, 7, 1] {
+                    table.extend(u32::to_le_bytes(word));
                 }
+                table.resize(end, 0);
             }
         }
     }
@@ -214,6 +222,18 @@ fn names(image: &[u8], wanted: &[u64]) -> Vec<Option<(String, u64, u64)>> {
     wanted.iter().map(name).collect()
 }
 
+fn frames(image: &[u8]) -> Option<GoFrames> {
+    let sections = FrameSections::read(image, &ElfLimits::default());
+    sections.expect("its headers are sound").expect("64-bit").go
+}
+
+/// The flags of the first function.
+fn flags_at(version: Version) -> usize {
+    // Behind the table of functions: header, names, values, functions.
+    let record = 72 + 24 + 16 + 20;
+    record + if version == Version::Go118 { 37 } else { 41 }
+}
+
 /// That the two functions have their names, where the code begins at `text`, and nothing else any.
 fn assert_named(image: &[u8], text: u64, said: impl std::fmt::Debug) {
     let wanted = [-1, 0, 0x1f, 0x20, 0x5f, 0x60].map(|at| text.wrapping_add_signed(at));
@@ -230,6 +250,53 @@ fn functions_of_every_format_have_their_names_and_nothing_else_has_one() {
         // C code lies before, in programs with both.
         let text = TEXT + 0x100;
         assert_named(&program(go(version, text)), text, version);
+    }
+}
+
+#[test]
+fn a_frame_is_as_large_as_the_table_says_at_each_address() {
+    for version in ALL {
+        let frames = frames(&program(go(version, TEXT)));
+        let Some(frames) = frames else {
+            assert!(matches!(version, Version::Go12 | Version::Go116));
+            continue;
+        };
+        let taken = |bytes| Some(GoFrame::Taken(bytes));
+        for (into, expected) in [
+            (0, taken(0)),
+            (3, taken(0)),
+            (4, taken(16)),
+            (23, taken(16)),
+            (24, taken(0)),
+            // The other function, which has the same values and is longer.
+            (0x20, taken(0)),
+            (0x20 + 31, taken(0)),
+            (0x20 + 32, taken(300)),
+            (0x20 + 47, taken(300)),
+            (0x20 + 48, Some(GoFrame::Unknown)),
+            (0x60, None),
+        ] {
+            assert_eq!(frames.at(TEXT + into), expected, "{version:?} {into:#x}");
+        }
+        assert_eq!(frames.at(TEXT - 1), None);
+        assert!(frames.len_bytes() > 0);
+    }
+}
+
+#[test]
+fn what_has_no_caller_or_another_stack_is_told() {
+    for version in [Version::Go118, Version::Go120, Version::Go126] {
+        for (flags, expected) in [
+            (1, GoFrame::Outermost),
+            (2, GoFrame::Unknown),
+            (3, GoFrame::Unknown),
+            (4, GoFrame::Taken(0)),
+        ] {
+            let mut parts = go(version, TEXT);
+            parts[0].bytes[flags_at(version)] = flags;
+            let frames = frames(&program(parts)).expect("a Go program");
+            assert_eq!(frames.at(TEXT), Some(expected), "{version:?} {flags}");
+        }
     }
 }
 
@@ -341,6 +408,11 @@ fn no_damage_of_the_table_panics_reads_much_or_names_what_is_outside() {
             }
         }
         assert!(counted.read_bytes() < 20 * bytes.len() as u64);
+        if let Some(frames) = frames(&bytes) {
+            for at in TEXT..TEXT + 0x70 {
+                frames.at(at);
+            }
+        }
     }
     assert!(named > 10_000, "{named} named");
 }
