@@ -27,6 +27,16 @@ pub enum RecordedOn {
     Unknown,
 }
 
+/// What becomes of functions that the compiler put into others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inlines {
+    /// They are told, as far as debug information tells them.
+    #[default]
+    Named,
+    /// They are left out, and debug information is read only for what has no other name.
+    Dropped,
+}
+
 /// Tells which of the sysroots, by their index, belong to the container of a task.
 pub type SysrootOf = Arc<dyn Fn(&Place<'_>) -> Vec<usize> + Send + Sync>;
 
@@ -55,6 +65,7 @@ pub struct Lookup {
     caches: Vec<View>,
     perf_maps: BTreeMap<u32, Arc<Path>>,
     recorded_on: RecordedOn,
+    inlines: Inlines,
 }
 
 /// A directory as the root of what lies below it.
@@ -143,7 +154,18 @@ impl Lookup {
             caches: Vec::new(),
             perf_maps: BTreeMap::new(),
             recorded_on: RecordedOn::Unknown,
+            inlines: Inlines::Named,
         }
+    }
+
+    /// The same, with or without functions that were put into others.
+    pub fn with_inlines(mut self, inlines: Inlines) -> Self {
+        self.inlines = inlines;
+        self
+    }
+
+    pub(crate) fn inlines(&self) -> Inlines {
+        self.inlines
     }
 
     /// The same, for a recording of which this is known by now.
@@ -201,7 +223,7 @@ impl Lookup {
         &'a self,
         id: &BuildId,
         name: &'static str,
-    ) -> impl Iterator<Item = (PathBuf, HeldFile)> + 'a {
+    ) -> impl Iterator<Item = (PathBuf, HeldFile)> + use<'a> {
         let entry = Path::new("/.build-id").join(split_id(id));
         let inside = entry.join(name);
         let direct = (name == "elf").then_some(entry);
@@ -231,6 +253,7 @@ impl fmt::Debug for Lookup {
             .field("caches", &self.caches)
             .field("perf_maps", &self.perf_maps)
             .field("recorded_on", &self.recorded_on)
+            .field("inlines", &self.inlines)
             .finish_non_exhaustive()
     }
 }

@@ -67,6 +67,13 @@ pub enum Problem {
         /// The one that was recorded.
         recorded: BuildId,
     },
+    /// Debug information was not used, or not all of it.
+    DebugInfo {
+        /// The file that has it, in its view.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// perf noted the build id of this host's file for a path, but a process mapped another file of
     /// that path: it had other mounts or another root, and was gone when perf looked.
     BuildIdMistold {
@@ -165,6 +172,9 @@ impl fmt::Display for Problem {
                 "{} is not the file that was mapped: it has no build id, recorded was {recorded}",
                 file.display()
             ),
+            Self::DebugInfo { file, reason } => {
+                write!(f, "debug information of {}: {reason}", file.display())
+            }
             Self::BuildIdMistold { file } => write!(
                 f,
                 "{}: perf noted this host's file, another one of that path was mapped: `perf record \

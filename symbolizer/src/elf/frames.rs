@@ -9,7 +9,7 @@ use std::ops::Range;
 /// Largest section that is read. Real ones reach some 30 MB (browsers, LLVM).
 const SECTION_BYTES_MAX: u64 = 128 << 20;
 /// Largest string table of section names that is read.
-const NAMES_BYTES_MAX: u64 = 16 << 20;
+pub(super) const NAMES_BYTES_MAX: u64 = 16 << 20;
 
 /// A section's bytes and the address that the linker gave to the first of them.
 #[derive(Debug, Default)]
@@ -105,7 +105,7 @@ fn within(what: &'static str, found: u64, limit: u64) -> Result<(), ElfError> {
 }
 
 /// Reads no further than `wanted` is long: all sections may share one name without an end.
-fn is_named(section: &Section, names: &[u8], wanted: &[u8]) -> bool {
+pub(super) fn is_named(section: &Section, names: &[u8], wanted: &[u8]) -> bool {
     let name = names.get(section.name as usize..);
     let rest = name.and_then(|name| name.strip_prefix(wanted));
     rest.is_some_and(|rest| rest.first().is_none_or(|byte| *byte == 0))

@@ -10,6 +10,7 @@ mod frames;
 mod headers;
 #[cfg(test)]
 mod hostile_tests;
+mod named;
 mod near;
 #[cfg(test)]
 mod near_tests;
@@ -26,6 +27,7 @@ use profiler::BuildId;
 
 pub(crate) use error::ElfError;
 pub(crate) use frames::{FrameSections, Placed};
+pub(crate) use named::{Inflated, NamedSections};
 pub(crate) use read_at::ReadAt;
 pub(crate) use symbols::Symbol;
 
