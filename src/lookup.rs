@@ -9,7 +9,7 @@ use profiler::files::FileError;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use symbolizer::{Lookup, LookupPlaces, RecordedOn};
+use symbolizer::{Inlines, Lookup, LookupPlaces, RecordedOn};
 
 /// A place of names that the user gave cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +105,8 @@ impl Sources {
             }),
             perf_maps,
             build_id_dirs: build_id_dirs(),
-        })?;
+        })?
+        .with_inlines(inlines(args.no_inline));
         Ok(Self {
             chosen,
             lookup,
@@ -115,6 +116,14 @@ impl Sources {
                 || !args.sysroots.is_empty()
                 || !args.perf_maps.is_empty(),
         })
+    }
+}
+
+/// What `--no-inline` says.
+pub(crate) fn inlines(no_inline: bool) -> Inlines {
+    match no_inline {
+        true => Inlines::Dropped,
+        false => Inlines::Named,
     }
 }
 

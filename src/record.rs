@@ -4,6 +4,7 @@ use crate::cli::{EventArg, JvmArg, RecordArgs, RingSize};
 use crate::cost::Cost;
 use crate::failure::Failure;
 use crate::jvm::{Asked, JvmWatch};
+use crate::lookup::inlines;
 use crate::output;
 use crate::pipeline::{self, Recording};
 use crate::recording_files::RecordingFiles;
@@ -13,6 +14,7 @@ use flamegraph_web::Picture;
 use profiler::live::{Config, KernelSamples, SampledEvent, Signals, Stop};
 use std::process::ExitCode;
 use std::sync::Arc;
+use symbolizer::Lookup;
 
 /// Records and draws.
 pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
@@ -41,8 +43,9 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
         }
     };
     let watching = (&*signals, sampling_ended);
+    let lookup = Lookup::of_host().with_inlines(inlines(args.no_inline));
     let (recording, files_written) =
-        pipeline::record(&config, &target, host, files, jvms, watching)?;
+        pipeline::record(&config, &target, (host, lookup), files, jvms, watching)?;
     let picture = picture(&recording, &target, args);
     pipeline::write(&recording.named, &picture, &outputs)?;
     files_written?;

@@ -115,6 +115,10 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "FILE", help_heading = "Where names come from")]
     pub(crate) kallsyms: Option<PathBuf>,
 
+    /// Leave out functions that the compiler put into others
+    #[arg(long, help_heading = "Where names come from")]
+    pub(crate) no_inline: bool,
+
     /// Names of the code that a process generated, by its recorded pid; repeatable
     #[arg(long = "perf-map", value_name = "PID=FILE", value_parser = parse_perf_map,
           help_heading = "Where names come from")]

@@ -40,6 +40,10 @@ pub(crate) struct RecordArgs {
     #[arg(long)]
     pub(crate) no_kernel: bool,
 
+    /// Leave out functions that the compiler put into others
+    #[arg(long)]
+    pub(crate) no_inline: bool,
+
     /// Ring buffer of each CPU: pages, or a size such as 1M; rounded up to a power of two
     #[arg(short = 'm', long = "mmap-pages", value_name = "PAGES", value_parser = parse_ring_size)]
     pub(crate) ring: Option<RingSize>,
