@@ -99,3 +99,32 @@ fn split_at_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr::memchr(0, bytes).filter(|end| *end > 0)?;
     Some((bytes.get(..end)?, bytes.get(end + 1..)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_looked_for_beside_the_image_and_below_the_debug_directory() {
+        let link = DebugLink {
+            name: "x.debug".into(),
+            crc: 0,
+        };
+        let found = link.paths(Path::new("/usr/bin/x"), Path::new("/usr/lib/debug"));
+        let expected = [
+            "/usr/bin/x.debug",
+            "/usr/bin/.debug/x.debug",
+            "/usr/lib/debug/usr/bin/x.debug",
+        ];
+        assert_eq!(found, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_path_ends_at_its_nul_and_is_not_empty() {
+        assert_eq!(split_at_nul(b"a\0bc"), Some((&b"a"[..], &b"bc"[..])));
+        assert_eq!(split_at_nul(b"a\0"), Some((&b"a"[..], &b""[..])));
+        for bytes in [&b"\0a"[..], b"a", b""] {
+            assert_eq!(split_at_nul(bytes), None);
+        }
+    }
+}

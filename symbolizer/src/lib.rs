@@ -3,6 +3,8 @@
 //! What you give: events in time order. What you get: equal stacks with their weight, root first,
 //! each frame named or with the reason why not. What it is not for: drawing, printing.
 
+#[doc(hidden)]
+pub mod bench;
 mod chain;
 mod choice;
 mod code;

@@ -74,8 +74,11 @@ impl<'a> Abbrevs<'a> {
         }
     }
 
-    /// What begins at an offset.
+    /// What begins at an offset, if more may be looked at.
     fn at(&self, offset: usize) -> Result<Bytes<'a>, DwarfError> {
+        if self.left_bytes.load(Ordering::Relaxed) == 0 {
+            return Err(DwarfError::OverLimit("abbreviations"));
+        }
         let mut rest = *self.section.reader();
         rest.skip(offset)?;
         Ok(rest)
@@ -90,20 +93,18 @@ impl<'a> Abbrevs<'a> {
     fn charge(&self, bytes: usize) -> Result<(), DwarfError> {
         // A table that ends at once costs its caller something too.
         let bytes = bytes as u64 + 1;
-        let charged = self
-            .left_bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes)
-            });
-        match charged {
-            Ok(_) => Ok(()),
-            Err(_) => Err(DwarfError::OverLimit("abbreviations")),
+        let charge = |left: u64| Some(left.saturating_sub(bytes));
+        let (order, left) = (Ordering::Relaxed, &self.left_bytes);
+        match left.fetch_update(order, order, charge) {
+            Ok(left) if left >= bytes => Ok(()),
+            _ => Err(DwarfError::OverLimit("abbreviations")),
         }
     }
 
     /// What stands in `len` bytes: the end of the bytes ends the table.
     fn parse(&self, offset: usize, len: usize) -> Result<Abbreviations, DwarfError> {
-        let mut table = self.at(offset)?;
+        let mut table = *self.section.reader();
+        table.skip(offset)?;
         table.truncate(len)?;
         let part = DebugAbbrev::from(table);
         Ok(part.abbreviations(gimli::DebugAbbrevOffset(0))?)

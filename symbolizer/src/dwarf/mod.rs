@@ -6,6 +6,8 @@
 //! read elsewhere.
 
 mod abbrevs;
+#[cfg(test)]
+mod hostile_tests;
 mod names;
 mod sections;
 #[cfg(test)]
@@ -16,14 +18,13 @@ mod walk;
 pub(crate) use names::Name;
 pub(crate) use sections::{Located, Part, Sections};
 
-use crate::hash::FastMap;
-use gimli::{DwarfFileType, DwoId, UnitOffset};
+use gimli::{DwarfFileType, DwoId};
 use names::Names;
 use rayon::prelude::*;
 use sections::Bytes;
 use std::sync::Arc;
 use units::{Claim, Root, Units};
-use walk::{Answer, walk};
+use walk::{Answers, Inlined, InlinedId, walk};
 
 /// Bytes of units that are walked of one image. A gigabyte takes some three seconds.
 const WALKED_BYTES_MAX: u64 = 2 << 30;
@@ -230,19 +231,24 @@ impl<'a> LookUp<'_, 'a> {
     }
 }
 
-fn named(answers: Vec<Answer>, mut names: Names<'_, '_>) -> Vec<Option<Found>> {
-    let mut chains: FastMap<Vec<UnitOffset>, Arc<[Arc<str>]>> = FastMap::default();
-    let answers = answers.into_iter().map(|answer| {
+fn named(answers: Answers, mut names: Names<'_, '_>) -> Vec<Option<Found>> {
+    let none: Arc<[Arc<str>]> = Arc::default();
+    let mut chains: Vec<Option<Arc<[Arc<str>]>>> = vec![None; answers.inlined.len()];
+    let of = answers.of.into_iter().map(|answer| {
         let function = answer.function?;
-        let inlined = match chains.get(&answer.inlined) {
-            Some(chain) => Arc::clone(chain),
-            None => {
-                let entries = answer.inlined.iter();
-                let chain: Arc<[Arc<str>]> = entries
-                    .filter_map(|entry| Some(Arc::clone(&names.of(*entry)?.shown)))
-                    .collect();
-                chains.insert(answer.inlined, Arc::clone(&chain));
-                chain
+        let inlined = match answer.innermost {
+            None => Arc::clone(&none),
+            Some(innermost) => {
+                let chain = chains.get_mut(innermost.0 as usize)?;
+                Arc::clone(chain.get_or_insert_with(|| {
+                    let inlined = &answers.inlined;
+                    let of = |id: Option<InlinedId>| inlined.get(id?.0 as usize).copied();
+                    let inwards = std::iter::successors(of(Some(innermost)), |it| of(it.into));
+                    let shown = |it: Inlined| Some(Arc::clone(&names.of(it.entry)?.shown));
+                    let mut chain: Vec<Arc<str>> = inwards.filter_map(shown).collect();
+                    chain.reverse();
+                    chain.into()
+                }))
             }
         };
         Some(Found {
@@ -251,5 +257,5 @@ fn named(answers: Vec<Answer>, mut names: Names<'_, '_>) -> Vec<Option<Found>> {
             inlined,
         })
     });
-    answers.collect()
+    of.collect()
 }

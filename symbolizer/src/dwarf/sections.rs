@@ -106,6 +106,19 @@ impl Sections {
         EndianSlice::new(bytes, self.endian)
     }
 
+    /// These and no others, little-endian.
+    #[cfg(test)]
+    pub(crate) fn of(read: Vec<(SectionId, Vec<u8>)>) -> Self {
+        let endian = RunTimeEndian::Little;
+        Self { endian, read }
+    }
+
+    /// All that there are.
+    #[cfg(test)]
+    pub(crate) fn ids(&self) -> Vec<SectionId> {
+        self.read.iter().map(|(id, _)| *id).collect()
+    }
+
     /// With one more, or another one.
     #[cfg(test)]
     pub(crate) fn with(mut self, id: SectionId, bytes: Vec<u8>) -> Self {

@@ -41,7 +41,7 @@ __attribute__((noinline)) long elsewhere(long v) { return middle(v) - 7; }
 "#;
 
 /// Builds the two units with these flags; the program's path.
-fn build(dir: &Path, flags: &[&str]) -> PathBuf {
+pub(super) fn build(dir: &Path, flags: &[&str]) -> PathBuf {
     for (name, text) in [("shapes.cc", SHAPES), ("elsewhere.cc", ELSEWHERE)] {
         std::fs::write(dir.join(name), text).expect("ours");
     }
@@ -60,7 +60,7 @@ fn run(command: &mut Command) {
     );
 }
 
-fn read(path: &Path, part: Part) -> Option<Sections> {
+pub(super) fn read(path: &Path, part: Part) -> Option<Sections> {
     let bytes = std::fs::read(path).ok()?;
     let sections = NamedSections::read(&bytes, &ElfLimits::default()).ok()?;
     let located = Located::find(&bytes, &sections, part).expect("sound")?;
@@ -79,7 +79,7 @@ fn read_for_oracle(path: &Path) -> Sections {
 }
 
 /// Every address of the program's functions.
-fn addresses(program: &Path) -> Vec<u64> {
+pub(super) fn addresses(program: &Path) -> Vec<u64> {
     let bytes = std::fs::read(program).expect("built");
     let elf = ElfImage::read(&bytes, &ElfLimits::default(), Wanted::All).expect("an image");
     let offsets = 0..bytes.len() as u64;
@@ -99,7 +99,7 @@ fn ask(sections: &DebugSections, wanted: &[u64], dir: &Path) -> Vec<Option<Found
     sections.look_up(wanted, &read_split).expect("sound")
 }
 
-fn alone(main: Sections) -> DebugSections {
+pub(super) fn alone(main: Sections) -> DebugSections {
     DebugSections {
         main,
         shared: None,
@@ -192,6 +192,23 @@ fn every_address_has_the_functions_that_addr2line_finds() {
             assert_has_all(&ours);
         }
     }
+}
+
+/// What LLVM writes: of Rust, with all that it takes from std and other crates.
+#[test]
+fn a_large_program_of_rust_has_the_functions_that_addr2line_finds() {
+    let program = std::env::current_exe().expect("this test");
+    let all = addresses(&program);
+    let wanted: Vec<u64> = all.iter().copied().step_by(all.len() / 5_000).collect();
+    let sections = alone(read(&program, Part::Main).expect("debug information"));
+    let ours = ask(&sections, &wanted, Path::new("/nowhere"));
+    let theirs = oracle(&program, None, &wanted);
+    let mut inlined = 0;
+    for ((at, ours), theirs) in wanted.iter().zip(&ours).zip(&theirs) {
+        assert_eq!(&shown(ours), theirs, "{at:#x}");
+        inlined += shown(ours).len().saturating_sub(1);
+    }
+    assert!(inlined > wanted.len(), "{inlined} of {}", wanted.len());
 }
 
 #[test]

@@ -17,12 +17,33 @@ const OPEN_MAX: usize = 1 << 14;
 const STEPS_OF_BYTE: u64 = 8;
 const STEPS_OF_UNIT: u64 = 1 << 12;
 
+/// What a unit says of its addresses.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    /// Of each address, in its place.
+    pub(crate) of: Vec<Answer>,
+    /// Functions that were put into others, each behind the one that it was put into.
+    pub(crate) inlined: Vec<Inlined>,
+}
+
 /// What a unit says of an address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) function: Option<Covering>,
-    /// Entries of the functions that were put into it there, outermost first.
-    pub(crate) inlined: Vec<UnitOffset>,
+    /// The innermost of those that were put into it there.
+    pub(crate) innermost: Option<InlinedId>,
+}
+
+/// Index into [`Answers::inlined`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InlinedId(pub(crate) u32);
+
+/// A function that was put into another one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inlined {
+    pub(crate) entry: UnitOffset,
+    /// The one that it was put into, unless that is the function itself.
+    pub(crate) into: Option<InlinedId>,
 }
 
 /// A function's entry, and where the range of it begins that has the address.
@@ -36,7 +57,8 @@ pub(crate) struct Covering {
 struct Open {
     depth: isize,
     function: UnitOffset,
-    /// How many of those put into each other it is; 0 is the function itself.
+    /// Which of those that were put into it, and how many are around it; `None` and 0 of the function itself.
+    innermost: Option<InlinedId>,
     level: usize,
     /// Wanted addresses in it, ascending; numbers of answers.
     inside: Vec<u32>,
@@ -47,7 +69,7 @@ pub(crate) fn walk<'a>(
     dwarf: &Dwarf<Bytes<'a>>,
     unit: &Unit<Bytes<'a>>,
     wanted: &[u64],
-) -> Result<Vec<Answer>, DwarfError> {
+) -> Result<Answers, DwarfError> {
     let len_bytes = unit.header.length_including_self() as u64;
     let steps = len_bytes
         .saturating_mul(STEPS_OF_BYTE)
@@ -58,6 +80,7 @@ pub(crate) fn walk<'a>(
         wanted,
         steps: Steps::new(steps),
         answers: vec![Answer::default(); wanted.len()],
+        inlined: Vec::new(),
         open: Vec::new(),
     };
     let mut entries = entries(unit, None)?;
@@ -78,7 +101,10 @@ pub(crate) fn walk<'a>(
             _ => entries.skip_attributes(abbrev.attributes())?,
         }
     }
-    Ok(walk.answers)
+    Ok(Answers {
+        of: walk.answers,
+        inlined: walk.inlined,
+    })
 }
 
 struct Walk<'w, 'a> {
@@ -87,6 +113,7 @@ struct Walk<'w, 'a> {
     wanted: &'w [u64],
     steps: Steps,
     answers: Vec<Answer>,
+    inlined: Vec<Inlined>,
     open: Vec<Open>,
 }
 
@@ -117,7 +144,7 @@ impl<'a> Walk<'_, 'a> {
                             entry,
                             begin: range.begin,
                         });
-                        answer.inlined.clear();
+                        answer.innermost = None;
                         inside.push(number as u32);
                     }
                 }
@@ -132,6 +159,7 @@ impl<'a> Walk<'_, 'a> {
             self.open(Open {
                 depth,
                 function: entry,
+                innermost: None,
                 level: 0,
                 inside,
             })?;
@@ -150,7 +178,9 @@ impl<'a> Walk<'_, 'a> {
             entries.skip_attributes(abbrev.attributes())?;
             return Ok(());
         };
-        let (function, level) = (around.function, around.level);
+        let (function, level, into) = (around.function, around.level, around.innermost);
+        // Entries are fewer than 2^32: a section of so many bytes is not read.
+        let this = InlinedId(self.inlined.len() as u32);
         let mut inside = Vec::new();
         // One that is nowhere holds its children all the same: they are not of the one around it.
         let ranges = ranges_of(entries, abbrev)?.unwrap_or_default();
@@ -170,19 +200,23 @@ impl<'a> Walk<'_, 'a> {
                 };
                 // One at each level: a second one beside it cannot be there too.
                 let is_its = answer.function.is_some_and(|it| it.entry == function);
-                if is_its && answer.inlined.len() == level {
-                    answer.inlined.push(entry);
+                if is_its && answer.innermost == into {
+                    answer.innermost = Some(this);
                     inside.push(*number);
                 }
             }
             count
         };
         ranges.each(self.dwarf, self.unit, &mut self.steps, each)?;
+        if !inside.is_empty() {
+            self.inlined.push(Inlined { entry, into });
+        }
         if abbrev.has_children() {
             inside.sort_unstable();
             self.open(Open {
                 depth,
                 function,
+                innermost: Some(this),
                 level: level + 1,
                 inside,
             })?;

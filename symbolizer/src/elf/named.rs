@@ -222,3 +222,61 @@ impl Inflated {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    fn zlib(content: &[u8]) -> Vec<u8> {
+        let mut packing = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        packing.write_all(content).expect("memory");
+        packing.finish().expect("memory")
+    }
+
+    fn inflated(stored: &[u8], method: Method, inflated_bytes: u64) -> Result<Vec<u8>, ElfError> {
+        let place = Inflated {
+            offset: 0,
+            len_bytes: stored.len() as u64,
+            method,
+            inflated_bytes,
+        };
+        place.read(stored, ".debug_info")
+    }
+
+    #[test]
+    fn a_section_inflates_to_what_it_says_or_is_an_error() {
+        let content = b"0123456789".repeat(1000);
+        let stored = zlib(&content);
+        let read = inflated(&stored, Method::Zlib, 10_000).expect("sound");
+        assert_eq!(read, content);
+        assert!(inflated(&stored, Method::Zlib, 10_001).is_err());
+        for len in 0..stored.len() {
+            // Without its last bytes, which are a checksum, all of it may be there.
+            let cut = inflated(&stored[..len], Method::Zlib, 10_000);
+            assert!(
+                cut.is_err() || cut.is_ok_and(|read| read == content),
+                "{len}"
+            );
+        }
+        assert!(inflated(&stored[..stored.len() / 2], Method::Zlib, 10_000).is_err());
+        for at in 0..stored.len() {
+            let mut changed = stored.clone();
+            changed[at] ^= 0x55;
+            // Whatever comes out is as long as was said.
+            let read = inflated(&changed, Method::Zlib, 10_000);
+            assert!(read.map_or(10_000, |read| read.len()) == 10_000);
+        }
+    }
+
+    #[test]
+    fn a_bomb_gives_no_more_than_it_says() {
+        let stored = zlib(&vec![0; 64 << 20]);
+        assert!(stored.len() < 1 << 20);
+        let read = inflated(&stored, Method::Zlib, 1000).expect("as much as it says");
+        assert_eq!(read, [0; 1000]);
+        // Says far more than comes out: not allocated before it comes.
+        assert!(inflated(&zlib(b"x"), Method::Zlib, u64::MAX).is_err());
+        assert!(inflated(b"\x28\xb5\x2f\xfd", Method::Zstd, u64::MAX).is_err());
+    }
+}
