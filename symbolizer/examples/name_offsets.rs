@@ -2,7 +2,6 @@
 //!
 //! `addresses` writes them; `names` and `inlines` name them, without and with functions that were put into
 //! others, and write what that took.
-#![allow(clippy::print_stdout)] // A measuring tool: what it says is its result.
 
 use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
