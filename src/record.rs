@@ -4,7 +4,7 @@ use crate::cli::{EventArg, JvmArg, RecordArgs, RingSize};
 use crate::cost::Cost;
 use crate::failure::Failure;
 use crate::jvm::{Asked, JvmWatch};
-use crate::lookup::inlines;
+use crate::lookup::{debuginfod, inlines};
 use crate::output;
 use crate::pipeline::{self, Recording};
 use crate::recording_files::RecordingFiles;
@@ -44,6 +44,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     };
     let watching = (&*signals, sampling_ended);
     let lookup = Lookup::of_host().with_inlines(inlines(args.no_inline));
+    let lookup = debuginfod(lookup, args.no_debuginfod);
     let (recording, files_written) =
         pipeline::record(&config, &target, (host, lookup), files, jvms, watching)?;
     let picture = picture(&recording, &target, args);

@@ -26,6 +26,8 @@ pub(crate) struct ImageSymbols {
     debug: Option<ElfImage>,
     /// What may say more than they do, where that is wanted. Not read yet: it may be large.
     pub(crate) info: Option<DebugInfo>,
+    /// The build id of a debug file that would say more, and was not found.
+    pub(crate) lacks: Option<BuildId>,
 }
 
 impl ImageSymbols {
@@ -85,6 +87,7 @@ fn read_found(
         image: elf,
         debug: None,
         info: None,
+        lacks: None,
     };
     let sections = NamedSections::read(&file, &limits)?;
     let own_info = has_info(&sections);
@@ -112,6 +115,9 @@ fn read_found(
             if (has_symtab || symbols.debug.is_some()) && (own_info || info.is_some()) {
                 break;
             }
+        }
+        if (!has_symtab && symbols.debug.is_none()) || (!own_info && info.is_none()) {
+            symbols.lacks = search.id;
         }
         if !has_symtab && symbols.debug.is_none() {
             // One that is damaged is as good as none.
@@ -143,6 +149,7 @@ fn read_alone(search: &Search<'_>, offsets: &[u64]) -> Option<ImageSymbols> {
     Some(ImageSymbols {
         image: elf,
         debug: None,
+        lacks: None,
         info: match wants_inlines && has_info(&found.sections) {
             true => search.info(found),
             false => None,
@@ -199,13 +206,22 @@ struct Search<'s> {
 
 impl Search<'_> {
     /// The files of the image, the best first: by build id in the debug directory of each view, then of this
-    /// host, then in the caches; then what its link names.
+    /// host, then in the caches; then what its link names; then what was fetched.
     fn files(&self) -> impl Iterator<Item = DebugFile> {
         let by_id = self
             .id
             .into_iter()
             .flat_map(|id| self.with_id(id, self.path));
-        by_id.chain(self.linked())
+        by_id.chain(self.linked()).chain(self.fetched())
+    }
+
+    fn fetched(&self) -> impl Iterator<Item = DebugFile> {
+        let found = self.id.and_then(|id| {
+            let (path, held) = self.lookup.fetched(&id)?;
+            let found = DebugFile::open(&held, &path, None)?;
+            found.build_id()?.matches(&id).then_some(found)
+        });
+        found.into_iter()
     }
 
     /// Files with a build id, of what is or was at `path`.

@@ -56,7 +56,7 @@ pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
 pub use java_name::INTERPRETER;
 pub use jitdump::{JitDumpError, JitDumpNote, JitDumpOptions, RecordingClock, Timeless};
-pub use lookup::{Inlines, Lookup, LookupPlaces, RecordedOn, SysrootOf};
+pub use lookup::{FetchDebugFiles, Fetched, Inlines, Lookup, LookupPlaces, RecordedOn, SysrootOf};
 pub use name::Kallsyms;
 pub use path_hash::{PathHash, PathSeed};
 pub use problem::Problem;

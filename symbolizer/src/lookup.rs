@@ -40,6 +40,18 @@ pub enum Inlines {
 /// Tells which of the sysroots, by their index, belong to the container of a task.
 pub type SysrootOf = Arc<dyn Fn(&Place<'_>) -> Vec<usize> + Send + Sync>;
 
+/// What became of fetching debug files.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// Those that are in the cache now.
+    pub here: Vec<BuildId>,
+    /// Why others are not, where nobody said that there are none.
+    pub failed: Option<String>,
+}
+
+/// Puts debug files with these build ids into a cache, as far as it can in the time that it has.
+pub type FetchDebugFiles = Arc<dyn Fn(&[BuildId]) -> Fetched + Send + Sync>;
+
 /// What the user said about where names are.
 #[derive(Default)]
 pub struct LookupPlaces {
@@ -66,6 +78,14 @@ pub struct Lookup {
     perf_maps: BTreeMap<u32, Arc<Path>>,
     recorded_on: RecordedOn,
     inlines: Inlines,
+    fetching: Option<Fetching>,
+}
+
+/// Debug files that are fetched, and where they are then.
+#[derive(Clone)]
+struct Fetching {
+    cache: View,
+    fetch: FetchDebugFiles,
 }
 
 /// A directory as the root of what lies below it.
@@ -155,7 +175,31 @@ impl Lookup {
             perf_maps: BTreeMap::new(),
             recorded_on: RecordedOn::Unknown,
             inlines: Inlines::Named,
+            fetching: None,
         }
+    }
+
+    /// The same, with debug files that `fetch` puts into `cache`, a directory, as `ID/debuginfo`.
+    pub fn with_fetched(mut self, cache: &Path, fetch: FetchDebugFiles) -> Result<Self, FileError> {
+        let cache = View::of_directory(cache, Trust::Checked)?;
+        self.fetching = Some(Fetching { cache, fetch });
+        Ok(self)
+    }
+
+    pub(crate) fn can_fetch(&self) -> bool {
+        self.fetching.is_some()
+    }
+
+    pub(crate) fn fetch(&self, ids: &[BuildId]) -> Fetched {
+        let fetching = self.fetching.as_ref();
+        fetching.map_or_else(Fetched::default, |fetching| (fetching.fetch)(ids))
+    }
+
+    /// A debug file that was fetched, now or before. Not checked.
+    pub(crate) fn fetched(&self, id: &BuildId) -> Option<(PathBuf, HeldFile)> {
+        let cache = &self.fetching.as_ref()?.cache;
+        let path = Path::new("/").join(id.to_string()).join("debuginfo");
+        Some((cache.show(&path), cache.open(&path).ok()?))
     }
 
     /// The same, with or without functions that were put into others.

@@ -14,9 +14,11 @@ use crate::name::{Named, READ_DEADLINE};
 use crate::pins::RootRef;
 use crate::problem::Problem;
 use crate::stack::{Frame, FrameKind, Unresolved};
+use profiler::BuildId;
 use profiler::files::within;
 use rayon::prelude::*;
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 
 /// Debug information that is in memory at once, unless one image's alone is larger.
@@ -38,6 +40,8 @@ struct WithSymbols {
     label: Arc<str>,
     offsets: Vec<(PlaceId, u64)>,
     symbols: Result<ImageSymbols, Unresolved>,
+    /// To be read once more, if a debug file is fetched.
+    again: Option<ImageOffsets>,
     /// What its debug information says, by ascending addresses.
     found: Vec<(u64, Found)>,
     problems: Vec<Problem>,
@@ -51,6 +55,7 @@ pub(crate) fn images(images: Vec<ImageOffsets>, lookup: &Lookup) -> (Named, Vec<
     let mut images: Vec<WithSymbols> = images
         .map(|image| with_symbols(image, lookup, &stuck))
         .collect();
+    let not_fetched = fetch(&mut images, lookup, &stuck);
     ask_debug_info(&mut images, lookup.inlines());
     let named: Vec<(Named, Vec<Problem>)> = images
         .into_par_iter()
@@ -62,7 +67,7 @@ pub(crate) fn images(images: Vec<ImageOffsets>, lookup: &Lookup) -> (Named, Vec<
     let (named, problems): (Vec<Named>, Vec<Vec<Problem>>) = named.into_iter().unzip();
     (
         named.into_iter().flatten().collect(),
-        unchecked_as_one(problems.into_iter().flatten().collect()),
+        unchecked_as_one(problems.into_iter().flatten().chain(not_fetched).collect()),
     )
 }
 
@@ -78,6 +83,13 @@ fn with_symbols(
     stuck: &Mutex<BTreeSet<u32>>,
 ) -> WithSymbols {
     let label = image.label.clone();
+    let mut again = lookup.can_fetch().then(|| ImageOffsets {
+        image: image.held_again(),
+        views: views.clone(),
+        root_ref,
+        mistold: None,
+        offsets: Vec::new(),
+    });
     let unreadable = || (Err(Unresolved::Unreadable(label.clone())), None);
     let (symbols, problem) = match root_ref {
         RootRef::Pinned(id) if stuck.lock().is_ok_and(|stuck| stuck.contains(&id)) => unreadable(),
@@ -93,6 +105,7 @@ fn with_symbols(
             })
         }
     };
+    again.take_if(|_| symbols.as_ref().is_ok_and(|it| it.lacks.is_none()));
     let problem = match &symbols {
         Ok(_) => problem,
         Err(_) => mistold.or(problem),
@@ -101,9 +114,41 @@ fn with_symbols(
         label,
         offsets,
         symbols,
+        again,
         found: Vec::new(),
         problems: problem.into_iter().collect(),
     }
+}
+
+/// Has the debug files fetched that were not found, and reads the images once more whose are there then. Those with the
+/// most sampled addresses go first: there may be no time for all.
+fn fetch(
+    images: &mut [WithSymbols],
+    lookup: &Lookup,
+    stuck: &Mutex<BTreeSet<u32>>,
+) -> Option<Problem> {
+    let mut lacking: Vec<(usize, BuildId)> = images
+        .iter()
+        .filter_map(|image| Some((image.offsets.len(), image.lacks()?)))
+        .collect();
+    if lacking.is_empty() {
+        return None;
+    }
+    lacking.sort_by_key(|(offsets, id)| (Reverse(*offsets), id.to_string()));
+    let mut ids: Vec<BuildId> = lacking.into_iter().map(|(_, id)| id).collect();
+    let mut seen = HashSet::new();
+    ids.retain(|id| seen.insert(*id));
+    let fetched = lookup.fetch(&ids);
+    let missing = ids.len() - fetched.here.len();
+    images.par_iter_mut().for_each(|image| {
+        let is_here = image.lacks().is_some_and(|id| fetched.here.contains(&id));
+        if let Some(mut again) = image.again.take().filter(|_| is_here) {
+            again.offsets = std::mem::take(&mut image.offsets);
+            *image = with_symbols(again, lookup, stuck);
+        }
+    });
+    let problem = |reason| Problem::NotFetched { missing, reason };
+    fetched.failed.map(problem)
 }
 
 /// Asks the debug information that was found: of several images at once, as far as memory allows.
@@ -135,6 +180,15 @@ fn ask_debug_info(images: &mut [WithSymbols], inlines: Inlines) {
 }
 
 impl WithSymbols {
+    /// The build id of a debug file that would say more.
+    fn lacks(&self) -> Option<BuildId> {
+        let again = self.again.as_ref()?;
+        match &self.symbols {
+            Ok(symbols) => symbols.lacks,
+            Err(_) => again.image.build_id(),
+        }
+    }
+
     /// The addresses that debug information is asked about, ascending.
     fn wanted(&self, inlines: Inlines) -> Vec<u64> {
         let Ok(symbols) = &self.symbols else {

@@ -74,6 +74,13 @@ pub enum Problem {
         /// Why.
         reason: String,
     },
+    /// Debug files could not be fetched.
+    NotFetched {
+        /// How many were missing.
+        missing: usize,
+        /// Why, of one of them.
+        reason: String,
+    },
     /// perf noted the build id of this host's file for a path, but a process mapped another file of
     /// that path: it had other mounts or another root, and was gone when perf looked.
     BuildIdMistold {
@@ -175,6 +182,10 @@ impl fmt::Display for Problem {
             Self::DebugInfo { file, reason } => {
                 write!(f, "debug information of {}: {reason}", file.display())
             }
+            Self::NotFetched { missing, reason } => write!(
+                f,
+                "debuginfod: {missing} debug files were not fetched: {reason}; `--no-debuginfod` does not ask"
+            ),
             Self::BuildIdMistold { file } => write!(
                 f,
                 "{}: perf noted this host's file, another one of that path was mapped: `perf record \
