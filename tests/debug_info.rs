@@ -4,12 +4,14 @@
 mod support;
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use support::container::Builder;
-use support::ctrflame::Ctrflame;
+use support::ctrflame::{Ctrflame, Finished};
 use support::folded::Folded;
 use support::{Need, needs};
 
@@ -281,4 +283,83 @@ fn without_inlines_debug_information_still_names_what_has_no_symbol() {
     let named = share(&folded, "no-symbols", &SYMBOLS);
     assert!(named > 0.9, "{named}\n{folded}");
     assert!(!folded.mentions("_[i]"), "{folded}");
+}
+
+/// Serves one file to everyone who asks for its build id, and nothing to others.
+fn serve(id: &str, file: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let wanted = format!("GET /buildid/{id}/debuginfo ");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut request = [0; 4096];
+            let count = stream.read(&mut request).unwrap_or(0);
+            let is_it = request[..count].starts_with(wanted.as_bytes());
+            let (status, body) = match is_it {
+                true => ("200 OK", &file[..]),
+                false => ("404 Not Found", &[][..]),
+            };
+            let len = body.len();
+            let head =
+                format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes());
+            let _ = stream.write_all(body);
+        }
+    });
+    url
+}
+
+#[test]
+fn debuginfod_is_asked_only_where_it_is_named_and_gives_only_the_right_file() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let builds = Builds::new();
+    for name in ["fetched", "another"] {
+        builds.gcc(name, &[]);
+        builds.strip(name, &format!("{name}.away"));
+    }
+    let away = |name: &str| {
+        let path = builds.app().join(format!("{name}.away"));
+        fs::read(path).expect("written")
+    };
+    let record = |server: Option<&str>, cache: &Path, args: &[&str]| {
+        let program = builds.app().join("fetched");
+        let program = program.to_str().expect("our own paths are text");
+        let run = Ctrflame::record(["-F", "999"]).args(args.iter().copied());
+        let run = run.args(["--", program, "1"]);
+        let run = run.env("DEBUGINFOD_CACHE_PATH", cache);
+        run.env("DEBUGINFOD_URLS", server.unwrap_or_default())
+            .run()
+            .expect_code(0)
+    };
+    let id = builds.build_id("fetched");
+    let (right, wrong) = (serve(&id, away("fetched")), serve(&id, away("another")));
+    let cache = tempfile::tempdir().expect("a directory");
+    let unnamed = |run: &Finished| share(&run.folded(), "fetched", &["[stripped fetched]"]);
+    let run = record(None, cache.path(), &[]);
+    assert!(
+        unnamed(&run) > 0.9 && !run.stderr.contains("debuginfod"),
+        "{}",
+        run.stderr
+    );
+    let run = record(Some(&right), cache.path(), &["--no-debuginfod"]);
+    assert!(
+        unnamed(&run) > 0.9 && !run.stderr.contains("debuginfod"),
+        "{}",
+        run.stderr
+    );
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let run = record(Some(&wrong), elsewhere.path(), &[]);
+    assert!(unnamed(&run) > 0.9, "{}", run.folded());
+    let run = record(Some(&right), cache.path(), &[]);
+    let whole = share(&run.folded(), "fetched", &WHOLE);
+    assert!(whole > 0.9, "{whole}\n{}\n{}", run.folded(), run.stderr);
+    assert!(
+        run.stderr.contains("asking debuginfod for "),
+        "{}",
+        run.stderr
+    );
+    assert!(cache.path().join(&id).join("debuginfo").exists());
 }
