@@ -3,13 +3,16 @@
 
 use crate::chosen::Chosen;
 use crate::cli::SourceArgs;
+use crate::debuginfod::{Debuginfod, Fetched};
 use crate::kernel::{RecordedKernel, Running};
+use crate::report;
+use profiler::BuildId;
 use profiler::container::Names;
 use profiler::files::FileError;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use symbolizer::{Lookup, LookupPlaces, RecordedOn};
+use symbolizer::{Inlines, Lookup, LookupPlaces, RecordedOn};
 
 /// A place of names that the user gave cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +108,9 @@ impl Sources {
             }),
             perf_maps,
             build_id_dirs: build_id_dirs(),
-        })?;
+        })?
+        .with_inlines(inlines(args.no_inline));
+        let lookup = debuginfod(lookup, args.no_debuginfod);
         Ok(Self {
             chosen,
             lookup,
@@ -116,6 +121,40 @@ impl Sources {
                 || !args.perf_maps.is_empty(),
         })
     }
+}
+
+/// What `--no-inline` says.
+pub(crate) fn inlines(no_inline: bool) -> Inlines {
+    match no_inline {
+        true => Inlines::Dropped,
+        false => Inlines::Named,
+    }
+}
+
+/// The same places of names with debuginfod's, where the environment asks for it and the user does not say no.
+pub(crate) fn debuginfod(lookup: Lookup, no_debuginfod: bool) -> Lookup {
+    let asked = match no_debuginfod {
+        true => None,
+        false => Debuginfod::of(|name| std::env::var_os(name)),
+    };
+    let Some(asked) = asked else {
+        return lookup;
+    };
+    let fetcher = asked.clone();
+    let fetch = move |ids: &[BuildId]| {
+        report::fetching(ids.len());
+        let Fetched { here, failed } = fetcher.fetch(ids);
+        symbolizer::Fetched { here, failed }
+    };
+    let cached = asked.cache().map_err(|error| error.to_string());
+    let with = cached.and_then(|cache| {
+        let with = lookup.clone().with_fetched(cache, Arc::new(fetch));
+        with.map_err(|error| error.to_string())
+    });
+    with.unwrap_or_else(|error| {
+        report::no_cache(&error);
+        lookup
+    })
 }
 
 /// What a flag takes.

@@ -4,6 +4,7 @@ mod chosen;
 mod cli;
 mod convert;
 mod cost;
+mod debuginfod;
 mod diagnose;
 mod doctor;
 mod ended;

@@ -75,11 +75,11 @@ fn selecting(
 }
 
 /// Records until the end of the recording, then names what was counted. `files`: where the
-/// recording itself goes, and what became of them; `jvms`: who asks JVMs.
+/// recording itself goes, and what became of them; `jvms`: who asks JVMs; `lookup`: where names are.
 pub(crate) fn record(
     (config, stacks): (&Config, Option<LiveStacks>),
     target: &Target,
-    host: Option<Host>,
+    (host, lookup): (Option<Host>, Lookup),
     files: Option<RecordingFiles>,
     jvms: Option<JvmWatch>,
     (signals, sampling_ended): (&Signals, impl FnOnce()),
@@ -135,7 +135,7 @@ pub(crate) fn record(
             Some(_) => KeepNames::Yes,
             None => KeepNames::No,
         },
-        lookup: Lookup::of_host(),
+        lookup,
     };
     let (named, kept) = name(tally, source, name_thread);
     let files_written = match (files, kept) {

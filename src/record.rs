@@ -5,6 +5,7 @@ use crate::cost::Cost;
 use crate::diagnose::{Check, Checked};
 use crate::failure::Failure;
 use crate::jvm::{Asked, JvmWatch};
+use crate::lookup::{debuginfod, inlines};
 use crate::output;
 use crate::pipeline::{self, Recording};
 use crate::recording_files::RecordingFiles;
@@ -15,6 +16,7 @@ use flamegraph_web::Picture;
 use profiler::live::{Config, KernelSamples, SampledEvent, Signals, Stop};
 use std::process::ExitCode;
 use std::sync::Arc;
+use symbolizer::Lookup;
 
 /// Records and draws.
 pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
@@ -47,8 +49,11 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
         stop_at_second_signal(watched);
     };
     let watching = (&*signals, sampling_ended);
+    let lookup = Lookup::of_host().with_inlines(inlines(args.no_inline));
+    let lookup = debuginfod(lookup, args.no_debuginfod);
     let how = (&config, stacks::asked(args).1);
-    let (recording, files_written) = pipeline::record(how, &target, host, files, jvms, watching)?;
+    let (recording, files_written) =
+        pipeline::record(how, &target, (host, lookup), files, jvms, watching)?;
     let checked = check.finish();
     let picture = picture(&recording, &target, args, &checked);
     pipeline::write(&recording.named, &picture, &outputs)?;

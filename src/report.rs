@@ -120,6 +120,20 @@ pub(crate) fn notes(recording: &Recording, event_was_chosen: bool, stacks: &[Str
     problems(&recording.named);
 }
 
+/// Says that servers are asked, which takes a while.
+pub(crate) fn fetching(count: usize) {
+    say(format_args!(
+        "ctrflame: asking debuginfod for {count} debug files"
+    ));
+}
+
+/// Says why debuginfod is not asked.
+pub(crate) fn no_cache(reason: &str) {
+    note(format_args!(
+        "debuginfod is not asked: its cache cannot be used: {reason}"
+    ));
+}
+
 /// How long there were no samples because the kernel allowed none.
 fn throttled(named: &Named) {
     let Counts {

@@ -57,6 +57,8 @@ fn flag_of_recordings(args: &ConvertArgs) -> Option<&'static str> {
         (!sources.sysroots.is_empty(), "--sysroot"),
         (sources.kallsyms.is_some(), "--kallsyms"),
         (!sources.perf_maps.is_empty(), "--perf-map"),
+        (sources.no_inline, "--no-inline"),
+        (sources.no_debuginfod, "--no-debuginfod"),
         (args.call_graph.is_some(), "--call-graph"),
         (args.idle, "--idle"),
         (!choice.pids.is_empty(), "--pid"),

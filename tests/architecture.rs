@@ -30,7 +30,11 @@ const SAFE_CRATES: [&str; 2] = ["collapse", "flamegraph-web"];
 const ARCH_FILE: &str = "symbolizer/src/vdso.rs";
 
 /// The only source files that may print or exit.
-const SPEAKERS: [&str; 2] = ["src/report.rs", "src/main.rs"];
+const SPEAKERS: [&str; 3] = [
+    "src/report.rs",
+    "src/main.rs",
+    "symbolizer/examples/name_offsets.rs",
+];
 
 /// The only other one that may write to standard output: the picture of `-o -`, never a message.
 const PICTURE_WRITER: &str = "src/output.rs";

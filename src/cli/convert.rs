@@ -115,6 +115,14 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "FILE", help_heading = "Where names come from")]
     pub(crate) kallsyms: Option<PathBuf>,
 
+    /// Leave out functions that the compiler put into others
+    #[arg(long, help_heading = "Where names come from")]
+    pub(crate) no_inline: bool,
+
+    /// Do not ask the servers of DEBUGINFOD_URLS for debug files
+    #[arg(long, help_heading = "Where names come from")]
+    pub(crate) no_debuginfod: bool,
+
     /// Names of the code that a process generated, by its recorded pid; repeatable
     #[arg(long = "perf-map", value_name = "PID=FILE", value_parser = parse_perf_map,
           help_heading = "Where names come from")]

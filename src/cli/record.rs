@@ -49,6 +49,14 @@ pub(crate) struct RecordArgs {
     #[arg(long)]
     pub(crate) no_kernel: bool,
 
+    /// Leave out functions that the compiler put into others
+    #[arg(long)]
+    pub(crate) no_inline: bool,
+
+    /// Do not ask the servers of DEBUGINFOD_URLS for debug files
+    #[arg(long)]
+    pub(crate) no_debuginfod: bool,
+
     /// Ring buffer of each CPU: pages, or a size such as 1M; rounded up to a power of two
     #[arg(short = 'm', long = "mmap-pages", value_name = "PAGES", value_parser = parse_ring_size)]
     pub(crate) ring: Option<RingSize>,

@@ -3,13 +3,18 @@
 //! What you give: events in time order. What you get: equal stacks with their weight, root first,
 //! each frame named or with the reason why not. What it is not for: drawing, printing.
 
+#[doc(hidden)]
+pub mod bench;
 mod chain;
 mod choice;
 mod code;
 mod context;
 mod contexts;
 mod debug_file;
+mod debug_info;
+mod debug_link;
 mod demangle;
+mod dwarf;
 mod elf;
 mod frame_codes;
 #[doc(hidden)]
@@ -27,7 +32,9 @@ mod locate;
 mod lookup;
 mod maps;
 mod memory;
+mod mini_debug;
 mod name;
+mod native;
 mod path_hash;
 mod pins;
 mod problem;
@@ -50,7 +57,7 @@ pub use choice::{Choice, Counting, Idle, Moment, Weight};
 pub use context::{Counts, Origin, Place, Selected, Selector};
 pub use java_name::INTERPRETER;
 pub use jitdump::{JitDumpError, JitDumpNote, JitDumpOptions, RecordingClock, Timeless};
-pub use lookup::{Lookup, LookupPlaces, RecordedOn, SysrootOf};
+pub use lookup::{FetchDebugFiles, Fetched, Inlines, Lookup, LookupPlaces, RecordedOn, SysrootOf};
 pub use name::Kallsyms;
 pub use path_hash::{PathHash, PathSeed};
 pub use problem::Problem;

@@ -27,8 +27,30 @@ pub enum RecordedOn {
     Unknown,
 }
 
+/// What becomes of functions that the compiler put into others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inlines {
+    /// They are told, as far as debug information tells them.
+    #[default]
+    Named,
+    /// They are left out, and debug information is read only for what has no other name.
+    Dropped,
+}
+
 /// Tells which of the sysroots, by their index, belong to the container of a task.
 pub type SysrootOf = Arc<dyn Fn(&Place<'_>) -> Vec<usize> + Send + Sync>;
+
+/// What became of fetching debug files.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// Those that are in the cache now.
+    pub here: Vec<BuildId>,
+    /// Why others are not, where nobody said that there are none.
+    pub failed: Option<String>,
+}
+
+/// Puts debug files with these build ids into a cache, as far as it can in the time that it has.
+pub type FetchDebugFiles = Arc<dyn Fn(&[BuildId]) -> Fetched + Send + Sync>;
 
 /// What the user said about where names are.
 #[derive(Default)]
@@ -55,6 +77,15 @@ pub struct Lookup {
     caches: Vec<View>,
     perf_maps: BTreeMap<u32, Arc<Path>>,
     recorded_on: RecordedOn,
+    inlines: Inlines,
+    fetching: Option<Fetching>,
+}
+
+/// Debug files that are fetched, and where they are then.
+#[derive(Clone)]
+struct Fetching {
+    cache: View,
+    fetch: FetchDebugFiles,
 }
 
 /// A directory as the root of what lies below it.
@@ -143,7 +174,42 @@ impl Lookup {
             caches: Vec::new(),
             perf_maps: BTreeMap::new(),
             recorded_on: RecordedOn::Unknown,
+            inlines: Inlines::Named,
+            fetching: None,
         }
+    }
+
+    /// The same, with debug files that `fetch` puts into `cache`, a directory, as `ID/debuginfo`.
+    pub fn with_fetched(mut self, cache: &Path, fetch: FetchDebugFiles) -> Result<Self, FileError> {
+        let cache = View::of_directory(cache, Trust::Checked)?;
+        self.fetching = Some(Fetching { cache, fetch });
+        Ok(self)
+    }
+
+    pub(crate) fn can_fetch(&self) -> bool {
+        self.fetching.is_some()
+    }
+
+    pub(crate) fn fetch(&self, ids: &[BuildId]) -> Fetched {
+        let fetching = self.fetching.as_ref();
+        fetching.map_or_else(Fetched::default, |fetching| (fetching.fetch)(ids))
+    }
+
+    /// A debug file that was fetched, now or before. Not checked.
+    pub(crate) fn fetched(&self, id: &BuildId) -> Option<(PathBuf, HeldFile)> {
+        let cache = &self.fetching.as_ref()?.cache;
+        let path = Path::new("/").join(id.to_string()).join("debuginfo");
+        Some((cache.show(&path), cache.open(&path).ok()?))
+    }
+
+    /// The same, with or without functions that were put into others.
+    pub fn with_inlines(mut self, inlines: Inlines) -> Self {
+        self.inlines = inlines;
+        self
+    }
+
+    pub(crate) fn inlines(&self) -> Inlines {
+        self.inlines
     }
 
     /// The same, for a recording of which this is known by now.
@@ -201,7 +267,7 @@ impl Lookup {
         &'a self,
         id: &BuildId,
         name: &'static str,
-    ) -> impl Iterator<Item = (PathBuf, HeldFile)> + 'a {
+    ) -> impl Iterator<Item = (PathBuf, HeldFile)> + use<'a> {
         let entry = Path::new("/.build-id").join(split_id(id));
         let inside = entry.join(name);
         let direct = (name == "elf").then_some(entry);
@@ -231,6 +297,7 @@ impl fmt::Debug for Lookup {
             .field("caches", &self.caches)
             .field("perf_maps", &self.perf_maps)
             .field("recorded_on", &self.recorded_on)
+            .field("inlines", &self.inlines)
             .finish_non_exhaustive()
     }
 }

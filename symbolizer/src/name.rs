@@ -1,24 +1,17 @@
-//! Places get their names: from images, the kernel, the vdso. Each source is read once.
+//! Places get their names: from the kernel and the vdso. Each source is read once.
 
 use crate::context::KernelChange;
-use crate::debug_file::{ImageSymbols, read_symbols};
 use crate::demangle::demangle;
 use crate::elf::Wanted;
-use crate::hash::FastMap;
-use crate::image::Image;
 use crate::kernel::{KernelSymbols, KernelSymbolsError};
 use crate::locate::{Place, PlaceId};
-use crate::lookup::{Lookup, View};
-use crate::pins::RootRef;
+use crate::lookup::Lookup;
 use crate::problem::Problem;
 use crate::source::read_with_id;
 use crate::stack::{Frame, FrameKind, Unresolved};
 use crate::vdso::Vdso;
 use profiler::BuildId;
-use profiler::files::within;
-use rayon::prelude::*;
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one image or map of a target may take to be read: a FUSE server in a container may
@@ -74,96 +67,6 @@ pub(crate) fn native_frame(name: Result<Arc<str>, Unresolved>) -> Frame {
 
 pub(crate) fn jit_frame(name: Result<Arc<str>, Unresolved>) -> Frame {
     Frame::new(name, FrameKind::Jit)
-}
-
-/// An image and the offsets in it that were sampled.
-pub(crate) struct ImageOffsets {
-    pub(crate) image: Image,
-    /// Where it is looked for by its path, the best first.
-    pub(crate) views: Vec<View>,
-    pub(crate) root_ref: RootRef,
-    /// What to say if it stays unnamed: the build id that was told for it is another file's.
-    pub(crate) mistold: Option<Problem>,
-    pub(crate) offsets: Vec<(PlaceId, u64)>,
-}
-
-/// Names the sampled offsets of all images, images in parallel.
-pub(crate) fn images(images: Vec<ImageOffsets>, lookup: &Lookup) -> (Named, Vec<Problem>) {
-    // Views with a file system that does not answer: asked once, not once for each image.
-    let stuck: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
-    let read = |ImageOffsets {
-                    image,
-                    views,
-                    root_ref,
-                    mistold,
-                    offsets,
-                }| {
-        let label = image.label.clone();
-        let unreadable = || (Err(Unresolved::Unreadable(label.clone())), None);
-        let (symbols, problem) = match root_ref {
-            RootRef::Pinned(id) if stuck.lock().is_ok_and(|stuck| stuck.contains(&id)) => {
-                unreadable()
-            }
-            _ => {
-                let asked: Vec<u64> = offsets.iter().map(|(_, offset)| *offset).collect();
-                let lookup = lookup.clone();
-                let job = move || read_symbols(&image, &asked, &views, &lookup);
-                within(READ_DEADLINE, label.as_ref(), job).unwrap_or_else(|_| {
-                    if let (RootRef::Pinned(id), Ok(mut stuck)) = (root_ref, stuck.lock()) {
-                        stuck.insert(id);
-                    }
-                    unreadable()
-                })
-            }
-        };
-        let problem = match &symbols {
-            Ok(_) => problem,
-            Err(_) => mistold.or(problem),
-        };
-        (name_offsets(symbols, &label, offsets), problem)
-    };
-    let (named, problems): (Vec<Named>, Vec<Option<Problem>>) =
-        images.into_par_iter().map(read).unzip();
-    (
-        named.into_iter().flatten().collect(),
-        unchecked_as_one(problems.into_iter().flatten().collect()),
-    )
-}
-
-/// Files that nothing checks come by the dozen: one line for all.
-fn unchecked_as_one(problems: Vec<Problem>) -> Vec<Problem> {
-    let is_unchecked = |problem: &Problem| matches!(problem, Problem::Unchecked { .. });
-    let (unchecked, mut rest): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_unchecked);
-    let more = unchecked.len().saturating_sub(1);
-    if let Some(Problem::Unchecked { file, .. }) = unchecked.into_iter().next() {
-        rest.push(Problem::Unchecked { file, others: more });
-    }
-    rest
-}
-
-fn name_offsets(
-    symbols: Result<ImageSymbols, Unresolved>,
-    label: &Arc<str>,
-    offsets: Vec<(PlaceId, u64)>,
-) -> Named {
-    let mut names: FastMap<u64, Arc<str>> = FastMap::default();
-    offsets
-        .into_iter()
-        .map(|(id, offset)| {
-            let name = match &symbols {
-                Ok(symbols) => match symbols.lookup(offset) {
-                    Some(symbol) => Ok(Arc::clone(
-                        names
-                            .entry(symbol.start)
-                            .or_insert_with(|| demangle(&symbol.name).as_ref().into()),
-                    )),
-                    None => Err(Unresolved::Stripped(label.clone())),
-                },
-                Err(reason) => Err(reason.clone()),
-            };
-            (id, native_frame(name))
-        })
-        .collect()
 }
 
 /// Names kernel addresses by kallsyms and by what came and went since the recording began.

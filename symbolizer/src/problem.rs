@@ -67,6 +67,20 @@ pub enum Problem {
         /// The one that was recorded.
         recorded: BuildId,
     },
+    /// Debug information was not used, or not all of it.
+    DebugInfo {
+        /// The file that has it, in its view.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Debug files could not be fetched.
+    NotFetched {
+        /// How many were missing.
+        missing: usize,
+        /// Why, of one of them.
+        reason: String,
+    },
     /// perf noted the build id of this host's file for a path, but a process mapped another file of
     /// that path: it had other mounts or another root, and was gone when perf looked.
     BuildIdMistold {
@@ -164,6 +178,13 @@ impl fmt::Display for Problem {
                 f,
                 "{} is not the file that was mapped: it has no build id, recorded was {recorded}",
                 file.display()
+            ),
+            Self::DebugInfo { file, reason } => {
+                write!(f, "debug information of {}: {reason}", file.display())
+            }
+            Self::NotFetched { missing, reason } => write!(
+                f,
+                "debuginfod: {missing} debug files were not fetched: {reason}; `--no-debuginfod` does not ask"
             ),
             Self::BuildIdMistold { file } => write!(
                 f,

@@ -7,8 +7,9 @@ use crate::image::{Image, ImageId, ImageKey};
 use crate::jitmap::JitMap;
 use crate::living::{self, Now};
 use crate::locate::{Locations, Place, PlaceId};
-use crate::lookup::{Lookup, RecordedOn, View};
-use crate::name::{self, ImageOffsets, Kallsyms, Named, VdsoIs, jit_frame, native_frame, numbered};
+use crate::lookup::{Inlines, Lookup, RecordedOn, View};
+use crate::name::{self, Kallsyms, Named, VdsoIs, jit_frame, native_frame, numbered};
+use crate::native::{self, ImageOffsets};
 use crate::pins::RootRef;
 use crate::problem::Problem;
 use crate::recorded::{self, KeepNames, Known, Turn};
@@ -103,7 +104,7 @@ impl Counted {
                 || name::kernel(kallsyms, &kernel_changes, &kernel_addrs),
                 || {
                     rayon::join(
-                        || name::images(images, lookup),
+                        || native::images(images, lookup),
                         || generated::generated(generated, lookup),
                     )
                 },
@@ -137,6 +138,11 @@ impl Counted {
                 .filter(|slot| slot.name.is_err())
             {
                 *slot = frame;
+            }
+        }
+        if lookup.inlines() == Inlines::Dropped {
+            for frame in &mut frames {
+                frame.inlined = Arc::default();
             }
         }
         Resolved {

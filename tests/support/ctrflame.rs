@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Ctrflame {
     args: Vec<std::ffi::OsString>,
     gates: Vec<Gate>,
-    home: Option<PathBuf>,
+    env: Vec<(&'static str, std::ffi::OsString)>,
 }
 
 impl Ctrflame {
@@ -35,13 +35,19 @@ impl Ctrflame {
         Self {
             args: args.collect(),
             gates: Vec::new(),
-            home: None,
+            env: Vec::new(),
         }
     }
 
     /// Another home directory, where perf keeps its cache.
     pub(crate) fn home(mut self, home: &Path) -> Self {
-        self.home = Some(home.to_owned());
+        self.env.push(("HOME", home.into()));
+        self
+    }
+
+    /// A variable of its environment.
+    pub(crate) fn env(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name, value.as_ref().to_owned()));
         self
     }
 
@@ -105,8 +111,8 @@ impl Ctrflame {
             .stdin(Stdio::null())
             .stdout(output("stdout"))
             .stderr(output("stderr"));
-        if let Some(home) = &self.home {
-            command.env("HOME", home);
+        for (name, value) in &self.env {
+            command.env(name, value);
         }
         for &gate in &self.gates {
             gates::close(gate, &mut command);

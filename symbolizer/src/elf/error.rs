@@ -41,6 +41,14 @@ pub(crate) enum ElfError {
         /// How much is read at most.
         limit: u64,
     },
+    /// A section is compressed, and not as it says.
+    #[error("{what} is compressed in a way that is not understood")]
+    Compressed {
+        /// Which part.
+        what: &'static str,
+        /// What its decoder said; `None` of a method that is not known.
+        source: Option<io::Error>,
+    },
     /// The bytes could not be read.
     #[error("cannot read {len_bytes} bytes at offset {offset}")]
     Read {

@@ -4,6 +4,7 @@
 //! does not matter. Relocatable objects (`ET_REL`) have no segments and so no answer to `svma_of`.
 
 mod apart;
+mod contents;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -31,6 +32,7 @@ use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::FileHeader;
 use profiler::BuildId;
 
+pub(crate) use contents::{Contents, Inflated};
 pub(crate) use error::ElfError;
 pub(crate) use frames::{FrameSections, Placed};
 pub(crate) use pclntab::{GoFrame, GoFrames};
