@@ -1,5 +1,6 @@
 //! The live host: perf events, `/proc` at the start, and the rings merged in time order.
 
+mod attached;
 mod clock;
 mod command;
 mod config;

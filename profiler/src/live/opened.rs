@@ -1,21 +1,20 @@
 //! The open events and rings of a recording, CPU by CPU, and the wait for them.
 
 use super::LiveError;
-use super::config::{Config, RingSize, SampledEvent, Target, UserPart};
+use super::attached::Attached;
+use super::config::{Config, RingSize, SampledEvent, UserPart};
+use super::cpus;
 use super::events::{Attachment, KernelLevel, Plan};
-use super::gate::{self, Denied, Scope, Step};
+use super::gate::{self, Denied, Step};
 use super::ring::{Ring, SAMPLING_RING_BYTES, TRACKING_RING_BYTES, rings_of_cpu};
 use super::signals::Signals;
-use super::{cpus, procfs};
 use crate::HostPid;
 use crate::order::RoundSorter;
 use crate::record::Layout;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use perf_event_open::count::Counter;
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::Duration;
 
 /// Sources in the sorter: which layout a record has.
@@ -44,44 +43,6 @@ impl CpuRings {
 pub(crate) struct Layouts {
     pub(crate) sampling: Layout,
     pub(crate) tracking: Layout,
-}
-
-/// What the events are attached to, kept open for CPUs that come later.
-enum Attached {
-    Cpu,
-    Cgroup(File),
-    Tasks(Vec<u32>),
-    TaskFromExec(u32),
-}
-
-impl Attached {
-    fn attachments(&self) -> Vec<Attachment<'_>> {
-        match self {
-            Self::Cpu => vec![Attachment::Cpu],
-            Self::Cgroup(directory) => vec![Attachment::Cgroup(directory)],
-            Self::Tasks(tids) => tids.iter().map(|tid| Attachment::Task(*tid)).collect(),
-            Self::TaskFromExec(tid) => vec![Attachment::TaskFromExec(*tid)],
-        }
-    }
-
-    fn scope(&self) -> Scope {
-        match self {
-            Self::Cpu => Scope::System,
-            Self::Cgroup(_) => Scope::Cgroup,
-            Self::Tasks(_) => Scope::OtherProcess,
-            Self::TaskFromExec(_) => Scope::OwnProcess,
-        }
-    }
-
-    /// What tracks processes: the whole CPU where the target is a cgroup, since a container's first
-    /// process begins outside its cgroup.
-    fn tracking_attachments(&self) -> Vec<Attachment<'_>> {
-        match self {
-            Self::Cgroup(_) => vec![Attachment::Cpu],
-            Self::TaskFromExec(tid) => vec![Attachment::Task(*tid)],
-            _ => self.attachments(),
-        }
-    }
 }
 
 /// Whether CPUs came online: what happened on them before their events were open is not recorded.
@@ -146,7 +107,7 @@ impl Opened {
             RingSize::Bytes(bytes) => bytes.div_ceil(page_bytes),
         };
         let pages = pages.max(1).next_power_of_two();
-        let attached = attach(config, command)?;
+        let attached = Attached::to(config, command)?;
         let watermark_bytes = u32::try_from(pages * page_bytes / 2).unwrap_or(u32::MAX / 2);
         let wait_error = |source: nix::Error| LiveError::Wait {
             source: source.into(),
@@ -430,7 +391,7 @@ impl Opened {
                 continue;
             }
             if let Attached::Tasks(_) | Attached::TaskFromExec(_) = self.attached {
-                self.attached = attach_again(&self.attached, config);
+                self.attached = self.attached.again(config);
             }
             // A CPU that went again meanwhile, or tasks that ended: nothing to sample there.
             if self.open_cpu(cpu).is_ok()
@@ -460,51 +421,4 @@ pub(crate) fn page_bytes() -> usize {
         .flatten();
     size.and_then(|size| usize::try_from(size).ok())
         .unwrap_or(4096)
-}
-
-fn attach(config: &Config, command: Option<HostPid>) -> Result<Attached, LiveError> {
-    Ok(match (&config.target, command) {
-        (Target::Host, _) => Attached::Cpu,
-        (Target::Cgroup(directory), _) => {
-            Attached::Cgroup(File::open(directory).map_err(|source| LiveError::Cgroup {
-                directory: directory.clone(),
-                source,
-            })?)
-        }
-        (Target::Processes(pids), _) => {
-            for pid in pids {
-                if procfs::start_ticks(Path::new("/proc"), *pid).is_none() {
-                    return Err(LiveError::NoProcess { pid: *pid });
-                }
-            }
-            Attached::Tasks(tasks_of(pids))
-        }
-        (Target::Command, Some(pid)) => Attached::TaskFromExec(pid.0),
-        (Target::Command, None) => return Err(LiveError::NoTasks),
-    })
-}
-
-/// The tasks of `attached` as they are now, for a CPU that came later.
-fn attach_again(attached: &Attached, config: &Config) -> Attached {
-    match (attached, &config.target) {
-        (_, Target::Processes(pids)) => Attached::Tasks(tasks_of(pids)),
-        (Attached::TaskFromExec(tid), _) => Attached::Tasks(tasks_of(&[HostPid(*tid)])),
-        (Attached::Tasks(tids), _) => Attached::Tasks(
-            tids.first()
-                .map(|tid| tasks_of(&[HostPid(*tid)]))
-                .unwrap_or_default(),
-        ),
-        _ => Attached::Cpu,
-    }
-}
-
-/// All threads of `pids` and of their descendants.
-fn tasks_of(pids: &[HostPid]) -> Vec<u32> {
-    let proc_root = Path::new("/proc");
-    let family = procfs::with_descendants(proc_root, pids).unwrap_or_else(|_| pids.to_vec());
-    family
-        .into_iter()
-        .flat_map(|pid| procfs::threads(proc_root, pid).unwrap_or_default())
-        .map(|tid| tid.0)
-        .collect()
 }
