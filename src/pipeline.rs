@@ -44,6 +44,24 @@ pub(crate) struct Recording {
     pub(crate) jvms: Vec<Asked>,
 }
 
+/// What a recording of this host is to be, and what it works with.
+pub(crate) struct Session<'a, F> {
+    pub(crate) config: &'a Config,
+    /// What is made of the copies of stacks, where samples carry them.
+    pub(crate) stacks: Option<LiveStacks>,
+    pub(crate) target: &'a Target,
+    pub(crate) host: Option<Host>,
+    /// Where names are.
+    pub(crate) lookup: Lookup,
+    /// Where the recording itself goes.
+    pub(crate) files: Option<RecordingFiles>,
+    /// Who asks JVMs.
+    pub(crate) jvms: Option<JvmWatch>,
+    pub(crate) signals: &'a Signals,
+    /// Called as soon as the last sample was taken.
+    pub(crate) sampling_ended: F,
+}
+
 /// A recording from a file.
 pub(crate) struct Converted {
     pub(crate) outcome: Outcome,
@@ -74,16 +92,22 @@ fn selecting(
     Ok((name_thread, selector))
 }
 
-/// Records until the end of the recording, then names what was counted. `files`: where the
-/// recording itself goes, and what became of them; `jvms`: who asks JVMs; `lookup`: where names are.
-pub(crate) fn record(
-    (config, stacks): (&Config, Option<LiveStacks>),
-    target: &Target,
-    (host, lookup): (Option<Host>, Lookup),
-    files: Option<RecordingFiles>,
-    jvms: Option<JvmWatch>,
-    (signals, sampling_ended): (&Signals, impl FnOnce()),
+/// Records until the end of the recording, then names what was counted. With it, what became of the
+/// files that the recording itself goes to.
+pub(crate) fn record<F: FnOnce()>(
+    session: Session<'_, F>,
 ) -> Result<(Recording, Result<(), OutputError>), Failure> {
+    let Session {
+        config,
+        stacks,
+        target,
+        host,
+        lookup,
+        files,
+        jvms,
+        signals,
+        sampling_ended,
+    } = session;
     let (hierarchy, names) = host.map(|host| (host.hierarchy, host.names)).unzip();
     let wanted = target.wanted.clone();
     let sampled_jvm = jvms.as_ref().map(JvmWatch::teller);

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::jvm::{Asked, JvmWatch};
 use crate::lookup::{debuginfod, inlines};
 use crate::output;
-use crate::pipeline::{self, Recording};
+use crate::pipeline::{self, Recording, Session};
 use crate::recording_files::RecordingFiles;
 use crate::report;
 use crate::stacks;
@@ -34,7 +34,6 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     if config.stop == Stop::Signal {
         report::until_signal(&target.title);
     }
-    let watched = Arc::clone(&signals);
     let files = RecordingFiles::begin(&outputs)?;
     let jvms = match args.jvm {
         JvmArg::Off => None,
@@ -44,16 +43,23 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
         }
     };
     let mut check = Check::begin(&target, host.as_ref());
-    let sampling_ended = || {
-        check.end();
-        stop_at_second_signal(watched);
-    };
-    let watching = (&*signals, sampling_ended);
-    let lookup = Lookup::of_host().with_inlines(inlines(args.no_inline));
-    let lookup = debuginfod(lookup, args.no_debuginfod);
-    let how = (&config, stacks::asked(args).1);
-    let (recording, files_written) =
-        pipeline::record(how, &target, (host, lookup), files, jvms, watching)?;
+    let (recording, files_written) = pipeline::record(Session {
+        config: &config,
+        stacks: stacks::asked(args).1,
+        target: &target,
+        host,
+        lookup: debuginfod(
+            Lookup::of_host().with_inlines(inlines(args.no_inline)),
+            args.no_debuginfod,
+        ),
+        files,
+        jvms,
+        signals: &signals,
+        sampling_ended: || {
+            check.end();
+            stop_at_second_signal(Arc::clone(&signals));
+        },
+    })?;
     let checked = check.finish();
     let picture = picture(&recording, &target, args, &checked);
     pipeline::write(&recording.named, &picture, &outputs)?;
