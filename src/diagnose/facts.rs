@@ -16,6 +16,8 @@ pub(crate) struct Cap {
     pub(crate) is_own: bool,
     /// `None`: it has been lifted meanwhile.
     pub(crate) limit_cpus: Option<f64>,
+    /// For how much time its quota is.
+    pub(crate) period_us: Option<u64>,
     /// Periods in which something below it ran.
     pub(crate) periods: u64,
     /// Those of them in which the quota ran out.
@@ -199,6 +201,7 @@ fn caps(group: &GroupUse, interval: &Interval) -> Vec<Cap> {
             cgroup_path: level.cgroup_path.clone(),
             is_own: at == last,
             limit_cpus: level.quota.map(|quota| quota.cpus()),
+            period_us: level.quota.map(|quota| quota.period_us),
             periods: throttling.periods,
             hits: throttling.throttled,
             lost_cpus: interval.cpus(throttling.throttled_ns),

@@ -4,6 +4,7 @@ mod check;
 mod facts;
 mod host_said;
 mod json;
+mod neighbours;
 mod next;
 mod said;
 mod subject;
@@ -18,6 +19,7 @@ use crate::failure::Failure;
 use crate::report;
 use crate::target::Host;
 use facts::Facts;
+use neighbours::Neighbour;
 use profiler::container::{find, list};
 use profiler::usage::{Detail, Entitlement, Files, GroupUse, HostUse};
 use std::process::ExitCode;
@@ -45,14 +47,6 @@ pub(crate) struct Diagnosis {
     /// Where its numbers come from.
     files: Files,
     host: HostUse,
-}
-
-/// Somebody else on the CPUs that the container may run on.
-#[derive(Clone, Debug, PartialEq)]
-struct Neighbour {
-    /// A container's tag, or `host` for all that is in none.
-    tag: String,
-    cpus: f64,
 }
 
 impl Diagnosis {

@@ -38,13 +38,20 @@ pub(super) fn steps(diagnosis: &Diagnosis) -> Vec<String> {
 
 /// How to raise the limit that was hit.
 fn raise(diagnosis: &Diagnosis) -> String {
-    let Some(cap) = diagnosis.facts.worst_cap() else {
-        return String::new();
+    let facts = &diagnosis.facts;
+    let Some((cap, limit)) = facts
+        .worst_cap()
+        .and_then(|cap| Some((cap, cap.limit_cpus?)))
+    else {
+        return "its limit has been lifted meanwhile: diagnose it again".to_owned();
     };
-    // What it had and what the limit kept from it, to the next half CPU.
-    let wanted = diagnosis.facts.used_cpus.unwrap_or(0.0) + cap.lost_cpus;
-    let wanted = wanted.min(diagnosis.facts.allowed_cpus as f64);
-    let wanted = ((wanted * 2.0).ceil() / 2.0).max(0.5);
+    let most = match cap.is_own {
+        true => facts.allowed_cpus,
+        false => diagnosis.host.cpus.len(),
+    };
+    let Some(wanted) = wanted(limit, cap.lost_cpus, most) else {
+        return "let it run less at once: its limit is for all its CPUs already".to_owned();
+    };
     match &diagnosis.subject.container {
         Some(of) if of.pod.is_some() => in_pod(of, "resources.limits.cpu", cap),
         Some(of) if cap.is_own => match engine(of) {
@@ -58,6 +65,15 @@ fn raise(diagnosis: &Diagnosis) -> String {
     }
 }
 
+/// The limit and what it kept back, to the next half CPU. A limit is hit in moments: what is used on average
+/// may be far below it. `None` where there are no more CPUs.
+fn wanted(limit: f64, lost_cpus: f64, most: usize) -> Option<f64> {
+    // What was measured a little too long is not half a CPU more.
+    let wanted = (limit + lost_cpus - 0.05) * 2.0;
+    let wanted = (wanted.ceil() / 2.0).max(0.5).min(most as f64);
+    (wanted > limit).then_some(wanted)
+}
+
 fn in_pod(of: &Of, key: &str, cap: &Cap) -> String {
     let pod = of.pod.as_deref().unwrap_or_default();
     let whose = if cap.is_own {
@@ -69,12 +85,12 @@ fn in_pod(of: &Of, key: &str, cap: &Cap) -> String {
 }
 
 fn by_file(cap: &Cap, cpus: f64) -> String {
-    let dir = cap.file.parent().unwrap_or(&cap.file).display();
-    let quota = (cpus * 100_000.0) as u64;
-    let is_v2 = cap.file.with_file_name("cpu.max").exists();
-    match is_v2 {
-        true => format!("echo {quota} 100000 > {dir}/cpu.max"),
-        false => format!("echo {quota} > {dir}/cpu.cfs_quota_us   (for a period of 100000 us)"),
+    let period_us = cap.period_us.unwrap_or(100_000);
+    let quota_us = (cpus * period_us as f64) as u64;
+    let file = |name: &str| quoted(&cap.file.with_file_name(name).display().to_string());
+    match cap.file.with_file_name("cpu.max").exists() {
+        true => format!("echo {quota_us} {period_us} > {}", file("cpu.max")),
+        false => format!("echo {quota_us} > {}", file("cpu.cfs_quota_us")),
     }
 }
 
@@ -130,8 +146,10 @@ fn widen(diagnosis: &Diagnosis) -> String {
     }
 }
 
+/// The engine of the host that knows it.
 fn engine(of: &Of) -> Option<&'static str> {
     match of.runtime {
+        _ if of.is_nested => None,
         Runtime::Docker => Some("docker"),
         Runtime::Podman => Some("podman"),
         _ => None,
@@ -140,18 +158,24 @@ fn engine(of: &Of) -> Option<&'static str> {
 
 /// What `-G` takes, as a shell does: an id, else the cgroup.
 fn word(subject: &Subject) -> String {
-    let is_plain = |text: &str| {
-        !text.is_empty()
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "/._-:@".contains(c))
-    };
     let id = subject.container.as_ref().map(|of| of.short_id.as_str());
     match id.filter(|id| id.len() >= 12 && is_plain(id)) {
         Some(id) => id.to_owned(),
-        None if is_plain(&subject.cgroup_path) => subject.cgroup_path.clone(),
-        None => format!("'{}'", subject.cgroup_path.replace('\'', "'\\''")),
+        None => quoted(&subject.cgroup_path),
     }
+}
+
+/// One word for a shell: names of cgroups are chosen by whoever made them.
+fn quoted(text: &str) -> String {
+    match is_plain(text) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@".contains(c);
+    !text.is_empty() && text.chars().all(is_plain)
 }
 
 #[cfg(test)]
@@ -167,6 +191,7 @@ mod tests {
                 runtime: Runtime::Docker,
                 short_id: id.into(),
                 pod: None,
+                is_nested: false,
             }),
         }
     }
@@ -180,5 +205,46 @@ mod tests {
         assert_eq!(word(&chosen), "'/lxc/a;reboot'");
         assert_eq!(word(&subject(None, "/it's")), "'/it'\\''s'");
         assert_eq!(word(&subject(Some("web"), "/lxc/web")), "/lxc/web");
+    }
+
+    #[test]
+    fn a_limit_is_raised_and_never_lowered() {
+        // Ten threads at once, now and then: 0.5 CPUs are used of 2.
+        assert_eq!(wanted(2.0, 0.3, 8), Some(2.5));
+        assert_eq!(wanted(0.02, 0.98, 8), Some(1.0));
+        assert_eq!(wanted(0.02, 1.01, 8), Some(1.0));
+        assert_eq!(wanted(1.5, 3.0, 2), Some(2.0));
+        assert_eq!(wanted(2.0, 0.5, 2), None);
+    }
+
+    #[test]
+    fn a_limit_is_written_for_its_own_period_into_a_file_that_is_one_word() {
+        let cap = Cap {
+            cgroup_path: "/a;reboot".into(),
+            is_own: false,
+            limit_cpus: Some(0.1),
+            period_us: Some(1_000_000),
+            periods: 6,
+            hits: 6,
+            lost_cpus: 0.8,
+            each_ms: None,
+            file: "/nonexistent/a;reboot/cpu.stat".into(),
+        };
+        assert_eq!(
+            by_file(&cap, 1.5),
+            "echo 1500000 > '/nonexistent/a;reboot/cpu.cfs_quota_us'"
+        );
+    }
+
+    #[test]
+    fn the_hosts_engine_does_not_know_what_another_one_nested() {
+        let own = subject(Some("3f2a12345678"), "/docker/3f2a").container;
+        let own = own.expect("a container");
+        assert_eq!(engine(&own), Some("docker"));
+        let nested = Of {
+            is_nested: true,
+            ..own
+        };
+        assert_eq!(engine(&nested), None);
     }
 }

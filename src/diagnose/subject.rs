@@ -22,6 +22,8 @@ pub(crate) struct Of {
     pub(crate) short_id: String,
     /// `namespace/pod` and the container's name in it.
     pub(crate) pod: Option<String>,
+    /// Its engine runs in another container: that of the host does not know it.
+    pub(crate) is_nested: bool,
 }
 
 impl Subject {
@@ -67,12 +69,14 @@ impl From<&Container> for Subject {
                 runtime,
                 short_id: container.reference.short_id().to_owned(),
                 pod,
+                is_nested: !container.outer.is_empty(),
             }),
         }
     }
 }
 
-fn is_below(path: &str, above: &str) -> bool {
+/// Whether a cgroup is another one, or in it.
+pub(super) fn is_below(path: &str, above: &str) -> bool {
     path.strip_prefix(above.trim_end_matches('/'))
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

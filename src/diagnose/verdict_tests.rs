@@ -67,6 +67,7 @@ fn cap(hits: u64, periods: u64, lost_cpus: f64) -> Cap {
         cgroup_path: "/docker/a".into(),
         is_own: true,
         limit_cpus: Some(0.5),
+        period_us: Some(100_000),
         periods,
         hits,
         lost_cpus,

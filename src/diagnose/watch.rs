@@ -1,18 +1,14 @@
 //! Containers between two moments: their counters at both, and what they make.
 
+use super::Diagnosis;
 use super::facts::Facts;
-use super::subject::Subject;
+use super::neighbours::{Running, neighbours};
+use super::subject::{Subject, is_below};
 use super::verdict::judge;
-use super::{Diagnosis, Neighbour};
 use profiler::container::{Container, HierarchyError};
 use profiler::usage::{
-    CpuSet, Detail, Group, Interval, Reader, Siblings, Snapshot, TaskDetail, TaskUse, Tasks,
+    Detail, Group, Interval, Reader, Siblings, Snapshot, TaskDetail, TaskUse, Tasks,
 };
-
-/// The busiest of them are told.
-const NEIGHBOURS_MAX: usize = 5;
-/// Others that used less are none.
-const NEIGHBOUR_CPUS: f64 = 0.01;
 
 /// Where only limits and CPU time are of interest.
 pub(super) const LIMITS: Detail = Detail {
@@ -46,8 +42,14 @@ impl Watch {
         detail: Detail,
     ) -> Result<Self, HierarchyError> {
         let reader = Reader::discover()?;
-        let others: Vec<(String, Group)> = outermost(running)
-            .filter(|other| !subjects.iter().any(|one| one.overlaps(&other.cgroup_path)))
+        // Of a pod's containers each is a neighbour of the others.
+        let is_inside_all = |path: &str| {
+            let mut subjects = subjects.iter();
+            subjects.all(|one| is_below(path, &one.cgroup_path))
+        };
+        let others: Vec<(String, Group)> = running
+            .iter()
+            .filter(|other| !is_inside_all(&other.cgroup_path))
             .map(|other| {
                 let group = reader.group(&other.cgroup_path, &other.processes);
                 (other.tag(), group)
@@ -142,17 +144,6 @@ fn read(
     (reader.read(watched, detail), reader.read(others, LIMITS))
 }
 
-/// Those that are in no other one: the others' time is counted with theirs.
-fn outermost(running: &[Container]) -> impl Iterator<Item = &Container> {
-    running.iter().filter(|one| {
-        !running.iter().any(|other| {
-            one.cgroup_path
-                .strip_prefix(other.cgroup_path.as_str())
-                .is_some_and(|rest| rest.starts_with('/'))
-        })
-    })
-}
-
 /// `None` for one that is gone.
 fn diagnose(
     watched: &Watched,
@@ -164,51 +155,34 @@ fn diagnose(
     // Every cgroup has CPU time, in v2 or by cpuacct.
     group.cpu?;
     let facts = Facts::of(group, interval);
+    let running: Vec<Running> = others
+        .iter()
+        .filter_map(|(tag, group)| {
+            let used = beside.group(&group.cgroup_path)?;
+            Some(Running {
+                tag: tag.clone(),
+                cgroup_path: group.cgroup_path.clone(),
+                cpus: beside.cpus(used.cpu?.total_ns),
+                cpuset: used.cpuset.clone(),
+            })
+        })
+        .collect();
+    let neighbours = neighbours(
+        &watched.subject,
+        facts.used_cpus.unwrap_or(0.0),
+        beside.host.sum(&beside.host.online()).busy(),
+        &facts.waits_on,
+        &running,
+    );
     Some(Diagnosis {
         subject: watched.subject.clone(),
         seconds: interval.seconds(),
         judgement: judge(&facts),
         entitled: interval.entitlement(group),
-        neighbours: neighbours(&facts, beside, others),
+        neighbours,
         facts,
         group: group.clone(),
         files: watched.group.files(),
         host: interval.host.clone(),
     })
-}
-
-/// Who ran besides a container, where it wanted to: containers, and all else as `host`.
-fn neighbours(facts: &Facts, beside: &Interval, others: &[(String, Group)]) -> Vec<Neighbour> {
-    let online = beside.host.online();
-    let meets = |cpuset: &Option<CpuSet>| {
-        cpuset
-            .as_ref()
-            .is_none_or(|cpuset| cpuset.meets(&facts.waits_on))
-    };
-    let mut in_containers = 0.0;
-    let mut neighbours = Vec::new();
-    for (tag, group) in others {
-        let Some(used) = beside.group(&group.cgroup_path) else {
-            continue;
-        };
-        let cpus = used.cpu.map_or(0.0, |cpu| beside.cpus(cpu.total_ns));
-        in_containers += cpus;
-        if cpus >= NEIGHBOUR_CPUS && meets(&used.cpuset) {
-            neighbours.push(Neighbour {
-                tag: tag.clone(),
-                cpus,
-            });
-        }
-    }
-    let busy = beside.host.sum(&online).busy();
-    let host = busy - in_containers - facts.used_cpus.unwrap_or(0.0);
-    if host >= NEIGHBOUR_CPUS {
-        neighbours.push(Neighbour {
-            tag: "host".to_owned(),
-            cpus: host,
-        });
-    }
-    neighbours.sort_by(|a, b| b.cpus.total_cmp(&a.cpus).then_with(|| a.tag.cmp(&b.tag)));
-    neighbours.truncate(NEIGHBOURS_MAX);
-    neighbours
 }

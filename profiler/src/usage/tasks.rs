@@ -87,17 +87,20 @@ impl Counters {
 
     /// What it did since; a thread that was not there before began in between. `None` for one that
     /// came from another cgroup: its history is not this container's.
+    ///
+    /// A wait is counted when it ends (`sched_info_arrive()`, kernel/sched/stats.h), all of it: that of
+    /// a thread that goes on may be longer than the interval.
     fn since(&self, before: Option<&Self>, interval_ns: u64) -> Option<Self> {
-        // A thread cannot have run, or waited, for longer than there was time; the clocks of
-        // schedstat and ours may differ a little.
-        let most_ns = interval_ns.saturating_add(interval_ns / 16);
+        /// Time on a CPU is counted in ticks, and threads are read one after the other.
+        const TICK_NS: u64 = 10_000_000;
         let fresh = Self::default();
         // A tid that is used again is another thread: its counters went back.
         let goes_on = |then: &&Self| {
             let ran = |one: &Self| one.sched.map_or(0, |(run_ns, ..)| run_ns);
             ran(self) >= ran(then)
         };
-        let before = before.filter(goes_on).unwrap_or(&fresh);
+        let known = before.filter(goes_on);
+        let before = known.unwrap_or(&fresh);
         let sched = self.sched.map(|(run, wait, slices)| {
             let (run_then, wait_then, slices_then) = before.sched.unwrap_or_default();
             (
@@ -106,7 +109,12 @@ impl Counters {
                 since(slices, slices_then),
             )
         });
-        if sched.is_some_and(|(run, wait, _)| run.saturating_add(wait) > most_ns) {
+        // One that began in the interval has no more history than that.
+        let most_ns = interval_ns
+            .saturating_add(interval_ns / 16)
+            .saturating_add(TICK_NS);
+        if known.is_none() && sched.is_some_and(|(run, wait, _)| run.saturating_add(wait) > most_ns)
+        {
             return None;
         }
         let switches = self.switches.map(|(own, forced)| {

@@ -64,6 +64,24 @@ fn the_history_of_a_thread_that_came_from_elsewhere_is_not_the_containers() {
 }
 
 #[test]
+fn a_wait_that_began_before_the_interval_is_the_containers_all_the_same() {
+    const MS: u64 = 1_000_000;
+    // Held back for 900 ms, and read every 200.
+    let before = tasks(&[(1, thread(SECOND, 5 * SECOND, (0, 9), "0"))]);
+    let after = tasks(&[(
+        1,
+        thread(SECOND + 90 * MS, 5 * SECOND + 900 * MS, (0, 10), "0"),
+    )]);
+    let used = TaskUse::between(&before, &after, 200 * MS);
+    assert_eq!((used.run_ns, used.wait_ns), (Some(90 * MS), Some(900 * MS)));
+    assert_eq!((used.threads, used.unread), (1, 0));
+    // A tick is counted at once, also if the interval was shorter.
+    let ticks = tasks(&[(1, thread(4 * MS, 0, (0, 0), "0"))]);
+    let used = TaskUse::between(&tasks(&[]), &ticks, MS);
+    assert_eq!((used.run_ns, used.threads), (Some(4 * MS), 1));
+}
+
+#[test]
 fn a_kernel_without_schedstat_or_a_reading_without_status_is_none_and_not_0() {
     let only_switches = Counters {
         switches: Some((3, 4)),
