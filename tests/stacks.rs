@@ -120,6 +120,38 @@ fn of_a_program_with_frame_pointers_they_are_chosen() {
 }
 
 #[test]
+fn an_interpreters_trampolines_are_left_to_who_called_them() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let mut call = vec!["main".to_owned()];
+    for at in 0..5 {
+        call.extend([
+            "evaluate".into(),
+            "enter".into(),
+            format!("py::f{at}:/app.py_[j]"),
+        ]);
+    }
+    call.extend(["evaluate".into(), "compute".into()]);
+    let call: Vec<&str> = call.iter().map(String::as_str).collect();
+    for (kind, how) in [
+        ("packed", "dwarf"),
+        ("aligned", "auto"),
+        ("cet", "dwarf"),
+        ("packed", "fp"),
+    ] {
+        let run = record(
+            Workload::Trampolines,
+            &["0.7", kind],
+            &["--call-graph", how],
+        );
+        let share = whole(&run, &call);
+        assert!(share >= 0.99, "{kind}, {how}: {share}\n{}", run.folded());
+        assert_drawn_again(&run);
+    }
+}
+
+#[test]
 fn a_stack_that_is_deeper_than_what_was_taken_of_it_says_so() {
     let Some(_host) = needs(Need::Root) else {
         return;

@@ -82,20 +82,44 @@ impl MapTable {
             })
     }
 
-    /// Those of the mappings that one of `addrs` lies in.
+    /// Those of the mappings that one of `addrs`, or the byte in front of it, lies in: a return address may be
+    /// the first byte behind its mapping.
     pub(crate) fn around(&self, addrs: impl Iterator<Item = u64>) -> Self {
         let mut mappings: Vec<Mapping> = Vec::new();
+        // What lies on a stack is mostly no code, and of few places: the stack, the heap, small numbers. Each of
+        // these is a gap between mappings, and is looked for once.
+        let mut met = [(0, 0); 8];
         for addr in addrs {
-            let is_in = |known: &Mapping| (known.start..known.end).contains(&addr);
-            if !mappings.iter().rev().take(4).any(is_in)
-                && let Some((found, _)) = self.find(addr)
-            {
-                mappings.push(found);
+            let is_met = met.iter().any(|(start, end)| *start < addr && addr < *end);
+            if is_met || addr == 0 || addr == u64::MAX {
+                continue;
+            }
+            for addr in [addr, addr.saturating_sub(1)] {
+                let (span, found) = self.span_at(addr);
+                mappings.extend(found);
+                met.rotate_right(1);
+                met[0] = span;
             }
         }
         mappings.sort_unstable_by_key(|mapping| mapping.start);
         mappings.dedup();
         Self { mappings }
+    }
+
+    /// The mapping at `addr` and its ends, or those of the gap around it.
+    fn span_at(&self, addr: u64) -> ((u64, u64), Option<Mapping>) {
+        let after = self
+            .mappings
+            .partition_point(|mapping| mapping.start <= addr);
+        let before = after.checked_sub(1).and_then(|at| self.mappings.get(at));
+        match before {
+            Some(mapping) if addr < mapping.end => ((mapping.start, mapping.end), Some(*mapping)),
+            before => {
+                let start = before.map_or(0, |mapping| mapping.end);
+                let end = self.mappings.get(after).map_or(u64::MAX, |it| it.start);
+                ((start, end), None)
+            }
+        }
     }
 
     /// How many mappings are known.
@@ -236,6 +260,38 @@ mod tests {
         };
         table.insert(generated(0x8000, 0x9000));
         assert_eq!(insert(&mut table, generated(0x8800, 0xa000)), Change::Added);
+    }
+
+    #[test]
+    fn around_addresses_are_the_mappings_that_they_or_the_bytes_in_front_of_them_lie_in() {
+        let mut table = MapTable::default();
+        for at in 1..=40 {
+            // Neighbours without a gap, and gaps.
+            let end = 0x1000 * at + if at % 3 == 0 { 0x800 } else { 0x1000 };
+            table.insert(mapping(0x1000 * at, end, 0, at as u32));
+        }
+        let around = |addrs: &[u64]| {
+            let found = table.around(addrs.iter().copied());
+            found.images().map(|image| image.0).collect::<Vec<_>>()
+        };
+        // Inside, the first byte, the first byte behind, in a gap, outside of all.
+        assert_eq!(around(&[0x1800]), [1]);
+        assert_eq!(around(&[0x2000]), [1, 2]);
+        assert_eq!(around(&[0x3800]), [3]);
+        assert_eq!(around(&[0x3801, 0x3fff]), [0; 0]);
+        assert_eq!(around(&[0x4000]), [4]);
+        assert_eq!(around(&[0, 1, 0xfff, u64::MAX, u64::MAX - 1]), [0; 0]);
+        assert_eq!(around(&[0x1000]), [1]);
+        // Each address by itself and all after each other, more places than are remembered.
+        let addrs: Vec<u64> = (0..0x2b000).step_by(0x100).collect();
+        let mut each: Vec<u32> = addrs.iter().flat_map(|addr| around(&[*addr])).collect();
+        each.sort_unstable();
+        each.dedup();
+        assert_eq!(each, (1..=40).collect::<Vec<_>>());
+        let rotated: Vec<u64> = (0..addrs.len())
+            .map(|at| addrs[at * 73 % addrs.len()])
+            .collect();
+        assert_eq!(around(&rotated), each);
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub(crate) enum Workload {
     Leaves,
     /// The same without frame pointers in the program either.
     LeavesFrameless,
+    /// `main → evaluate → enter → py::f0 → …` through trampolines without frame pointers; arguments: seconds, `packed`,
+    /// `aligned` or `cet`.
+    Trampolines,
     /// `descend`, as often as asked for, and `compute`; arguments: threads, depth, seconds.
     Deep,
     /// A process that execs, whose pid is used again, or that changes its name; argument: which.
@@ -95,7 +98,7 @@ impl Workload {
 
     fn more_flags(self) -> &'static [&'static str] {
         match self {
-            Workload::LeavesFrameless => &["-fomit-frame-pointer"],
+            Workload::LeavesFrameless | Workload::Trampolines => &["-fomit-frame-pointer"],
             _ => &[],
         }
     }
@@ -109,6 +112,7 @@ impl Workload {
             Workload::JitLike => "jitlike.c",
             Workload::JitDump => "jitdump.c",
             Workload::Leaves | Workload::LeavesFrameless => "leaves.c",
+            Workload::Trampolines => "trampolines.c",
             Workload::Deep => "deep.c",
             Workload::Identity => "identity.c",
             Workload::Traps => "traps.c",

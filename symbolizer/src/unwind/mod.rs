@@ -23,6 +23,7 @@ mod stack;
 mod step;
 #[cfg(test)]
 mod tests;
+mod trampoline;
 
 pub(crate) use chains::Chains;
 pub use chains::{CallGraph, ChainOptions};
@@ -117,6 +118,7 @@ impl Unwinder {
         into.push(leaf);
         let mut last = None;
         let (mut lookup, mut is_interrupted) = (leaf, true);
+        let mut callee = None;
         for _ in 1..FRAMES_MAX {
             let place = find(maps, &mut last, lookup).and_then(place_of);
             let mut frame = Frame {
@@ -132,8 +134,9 @@ impl Unwinder {
                     Found::Other => self.leave_by_row(&mut frame, image, offset, source),
                     Found::Nothing => leave_by_frame_pointer(&mut frame, maps, &mut last),
                 },
-                None => leave_by_frame_pointer(&mut frame, maps, &mut last),
+                None => leave_generated(&mut frame, maps, &mut last, callee),
             };
+            callee = place.map(|(image, _)| image);
             let caller = match caller {
                 Ok(caller) => caller,
                 Err(Stuck::Outermost) => return Ended::Complete,
@@ -191,6 +194,17 @@ fn cfi_of(image: ImageId, source: &mut dyn CfiSource) -> Option<Arc<Cfi>> {
         VDSO => source.vdso(),
         image => source.image(image),
     }
+}
+
+/// Leaves code that is in no image; what it called is in the image `callee`.
+fn leave_generated(
+    frame: &mut Frame<'_>,
+    maps: &MapTable,
+    last: &mut Option<Mapping>,
+    callee: Option<ImageId>,
+) -> Result<Caller, Stuck> {
+    let left = trampoline::leave(frame, maps, last, callee);
+    left.unwrap_or_else(|| leave_by_frame_pointer(frame, maps, last))
 }
 
 /// A frame pointer may be any number: what it leads to must be code.

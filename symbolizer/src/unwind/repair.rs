@@ -13,8 +13,8 @@
 use super::rule::Found;
 use super::step::{Frame, Stuck};
 use super::{
-    CfiSource, FRAMES_MAX, Start, Unwinder, find, leave_by_frame_pointer, place_of,
-    without_signature,
+    CfiSource, FRAMES_MAX, Start, Unwinder, find, leave_by_frame_pointer, leave_generated,
+    place_of, without_signature,
 };
 use crate::image::ImageId;
 use crate::maps::MapTable;
@@ -83,6 +83,7 @@ impl Unwinder {
         };
         let mut last = None;
         let (mut lookup, mut is_interrupted) = (leaf, true);
+        let mut callee = None;
         for _ in 0..FRAMES_MAX {
             let place = find(maps, &mut last, lookup).and_then(place_of);
             let found = match (place, &mut lookups) {
@@ -109,9 +110,13 @@ impl Unwinder {
                 (Found::Other, Some(((image, offset), lookups))) => {
                     self.leave_by_row(&mut frame, image, offset, lookups.source)
                 }
-                // Generated code, and images that tell nothing, have frame pointers or nothing.
-                (Found::Nothing, _) => leave_by_frame_pointer(&mut frame, maps, &mut last),
+                // Images that tell nothing, and nearly all generated code, have frame pointers or nothing.
+                (Found::Nothing, _) => match place {
+                    Some(_) => leave_by_frame_pointer(&mut frame, maps, &mut last),
+                    None => leave_generated(&mut frame, maps, &mut last, callee),
+                },
             };
+            callee = place.map(|(image, _)| image);
             let caller = match left {
                 Ok(caller) => caller,
                 Err(Stuck::Outermost) => return walk.reached_root(into),

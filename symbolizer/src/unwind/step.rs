@@ -147,6 +147,13 @@ impl Frame<'_> {
         self.finish(fp.wrapping_add(16), found, false)
     }
 
+    /// Where the return address was found without any rule.
+    pub(super) fn leave_at(&mut self, saved_at: u64, return_address: u64) -> Result<Caller, Stuck> {
+        let cfa = saved_at.wrapping_add(8);
+        self.check_advance(cfa, false)?;
+        self.finish(cfa, (Some(return_address), Some(saved_at)), false)
+    }
+
     /// A caller's frame begins above its callee's: what says otherwise would lead in circles. Only a
     /// signal's frame may be on another stack than the one it interrupted.
     fn check_advance(&self, cfa: u64, is_signal_frame: bool) -> Result<(), Stuck> {

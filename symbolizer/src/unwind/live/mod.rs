@@ -206,9 +206,7 @@ impl LiveChains {
         }
         let (stack, _) = sample.user_stack.as_chunks::<8>();
         let stack = stack.iter().copied().map(u64::from_le_bytes);
-        let addrs = sample.chain.iter().chain(stack);
-        // A return address may be the first byte behind its mapping.
-        Arc::new(maps.around(addrs.flat_map(|addr| [addr, addr.saturating_sub(1)])))
+        Arc::new(maps.around(sample.chain.iter().chain(stack)))
     }
 
     /// Whether the images of these mappings were looked at already.
