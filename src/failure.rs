@@ -71,6 +71,8 @@ pub(crate) enum Failure {
     Gone { what: Vec<String> },
     #[error("cannot answer who asked")]
     Worker(#[source] io::Error),
+    #[error("cannot write to standard output")]
+    Answer(#[source] io::Error),
 }
 
 impl Failure {

@@ -4,6 +4,7 @@ use super::facts::Cap;
 use super::verdict::{Calm, Remark, Verdict};
 use super::{Diagnosis, host_said, next};
 use std::path::Path;
+use std::time::Duration;
 
 /// Of each diagnosed container, then of the host, as lines. They hold container-chosen text.
 pub(super) fn all(diagnoses: &[Diagnosis]) -> Vec<String> {
@@ -16,6 +17,16 @@ pub(super) fn all(diagnoses: &[Diagnosis]) -> Vec<String> {
         lines.extend(host_said::screen(&diagnosis.host, diagnosis.seconds));
     }
     lines
+}
+
+/// What goes on until there is an answer.
+pub(super) fn watching(tags: &[&str], time: Duration) -> String {
+    let time = humantime::format_duration(time);
+    let tags = match tags {
+        [one] => (*one).to_owned(),
+        several => format!("{} containers", several.len()),
+    };
+    format!("watching {tags} for {time}; Ctrl-C ends it and answers")
 }
 
 impl Diagnosis {
