@@ -11,7 +11,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::cgroups;
-use support::container::{Builder, Container};
+use support::container::{Builder, Container, Freeze};
 use support::ctrflame::{Ctrflame, Finished};
 use support::workloads::Workload;
 use support::{Host, Need, needs};
@@ -277,6 +277,26 @@ fn a_recording_has_the_verdict_in_its_subtitle_and_closing_line_and_its_file_dra
         container.tag()
     );
     assert!(whole.stderr.contains(&note), "{}", whole.stderr);
+}
+
+#[test]
+fn a_container_that_is_paused_is_frozen_and_not_idle() {
+    let Some(host) = needs(Need::Containers) else {
+        return;
+    };
+    let container = busy(&host, "1").start();
+    container.freeze(Freeze::Pause);
+    let said = diagnose(&container);
+    container.freeze(Freeze::Resume);
+    assert_eq!(
+        (&said["verdict"], &said["detail"]),
+        (&"not-throttled".into(), &"frozen".into()),
+        "{said:#}"
+    );
+    let next = format!("docker unpause {}", &container.id()[..12]);
+    assert_eq!(said["next"][0], next.as_str());
+    let file = said["files"]["frozen"].as_str().expect("a path");
+    assert!(Path::new(file).is_file(), "{file}");
 }
 
 #[test]

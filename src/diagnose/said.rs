@@ -47,6 +47,7 @@ impl Diagnosis {
                 format!("{words}{}", waited())
             }
             Verdict::NotThrottled(Calm::Idle) => format!("{words}, idle"),
+            Verdict::NotThrottled(Calm::Frozen) => format!("{words}, frozen"),
             Verdict::NotThrottled(_) => words.to_owned(),
             Verdict::Unknown => "throttling unknown".to_owned(),
         }
@@ -106,6 +107,9 @@ pub(super) fn why(diagnosis: &Diagnosis) -> String {
         }
         Verdict::NotThrottled(calm) => match calm {
             Calm::Idle => "it did nothing: neither ran nor wanted to".to_owned(),
+            Calm::Frozen => {
+                "it is frozen: nothing of it runs until somebody thaws it".to_owned()
+            }
             Calm::Sleeps => "it mostly sleeps: what it waits for is no CPU".to_owned(),
             Calm::Runs => "it runs whenever it wants to".to_owned(),
             Calm::OneThread => {
@@ -172,6 +176,10 @@ fn evidence(diagnosis: &Diagnosis) -> Vec<String> {
         };
         lines.push(row(name, &format!("{answer}{}", limit(cap))));
         lines.extend(source(&[Some(cap.file.as_path())]));
+    }
+    if facts.is_frozen {
+        lines.push(row("frozen?", "yes"));
+        lines.extend(source(&[diagnosis.files.frozen.as_deref()]));
     }
     let mut waited = Vec::new();
     if let Some((part, wait)) = facts.wait_ratio().zip(facts.wait_cpus) {
