@@ -99,6 +99,14 @@ impl Failure {
     /// What the user can do.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
+            Self::Container(error @ ContainerError::NotFound { candidates, .. })
+                if !candidates.is_empty() && !nix::unistd::geteuid().is_root() =>
+            {
+                Some(format!(
+                    "most names are root's to read, `sudo ctrflame …` knows them; or {}",
+                    error.hint()
+                ))
+            }
             Self::Container(error) => Some(error.hint()),
             Self::Hierarchy(error) => error.hint().map(str::to_owned),
             Self::Live(error) => error.hint(),
