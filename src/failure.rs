@@ -71,6 +71,8 @@ pub(crate) enum Failure {
     Gone { what: Vec<String> },
     #[error("cannot answer who asked")]
     Worker(#[source] io::Error),
+    #[error("cannot write to standard output")]
+    Answer(#[source] io::Error),
 }
 
 impl Failure {
@@ -97,6 +99,14 @@ impl Failure {
     /// What the user can do.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
+            Self::Container(error @ ContainerError::NotFound { candidates, .. })
+                if !candidates.is_empty() && !nix::unistd::geteuid().is_root() =>
+            {
+                Some(format!(
+                    "most names are root's to read, `sudo ctrflame …` knows them; or {}",
+                    error.hint()
+                ))
+            }
             Self::Container(error) => Some(error.hint()),
             Self::Hierarchy(error) => error.hint().map(str::to_owned),
             Self::Live(error) => error.hint(),

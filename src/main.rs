@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         cli::Command::Jvm(args) => jvm::run(&args),
         cli::Command::Ps(args) => ps::run(&args),
         cli::Command::Top(args) => top::run(&args),
-        cli::Command::Doctor(args) => Ok(doctor::run(&args)),
+        cli::Command::Doctor(args) => doctor::run(&args),
         cli::Command::JvmWorker => worker::serve(io::stdin().lock(), io::stdout().lock())
             .map(|()| ExitCode::SUCCESS)
             .map_err(failure::Failure::Worker),

@@ -32,7 +32,10 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
     let target = target::choose(args, host.as_ref())?;
     let config = config(args, &target);
     if config.stop == Stop::Signal {
-        report::until_signal(&target.title);
+        let title = collapse::clean_line(&target.title, 200);
+        report::meanwhile(format_args!(
+            "recording {title}; Ctrl-C ends it and draws the picture"
+        ));
     }
     let files = RecordingFiles::begin(&outputs)?;
     let jvms = match args.jvm {
@@ -145,8 +148,8 @@ fn picture(
         title: format!("CPU: {}", target.title),
         subtitle: format!(
             "{}{} · {:.1} s at {} Hz, {}{}",
+            checked.in_front(),
             recording.named.totals,
-            checked.verdict,
             recorded.duration.as_secs_f64(),
             args.rate_hz,
             recorded.event.name(),

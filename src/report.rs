@@ -49,13 +49,10 @@ pub(crate) fn failure(error: &Failure) -> ExitCode {
     ExitCode::from(error.status())
 }
 
-/// Says how a recording without an end of its own is ended, to whom can press the keys.
-pub(crate) fn until_signal(title: &str) {
+/// Says what goes on and how it is ended, to whom can press the keys.
+pub(crate) fn meanwhile(what: impl Display) {
     if io::stderr().is_terminal() {
-        let title = clean_line(title, 200);
-        say(format_args!(
-            "ctrflame: recording {title}; Ctrl-C ends it and draws the picture"
-        ));
+        say(clean_line(&format!("ctrflame: {what}"), 400));
     }
 }
 
@@ -334,34 +331,41 @@ pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// A table on standard output: as wide as the terminal, in colours where they are wanted. Whether it
-/// could be written.
-pub(crate) fn table(table: &Table) -> bool {
-    let stdout = io::stdout();
-    let is_terminal = stdout.is_terminal();
-    let (is_set, is_dumb) = (
-        |name| std::env::var_os(name).is_some_and(|value| !value.is_empty()),
-        std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
-    );
-    let shown = Shown {
-        width: terminal_size::terminal_size_of(&stdout).map(|(width, _)| width.0.into()),
-        // https://no-color.org
-        colours: is_terminal && !is_dumb && !is_set("NO_COLOR"),
-    };
-    let mut stdout = stdout.lock();
-    let mut lines = table.lines(shown).into_iter();
-    lines.all(|line| writeln!(stdout, "{line}").is_ok()) && stdout.flush().is_ok()
+/// A table on standard output: as wide as the terminal, in colours where they are wanted.
+pub(crate) fn table(table: &Table) -> Result<Read, Failure> {
+    let lines = table.lines(Shown::on(&io::stdout()));
+    text(
+        &lines
+            .iter()
+            .fold(String::new(), |text, line| text + line + "\n"),
+    )
 }
 
-/// Text that is safe for a terminal, on standard output as it is. Whether it could be written.
-pub(crate) fn text(text: &str) -> bool {
+/// Whether what was written is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    Yes,
+    /// Whoever read it has left, as `head` does: no failure, and nothing more needs to be written.
+    NoMore,
+}
+
+/// Text that is safe for a terminal, on standard output as it is.
+pub(crate) fn text(text: &str) -> Result<Read, Failure> {
     let mut stdout = io::stdout();
-    stdout.write_all(text.as_bytes()).is_ok() && stdout.flush().is_ok()
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    match written {
+        Ok(()) => Ok(Read::Yes),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Read::NoMore),
+        Err(error) => Err(Failure::Answer(error)),
+    }
 }
 
 /// Lines on standard output, for commands whose answer is text: what containers wrote is escaped.
-pub(crate) fn answers(lines: &[String]) {
-    lines.iter().for_each(|line| answer(line));
+pub(crate) fn answers(lines: &[String]) -> Result<Read, Failure> {
+    let lines = lines.iter().map(|line| clean_line(line, 400));
+    text(&lines.fold(String::new(), |text, line| text + &line + "\n"))
 }
 
 /// Where a JVM's map is, or why there is none.
@@ -434,11 +438,6 @@ pub(crate) fn colour() -> Colour {
         true => Colour::Yes,
         false => Colour::No,
     }
-}
-
-/// What `doctor` says, its lines cleaned already.
-pub(crate) fn doctor(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// What it cost.

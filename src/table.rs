@@ -1,6 +1,9 @@
 //! Tables of text: columns as wide as their cells, marks in red where a terminal shows colours.
 
 use collapse::clean_line;
+use std::env;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
 
 /// Longest text of one cell; the last cell of a row may take [`LAST_CHARS_MAX`].
 const CELL_CHARS_MAX: usize = 60;
@@ -99,6 +102,19 @@ pub(crate) struct Shown {
     /// shorter than its name.
     pub(crate) width: Option<usize>,
     pub(crate) colours: bool,
+}
+
+impl Shown {
+    /// As this shows it, and as whoever looks wants it.
+    pub(crate) fn on(out: &(impl IsTerminal + AsFd)) -> Self {
+        let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            width: terminal_size::terminal_size_of(out).map(|(width, _)| width.0.into()),
+            // https://no-color.org
+            colours: out.is_terminal() && !is_dumb && !is_set("NO_COLOR"),
+        }
+    }
 }
 
 /// Rows of cells under columns.

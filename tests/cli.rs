@@ -3,7 +3,8 @@
 mod support;
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -258,4 +259,37 @@ fn a_kill_leaves_nothing_beside_the_outputs() {
 fn child_of(pid: u32) -> Option<i32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error_and_one_that_nobody_reads_is_none() {
+    let run = |args: &[&str], stdout: Stdio| {
+        Command::new(env!("CARGO_BIN_EXE_ctrflame"))
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .output()
+            .expect("the binary was built with the tests")
+    };
+    for args in [
+        &["ps"][..],
+        &["ps", "--json"],
+        &["top", "--batch", "-n", "1", "-d", "100ms"],
+        &["diagnose", "/", "--duration", "100ms"],
+        &["doctor"],
+    ] {
+        let full = File::options().write(true).open("/dev/full");
+        let full = run(args, Stdio::from(full.expect("a device of Linux's")));
+        let said = String::from_utf8_lossy(&full.stderr);
+        assert_eq!(full.status.code(), Some(125), "{args:?}: {said}");
+        assert!(
+            said.starts_with("ctrflame: error: cannot write to standard output: No space left"),
+            "{args:?}: {said}"
+        );
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let unread = run(args, Stdio::from(writer));
+        assert_ne!(unread.status.code(), Some(125), "{args:?}");
+        assert_eq!(String::from_utf8_lossy(&unread.stderr), "", "{args:?}");
+    }
 }

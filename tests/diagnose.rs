@@ -8,9 +8,10 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::cgroups;
-use support::container::{Builder, Container};
+use support::container::{Builder, Container, Freeze};
 use support::ctrflame::{Ctrflame, Finished};
 use support::workloads::Workload;
 use support::{Host, Need, needs};
@@ -65,6 +66,16 @@ fn diagnose(container: &Container) -> Value {
     answer["containers"][0].take()
 }
 
+/// It waits for a signal between its looks.
+fn wait_until_it_watches(pid: u32) {
+    let limit = std::time::Duration::from_secs(20);
+    support::wait_until("it to have looked", limit, || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.count();
+        let wchan = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+        (threads > 1 && wchan.contains("futex")).then_some(())
+    });
+}
+
 fn number(value: &Value) -> f64 {
     value
         .as_f64()
@@ -112,6 +123,12 @@ fn a_pods_limit_throttles_its_busy_container_and_not_the_one_that_sleeps() {
     set(&pod, &TIGHT);
     let said = diagnose(&spins);
     assert_eq!(said["verdict"], "cap-throttled", "{said:#}");
+    let threads = &said["threads"];
+    assert_eq!(
+        (&threads["counted"], &threads["unread"]),
+        (&3.into(), &0.into()),
+        "{said:#}"
+    );
     let cap = &said["throttling"][0];
     assert_eq!(
         (&cap["is_own"], &cap["cgroup"]),
@@ -247,7 +264,10 @@ fn a_recording_has_the_verdict_in_its_subtitle_and_closing_line_and_its_file_dra
     .expect_code(0);
     let closing = run.stderr.lines().last().expect("a closing line");
     assert!(closing.contains(" · cap throttled in "), "{closing}");
-    assert!(run.read("out.svg").contains(" · cap throttled in "));
+    // In front, where no length of the rest cuts it.
+    let svg = run.read("out.svg");
+    let at = svg.find("cap throttled in ").expect("the verdict");
+    assert_eq!(svg[..at].chars().last(), Some('>'), "{svg:.2000}");
     let again = Ctrflame::convert(&run.cwd().join("x.data"), &[]).expect_code(0);
     assert_eq!(again.read("out.folded"), run.read("out.folded"));
     let whole = Ctrflame::record(["-a", "--duration", "1s"])
@@ -261,21 +281,76 @@ fn a_recording_has_the_verdict_in_its_subtitle_and_closing_line_and_its_file_dra
 }
 
 #[test]
+fn a_container_that_is_paused_is_frozen_and_not_idle() {
+    let Some(host) = needs(Need::Containers) else {
+        return;
+    };
+    let container = busy(&host, "1").start();
+    container.freeze(Freeze::Pause);
+    let said = diagnose(&container);
+    container.freeze(Freeze::Resume);
+    assert_eq!(
+        (&said["verdict"], &said["detail"]),
+        (&"not-throttled".into(), &"frozen".into()),
+        "{said:#}"
+    );
+    let next = format!("docker unpause {}", &container.id()[..12]);
+    assert_eq!(said["next"][0], next.as_str());
+    let file = said["files"]["frozen"].as_str().expect("a path");
+    assert!(Path::new(file).is_file(), "{file}");
+}
+
+#[test]
+fn a_signal_ends_the_watching_and_the_answer_is_of_the_time_until_then() {
+    let Some(host) = needs(Need::Containers) else {
+        return;
+    };
+    let container = busy(&host, "1").start();
+    let run = Ctrflame::new(["diagnose", container.id(), "--duration", "5m", "--json"]).start();
+    wait_until_it_watches(run.pid());
+    run.signal(Signal::SIGINT);
+    let run = run.wait().expect_code(0);
+    let answer: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let seconds = number(&answer["containers"][0]["seconds"]);
+    assert!(seconds > 0.0 && seconds < 60.0, "{seconds}");
+}
+
+#[test]
+fn neighbours_are_named_also_around_and_beside_a_nested_container() {
+    let Some(host) = needs(Need::Containers) else {
+        return;
+    };
+    let [outer, inner, beside] = [id(), id(), id()];
+    let around = format!("/docker/{outer}");
+    let start = |id: &str, cgroup: &str| busy(&host, "1").cgroup(cgroup).id(id).start();
+    let outer = start(&outer, &around);
+    let inner = start(&inner, &format!("{around}/docker/{inner}"));
+    let beside = start(&beside, &format!("{around}/docker/{beside}"));
+    // Enough that each of them is seen, however busy the host is.
+    set(&around, &HEAVY);
+    let said = diagnose(&inner);
+    let neighbours = said["neighbours"].as_array().expect("a list");
+    let is_told = |id: &str| {
+        let short = format!("({})", &id[..12]);
+        let mut tags = neighbours.iter().filter_map(|one| one["tag"].as_str());
+        tags.any(|tag| tag.ends_with(&short))
+    };
+    assert!(is_told(outer.id()) && is_told(beside.id()), "{said:#}");
+    assert!(!is_told(inner.id()), "{said:#}");
+    assert!(
+        !said["next"].to_string().contains("docker update"),
+        "{said:#}"
+    );
+}
+
+#[test]
 fn a_container_that_ends_meanwhile_is_an_error_with_a_hint_and_an_unknown_one_lists_candidates() {
     let Some(host) = needs(Need::Containers) else {
         return;
     };
     let container = Builder::new(&host, &["/bin/sleep", "60"]).busybox().start();
     let run = Ctrflame::new(["diagnose", container.id(), "--duration", "2s"]).start();
-    support::wait_until(
-        "it to have looked",
-        std::time::Duration::from_secs(20),
-        || {
-            // It sleeps between its looks.
-            let stat = fs::read_to_string(format!("/proc/{}/wchan", run.pid())).unwrap_or_default();
-            stat.contains("nanosleep").then_some(())
-        },
-    );
+    wait_until_it_watches(run.pid());
     drop(container);
     let run = run.wait().expect_failure();
     assert!(run.stderr.contains("ended before"), "{}", run.stderr);

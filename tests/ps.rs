@@ -294,6 +294,14 @@ fn who_may_not_look_sees_the_containers_all_the_same() {
     // Its hostname is root's to ask.
     assert_eq!(row[1..6], ["-", "docker", &pid, "1", "2"], "{row:?}");
     assert!(row.contains(&"net?"), "{row:?}");
+    let by_name = Ctrflame::new(["ps", "-G", "alpha"]).behind(Gate::Nobody);
+    let said = by_name.run().expect_failure().stderr;
+    assert!(
+        said.contains("hint: most names are root's to read, `sudo ctrflame …` knows them; or give"),
+        "{said}"
+    );
+    let as_root = ps(&["-G", "no-such-container"]).expect_failure().stderr;
+    assert!(as_root.contains("hint: give a name"), "{as_root}");
 }
 
 #[test]

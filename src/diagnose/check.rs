@@ -15,6 +15,8 @@ const SUBJECTS_MAX: usize = 8;
 const TOLD_MAX: usize = 3;
 /// More containers are not noted.
 const NOTED_MAX: usize = 5;
+/// Between the parts of a closing line.
+const GAP: &str = " · ";
 /// In a shorter time the kernel's ticks say nothing.
 const SECONDS_MIN: f64 = 0.5;
 
@@ -29,10 +31,20 @@ pub(crate) struct Check {
 /// What came out: text of ours and of containers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checked {
-    /// Behind the totals in the subtitle and in the closing line; may be empty.
+    /// Behind the totals in the closing line: ` · …`; may be empty.
     pub(crate) verdict: String,
     /// Of a recording of the whole host: who was held back by a limit.
     pub(crate) notes: Vec<String>,
+}
+
+impl Checked {
+    /// The verdict before the totals: a picture's subtitle is cut where it is too long, and not there.
+    pub(crate) fn in_front(&self) -> String {
+        match self.verdict.strip_prefix(GAP) {
+            Some(verdict) => format!("{verdict}{GAP}"),
+            None => String::new(),
+        }
+    }
 }
 
 impl Check {
@@ -93,16 +105,16 @@ impl Check {
 
 fn verdicts(diagnoses: &[&Diagnosis]) -> String {
     match diagnoses {
-        [one] => format!(" · {}", one.short()),
+        [one] => format!("{GAP}{}", one.short()),
         several => {
             let held: Vec<String> = several
                 .iter()
                 .filter(|one| is_held_back(one.verdict()))
                 .take(TOLD_MAX)
-                .map(|one| format!(" · {}: {}", one.subject.tag, one.short()))
+                .map(|one| format!("{GAP}{}: {}", one.subject.tag, one.short()))
                 .collect();
             match (several.is_empty(), held.is_empty()) {
-                (false, true) => " · not throttled".to_owned(),
+                (false, true) => format!("{GAP}not throttled"),
                 _ => held.concat(),
             }
         }

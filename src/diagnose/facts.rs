@@ -75,6 +75,8 @@ pub(crate) struct Facts {
     pub(crate) own_cpus: f64,
     /// How much of the interval its busiest thread ran.
     pub(crate) busiest_thread: Option<f64>,
+    /// All of it stands still until somebody thaws it.
+    pub(crate) is_frozen: bool,
     /// Threads that were seen did not have most of its CPU time.
     pub(crate) is_short_lived: bool,
 }
@@ -140,6 +142,7 @@ impl Facts {
             steal_cpus: there.steal,
             own_cpus: own.min(there.busy()),
             busiest_thread: tasks.busiest.map(|(_, ns)| cpus(ns)),
+            is_frozen: group.is_frozen == Some(true),
             is_short_lived: unseen < SEEN_FEW,
         }
     }

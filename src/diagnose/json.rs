@@ -102,6 +102,7 @@ fn one(diagnosis: &Diagnosis) -> Value {
             "threads": files.threads,
             "cpuset": files.cpuset,
             "memory": files.memory,
+            "frozen": files.frozen,
         },
     })
 }
@@ -179,6 +180,7 @@ fn detail(verdict: Verdict) -> Option<&'static str> {
     };
     Some(match calm {
         Calm::Idle => "idle",
+        Calm::Frozen => "frozen",
         Calm::Sleeps => "sleeps",
         Calm::Runs => "runs",
         Calm::OneThread => "one-thread",

@@ -21,8 +21,11 @@ use crate::target::Host;
 use facts::Facts;
 use neighbours::Neighbour;
 use profiler::container::{find, list};
+use profiler::live::Signals;
 use profiler::usage::{Detail, Entitlement, Files, GroupUse, HostUse};
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 use verdict::{Judgement, Verdict};
 use watch::Watch;
@@ -30,6 +33,9 @@ use watch::Watch;
 /// Threads are read this often, those that live shorter are seen less; longer where it would cost more
 /// than a fiftieth of the time.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Signals this close to each other are one wish: timeout(1) sends each twice, to us and to our group.
+const SAME_STOP: Duration = Duration::from_millis(500);
 
 /// What became of one container in an interval.
 #[derive(Clone, Debug)]
@@ -56,21 +62,23 @@ impl Diagnosis {
     }
 }
 
-/// Watches, then says what it saw.
+/// Watches, then says what it saw; a signal ends the watching, a second one all of it.
 pub(crate) fn run(args: &DiagnoseArgs) -> Result<ExitCode, Failure> {
     let host = Host::look()?;
     let found = find(&args.container, &host.hierarchy, &host.names)?;
     let subjects = Subject::of(&args.container, &found);
+    let tags: Vec<&str> = subjects.iter().map(|one| one.tag.as_str()).collect();
+    let (_tell, stop) = stop_of_signals()?;
+    report::meanwhile(said::watching(&tags, args.duration));
     let running = list(&host.hierarchy, &host.names);
     let mut watch = Watch::begin(subjects, &running, Detail::FULL)?;
     let end = Instant::now() + args.duration;
     let mut pause = LOOK_EVERY;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if left.is_zero() || stop.recv_timeout(pause.min(left)).is_ok() {
             break;
         }
-        std::thread::sleep(pause.min(left));
         let began = Instant::now();
         watch.look();
         pause = LOOK_EVERY.max(began.elapsed() * 50);
@@ -82,9 +90,31 @@ pub(crate) fn run(args: &DiagnoseArgs) -> Result<ExitCode, Failure> {
         });
     }
     if args.json {
-        report::text(&crate::json::document(&json::document(&diagnoses)));
+        report::text(&crate::json::document(&json::document(&diagnoses)))?;
     } else {
-        report::answers(&said::all(&diagnoses));
+        report::answers(&said::all(&diagnoses))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Gets something when somebody wants us to stop; as long as we hold its other end, it waits for that.
+fn stop_of_signals() -> Result<(Sender<()>, Receiver<()>), Failure> {
+    // Before any thread is started: they inherit the mask.
+    let signals = Signals::block().map_err(Failure::Signals)?;
+    let (tell, stop) = channel();
+    let ours = tell.clone();
+    let wait = move || {
+        let mut first: Option<Instant> = None;
+        while let Ok(signal) = signals.wait_for_stop() {
+            let since = first.get_or_insert_with(Instant::now).elapsed();
+            let _ = tell.send(());
+            // It does not even get rid of its answer.
+            if since > SAME_STOP {
+                report::stop_at_once(signal);
+            }
+        }
+    };
+    let thread = thread::Builder::new().name("signals".into());
+    thread.spawn(wait).map_err(Failure::Thread)?;
+    Ok((ours, stop))
 }

@@ -19,6 +19,7 @@ pub(super) fn steps(diagnosis: &Diagnosis) -> Vec<String> {
         Verdict::PhysicalCpuThrottled => vec![look("what fills its CPUs"), widen(diagnosis)],
         Verdict::NotThrottled(calm) => match calm {
             Calm::Idle => vec!["nothing: it has nothing to do".to_owned()],
+            Calm::Frozen => vec![thaw(diagnosis)],
             Calm::Sleeps => vec![
                 format!(
                     "{}: disks, networks, locks, other services; the host's I/O is below",
@@ -34,6 +35,25 @@ pub(super) fn steps(diagnosis: &Diagnosis) -> Vec<String> {
             look("where its time goes"),
         ],
     }
+}
+
+/// How to let a frozen container go on.
+fn thaw(diagnosis: &Diagnosis) -> String {
+    let named = diagnosis.subject.container.as_ref();
+    if let Some((engine, of)) = named.and_then(|of| Some((engine(of)?, of))) {
+        return format!("{engine} unpause {}", of.short_id);
+    }
+    let Some(file) = &diagnosis.files.frozen else {
+        return "thaw it".to_owned();
+    };
+    let (value, file) = match file.ends_with("freezer.state") {
+        true => ("THAWED", file.clone()),
+        false => ("0", file.with_file_name("cgroup.freeze")),
+    };
+    format!(
+        "echo {value} > {}   (or a cgroup above it)",
+        quoted(&file.display().to_string())
+    )
 }
 
 /// How to raise the limit that was hit.

@@ -4,6 +4,7 @@ use super::facts::Cap;
 use super::verdict::{Calm, Remark, Verdict};
 use super::{Diagnosis, host_said, next};
 use std::path::Path;
+use std::time::Duration;
 
 /// Of each diagnosed container, then of the host, as lines. They hold container-chosen text.
 pub(super) fn all(diagnoses: &[Diagnosis]) -> Vec<String> {
@@ -16,6 +17,16 @@ pub(super) fn all(diagnoses: &[Diagnosis]) -> Vec<String> {
         lines.extend(host_said::screen(&diagnosis.host, diagnosis.seconds));
     }
     lines
+}
+
+/// What goes on until there is an answer.
+pub(super) fn watching(tags: &[&str], time: Duration) -> String {
+    let time = humantime::format_duration(time);
+    let tags = match tags {
+        [one] => (*one).to_owned(),
+        several => format!("{} containers", several.len()),
+    };
+    format!("watching {tags} for {time}; Ctrl-C ends it and answers")
 }
 
 impl Diagnosis {
@@ -36,6 +47,7 @@ impl Diagnosis {
                 format!("{words}{}", waited())
             }
             Verdict::NotThrottled(Calm::Idle) => format!("{words}, idle"),
+            Verdict::NotThrottled(Calm::Frozen) => format!("{words}, frozen"),
             Verdict::NotThrottled(_) => words.to_owned(),
             Verdict::Unknown => "throttling unknown".to_owned(),
         }
@@ -95,6 +107,9 @@ pub(super) fn why(diagnosis: &Diagnosis) -> String {
         }
         Verdict::NotThrottled(calm) => match calm {
             Calm::Idle => "it did nothing: neither ran nor wanted to".to_owned(),
+            Calm::Frozen => {
+                "it is frozen: nothing of it runs until somebody thaws it".to_owned()
+            }
             Calm::Sleeps => "it mostly sleeps: what it waits for is no CPU".to_owned(),
             Calm::Runs => "it runs whenever it wants to".to_owned(),
             Calm::OneThread => {
@@ -161,6 +176,10 @@ fn evidence(diagnosis: &Diagnosis) -> Vec<String> {
         };
         lines.push(row(name, &format!("{answer}{}", limit(cap))));
         lines.extend(source(&[Some(cap.file.as_path())]));
+    }
+    if facts.is_frozen {
+        lines.push(row("frozen?", "yes"));
+        lines.extend(source(&[diagnosis.files.frozen.as_deref()]));
     }
     let mut waited = Vec::new();
     if let Some((part, wait)) = facts.wait_ratio().zip(facts.wait_cpus) {

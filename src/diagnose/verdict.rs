@@ -46,6 +46,8 @@ pub(crate) enum Verdict {
 pub(crate) enum Calm {
     /// Nothing.
     Idle,
+    /// Nothing, and nothing can: it is paused.
+    Frozen,
     /// It mostly sleeps: what it waits for is no CPU.
     Sleeps,
     /// It runs whenever it wants.
@@ -159,7 +161,10 @@ fn crowd(facts: &Facts, waited: Option<bool>) -> Verdict {
     let used = facts.used_cpus.unwrap_or(0.0);
     let wanted = used + facts.wait_cpus.unwrap_or(0.0);
     if wanted < IDLE_CPUS && facts.used_cpus.is_some() {
-        return Verdict::NotThrottled(Calm::Idle);
+        return Verdict::NotThrottled(match facts.is_frozen {
+            true => Calm::Frozen,
+            false => Calm::Idle,
+        });
     }
     match waited {
         Some(true) => {}

@@ -23,6 +23,7 @@ fn calm_facts() -> Facts {
         steal_cpus: 0.0,
         own_cpus: 0.5,
         busiest_thread: Some(0.5),
+        is_frozen: false,
         is_short_lived: false,
     }
 }
@@ -440,4 +441,20 @@ fn waiting_counts_from_a_twentieth_of_the_wanted_time() {
     };
     assert_eq!(verdict(&waits(0.052)), not(Calm::Runs));
     assert_eq!(verdict(&waits(0.053)), Verdict::ShareThrottled);
+}
+
+#[test]
+fn who_is_paused_is_not_idle_and_who_ran_was_not_paused_all_the_time() {
+    let paused = Facts {
+        used_cpus: Some(0.0),
+        wait_cpus: Some(0.0),
+        is_frozen: true,
+        ..calm_facts()
+    };
+    assert_eq!(verdict(&paused), not(Calm::Frozen));
+    let at_the_end = Facts {
+        is_frozen: true,
+        ..crowded(1.0)
+    };
+    assert_eq!(verdict(&at_the_end), Verdict::ShareThrottled);
 }

@@ -38,9 +38,9 @@ pub(crate) fn run(args: &PsArgs) -> Result<ExitCode, Failure> {
         (None, []) => {
             let residents = census(&host.hierarchy, &host.names);
             if args.json {
-                report::text(&json::residents(&residents, &host_namespaces));
+                report::text(&json::residents(&residents, &host_namespaces))?;
             } else {
-                report::table(&said::residents(&residents, &host_namespaces));
+                report::table(&said::residents(&residents, &host_namespaces))?;
                 if residents.is_empty() {
                     report::note("no container runs here");
                 }
@@ -50,9 +50,9 @@ pub(crate) fn run(args: &PsArgs) -> Result<ExitCode, Failure> {
         (None, pids) => named(pids, &host),
     };
     if args.json {
-        report::text(&json::processes(&found, &host_namespaces));
+        report::text(&json::processes(&found, &host_namespaces))?;
     } else if !found.is_empty() {
-        report::table(&said::processes(&found, &host_namespaces));
+        report::table(&said::processes(&found, &host_namespaces))?;
         for Found { asked, process, .. } in &found {
             let of = process.pid.0;
             if let Some(thread) = asked.filter(|asked| *asked != of) {

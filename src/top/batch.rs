@@ -7,7 +7,7 @@ use crate::cli::TopArgs;
 use crate::failure::Failure;
 use crate::json;
 use crate::ps::OneContainer;
-use crate::report;
+use crate::report::{self, Read};
 use crate::table::{self, Cell, Table};
 use profiler::usage::HostUse;
 use serde::Serialize;
@@ -23,14 +23,15 @@ pub(super) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
         thread::sleep(args.delay);
         let measured = sampler.measure();
         let rows = chosen(&measured, args.sort, &args.filter);
-        let is_read = if args.json {
-            report::text(&document(&measured, &rows))
+        let read = if args.json {
+            report::text(&document(&measured, &rows))?
         } else {
             let head = format!("{}\n", head(&measured));
             let gap = if written > 0 { "\n" } else { "" };
-            report::text(&format!("{gap}{head}")) && report::table(&table(&rows))
+            report::text(&format!("{gap}{head}"))?;
+            report::table(&table(&rows))?
         };
-        if !is_read {
+        if read == Read::NoMore {
             break;
         }
         written += 1;

@@ -82,6 +82,7 @@ pub struct Group {
     pub(crate) cpuset: Option<Dir>,
     pub(crate) memory: Option<Dir>,
     pub(crate) pids: Option<Dir>,
+    pub(crate) freezer: Option<Dir>,
 }
 
 /// The files that a group's numbers come from, as the host names them; `None` for those that are
@@ -98,6 +99,8 @@ pub struct Files {
     pub threads: Option<PathBuf>,
     /// Memory in use.
     pub memory: Option<PathBuf>,
+    /// Whether it is frozen.
+    pub frozen: Option<PathBuf>,
 }
 
 impl Group {
@@ -136,6 +139,7 @@ impl Group {
             cpuset: dir("cpuset"),
             memory: dir("memory"),
             pids: dir("pids"),
+            freezer: dir("freezer"),
         }
     }
 
@@ -150,6 +154,8 @@ impl Group {
             threads: file(&self.cpu, "tasks").or_else(|| file(&self.cpu, "cgroup.threads")),
             memory: file(&self.memory, "memory.usage_in_bytes")
                 .or_else(|| file(&self.memory, "memory.current")),
+            frozen: file(&self.freezer, "freezer.state")
+                .or_else(|| file(&self.freezer, "cgroup.events")),
         }
     }
 

@@ -37,6 +37,8 @@ pub struct GroupUse {
     pub task_count: Option<u64>,
     /// See there.
     pub task_limit: Option<u64>,
+    /// Whether its tasks are frozen at the end.
+    pub is_frozen: Option<bool>,
     /// Its threads.
     pub tasks: TaskUse,
 }
@@ -312,6 +314,7 @@ fn group(
         memory: after.memory,
         task_count: after.task_count.or((count > 0).then_some(count)),
         task_limit: after.task_limit,
+        is_frozen: after.is_frozen,
         tasks: TaskUse::between(&before.tasks, &after.tasks, ns),
     }
 }

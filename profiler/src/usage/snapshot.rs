@@ -74,6 +74,7 @@ pub(crate) struct GroupCounters {
     pub(crate) task_limit: Option<u64>,
     pub(crate) tasks: Tasks,
     pub(crate) task_count: Option<u64>,
+    pub(crate) is_frozen: Option<bool>,
 }
 
 /// All that was read at one moment.
@@ -172,6 +173,10 @@ impl Reader {
             memory: group.memory.as_ref().and_then(|dir| memory(&dir.reached)),
             task_limit: count("pids.max"),
             task_count: count("pids.current"),
+            is_frozen: group
+                .freezer
+                .as_ref()
+                .and_then(|dir| is_frozen(&dir.reached)),
             tasks,
             group: group.clone(),
         }
@@ -264,6 +269,15 @@ fn cpuset(dir: Option<&Dir>) -> Option<CpuSet> {
     })
 }
 
+/// Whether a cgroup's tasks are stopped until somebody thaws them, by it or by a cgroup above (v1
+/// cgroup-v1/freezer-subsystem.rst: THAWED, FREEZING, FROZEN; v2 `cgroup.events`).
+fn is_frozen(dir: &Path) -> Option<bool> {
+    match read(&dir.join("freezer.state")) {
+        Some(state) => Some(state.trim() != "THAWED"),
+        None => value(&read(&dir.join("cgroup.events"))?, "frozen").map(|frozen| frozen == 1),
+    }
+}
+
 fn memory(dir: &Path) -> Option<Memory> {
     /// v1 writes "no limit" as the largest number of whole pages (`PAGE_COUNTER_MAX`).
     const NO_LIMIT: u64 = 1 << 62;
@@ -272,4 +286,27 @@ fn memory(dir: &Path) -> Option<Memory> {
         used_bytes: either("memory.current", "memory.usage_in_bytes")?,
         limit_bytes: either("memory.max", "memory.limit_in_bytes").filter(|max| *max < NO_LIMIT),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::test_tree::TempTree;
+
+    #[test]
+    fn what_is_frozen_is_told_in_both_versions_and_not_known_without_a_freezer() {
+        let tree = TempTree::new("usage-frozen");
+        for (dir, file, text, expected) in [
+            ("a", "freezer.state", "FROZEN\n", Some(true)),
+            ("b", "freezer.state", "FREEZING\n", Some(true)),
+            ("c", "freezer.state", "THAWED\n", Some(false)),
+            ("d", "cgroup.events", "populated 1\nfrozen 1\n", Some(true)),
+            ("e", "cgroup.events", "populated 1\nfrozen 0\n", Some(false)),
+            ("f", "cgroup.events", "populated 1\n", None),
+            ("g", "cpu.stat", "usage_usec 1\n", None),
+        ] {
+            tree.write(&format!("{dir}/{file}"), text);
+            assert_eq!(is_frozen(&tree.root().join(dir)), expected, "{dir}");
+        }
+    }
 }

@@ -48,6 +48,7 @@ fn group(levels: &[LevelUse]) -> GroupUse {
         memory: None,
         task_count: None,
         task_limit: None,
+        is_frozen: None,
         tasks: TaskUse::default(),
     }
 }

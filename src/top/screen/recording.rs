@@ -84,8 +84,7 @@ impl Recording {
         let picture = self.picture.display();
         if is_well {
             let closing = said.lines().last().unwrap_or_default();
-            let numbers = closing.split(" → ").next().unwrap_or_default();
-            return format!("{picture} · {} · {numbers}", self.tag);
+            return told(&picture.to_string(), closing, &self.tag);
         }
         let is_error = |line: &&str| line.starts_with("ctrflame: error: ");
         let error = said.lines().find(is_error);
@@ -103,6 +102,16 @@ impl Recording {
             }
         }
         self.result("")
+    }
+}
+
+/// Where the picture is and what is in it, of the closing line: its last part first, for that is the verdict,
+/// and a terminal may be narrow.
+fn told(picture: &str, closing: &str, tag: &str) -> String {
+    let numbers = closing.split(" → ").next().unwrap_or_default();
+    match numbers.rsplit_once(" · ") {
+        Some((others, last)) => format!("{picture} · {last} · {others} · {tag}"),
+        None => format!("{picture} · {numbers} · {tag}"),
     }
 }
 
@@ -137,5 +146,15 @@ mod tests {
         );
         let long = picture_name(&"x".repeat(500), at);
         assert!(long.len() < 100, "{long}");
+    }
+
+    #[test]
+    fn the_path_and_the_verdict_are_what_is_seen_on_a_narrow_terminal() {
+        let closing =
+            "59 samples · 0 lost · 1 container · cap throttled in 20 of 20 periods → x.svg";
+        assert_eq!(
+            told("./x.svg", closing, "docker:web"),
+            "./x.svg · cap throttled in 20 of 20 periods · 59 samples · 0 lost · 1 container · docker:web"
+        );
     }
 }
