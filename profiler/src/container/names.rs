@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The names of this host's containers. Loading finds where the engines keep them; the files of a
 /// container are read when it is looked up, so that one started later is found as well. No engine
@@ -27,7 +27,16 @@ pub struct Names {
     own_chain: Vec<ContainerRef>,
     by_path: Mutex<PathIndex>,
     storage: Mutex<HashMap<PathBuf, StorageList>>,
+    /// containerd's namespaces, by the directory that they are in, with that directory's time.
+    namespaces: Mutex<HashMap<PathBuf, (SystemTime, Subdirectories)>>,
 }
+
+/// Names and paths, by name.
+type Subdirectories = Vec<(String, PathBuf)>;
+
+/// A directory that was changed this long ago is not changed again without another time: file systems count
+/// time in ticks.
+const SETTLED: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct StorageList {
@@ -55,6 +64,7 @@ impl Names {
             own_chain: ProcCgroups::parse(&String::from_utf8_lossy(&own)).containers(),
             by_path: Mutex::default(),
             storage: Mutex::default(),
+            namespaces: Mutex::default(),
         }
     }
 
@@ -130,25 +140,43 @@ impl Names {
     }
 
     fn task(&self, id: &str) -> Option<ContainerName> {
-        self.task_namespaces().find_map(|(namespace, dir)| {
-            let mut name = bundle_config(&dir.join(id).join("config.json"))?.name;
-            // dockerd's own containerd has its tasks in the namespace `moby`.
-            let docker = namespace == "moby";
-            name.engine = Some(if docker {
-                Runtime::Docker
-            } else {
-                Runtime::Containerd
-            });
-            Some(name)
-        })
+        self.task_namespaces()
+            .into_iter()
+            .find_map(|(namespace, dir)| {
+                let mut name = bundle_config(&dir.join(id).join("config.json"))?.name;
+                // dockerd's own containerd has its tasks in the namespace `moby`.
+                let docker = namespace == "moby";
+                name.engine = Some(if docker {
+                    Runtime::Docker
+                } else {
+                    Runtime::Containerd
+                });
+                Some(name)
+            })
     }
 
-    /// containerd's namespaces and the directory of each one's tasks.
-    fn task_namespaces(&self) -> impl Iterator<Item = (String, PathBuf)> + '_ {
-        self.dirs
-            .tasks
-            .iter()
-            .flat_map(|tasks| subdirectories(&below(&self.fs_root, tasks)))
+    /// containerd's namespaces and the directory of each one's tasks: listed again when there is a new one.
+    fn task_namespaces(&self) -> Subdirectories {
+        let mut known = lock(&self.namespaces);
+        let mut all = Vec::new();
+        for tasks in &self.dirs.tasks {
+            let dir = below(&self.fs_root, tasks);
+            let modified = fs::metadata(&dir).and_then(|meta| meta.modified());
+            let Ok(modified) = modified else {
+                continue;
+            };
+            match known.get(&dir) {
+                Some((then, listed)) if *then == modified => all.extend(listed.iter().cloned()),
+                _ => {
+                    let listed: Subdirectories = subdirectories(&dir).collect();
+                    all.extend(listed.iter().cloned());
+                    if modified.elapsed().is_ok_and(|age| age > SETTLED) {
+                        known.insert(dir, (modified, listed));
+                    }
+                }
+            }
+        }
+        all
     }
 
     /// The storage's list has podman's name and the image, the bundle's annotations the pod.
@@ -204,7 +232,7 @@ impl Names {
     fn index(&self) -> MutexGuard<'_, PathIndex> {
         let mut index = lock(&self.by_path);
         let runc = self.dirs.runc.iter().map(|dir| below(&self.fs_root, dir));
-        let tasks = self.task_namespaces().map(|(_, dir)| dir);
+        let tasks = self.task_namespaces().into_iter().map(|(_, dir)| dir);
         let now: Vec<_> = runc
             .chain(tasks)
             .map(|dir| {
@@ -238,6 +266,7 @@ impl Names {
         }
         for (id, dir) in self
             .task_namespaces()
+            .into_iter()
             .flat_map(|(_, dir)| subdirectories(&dir))
         {
             if is_hex_id(&id) {

@@ -212,3 +212,34 @@ fn a_systemd_cgroups_path_is_where_systemd_puts_its_scope() {
         assert_eq!(expanded(written), path, "{written}");
     }
 }
+
+#[test]
+fn a_namespace_of_containerds_that_is_new_is_found_beside_those_that_are_known() {
+    let tree = TempTree::new("namespaces");
+    let tasks = "run/containerd/io.containerd.runtime.v2.task";
+    let config = |namespace: &str, id: &str, name: &str| {
+        tree.write(
+            &format!("{tasks}/{namespace}/{id}/config.json"),
+            &format!(r#"{{"annotations":{{"nerdctl/name":"{name}"}}}}"#),
+        );
+    };
+    let (old, new) = ("a".repeat(64), "b".repeat(64));
+    config("default", &old, "old");
+    let dir = std::fs::File::open(tree.root().join(tasks)).expect("a directory");
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+    dir.set_modified(long_ago).expect("ours");
+    let names = Names::load(tree.root());
+    let name = |id: &str| {
+        let path = format!("/kubepods/pod1/{id}");
+        let container = crate::container::containers_in(&path)
+            .pop()
+            .expect("a container");
+        names.lookup(&container, &path).and_then(|known| known.name)
+    };
+    assert_eq!((name(&old), name(&new)), (Some("old".into()), None));
+    config("k8s.io", &new, "new");
+    assert_eq!(
+        (name(&old), name(&new)),
+        (Some("old".into()), Some("new".into()))
+    );
+}
