@@ -152,6 +152,28 @@ fn an_interpreters_trampolines_are_left_to_who_called_them() {
 }
 
 #[test]
+fn stacks_that_lie_and_tiny_ones_end_and_cost_no_sample() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    for how in ["fp", "auto", "dwarf,65528"] {
+        let run = record(Workload::LyingStacks, &["1"], &["--call-graph", how]);
+        let folded = run.folded();
+        let is_in = |stack: &Stack, name: &str| stack.frames.iter().any(|frame| frame == name);
+        let lies = folded.only(|stack| is_in(stack, "lie"));
+        assert!(lies.total() > 100, "{how}\n{folded}");
+        // As many as are followed, and what a sample has besides: nothing comes back to what it came from.
+        let longest = lies.stacks.iter().map(|stack| stack.frames.len()).max();
+        assert!(longest <= Some(1024 + 64), "{how}: {longest:?}");
+        let small = folded.only(|stack| is_in(stack, "small") && !is_in(stack, "lie"));
+        assert!(small.total() > 100, "{how}\n{folded}");
+        let whole = small.share(|stack| stack.has_chain(&["start_thread", "small"]));
+        assert!(whole >= 0.97, "{how}: {whole}\n{folded}");
+        assert_drawn_again(&run);
+    }
+}
+
+#[test]
 fn a_stack_that_is_deeper_than_what_was_taken_of_it_says_so() {
     let Some(_host) = needs(Need::Root) else {
         return;

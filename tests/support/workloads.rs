@@ -50,6 +50,8 @@ pub(crate) enum Workload {
     Identity,
     /// A call that is its function's last instruction, symbols without size; argument: seconds.
     Traps,
+    /// Processes whose stacks lie, in `lie`, and threads with tiny ones, in `small`; argument: seconds.
+    LyingStacks,
     /// A chosen thread name; arguments: seconds, name.
     Comm,
     /// Two functions whose names are to be patched; argument: seconds.
@@ -116,6 +118,7 @@ impl Workload {
             Workload::Deep => "deep.c",
             Workload::Identity => "identity.c",
             Workload::Traps => "traps.c",
+            Workload::LyingStacks => "hostile/stacks.c",
             Workload::Comm => "hostile/comm.c",
             Workload::OddSymbols => "hostile/odd_symbols.c",
             Workload::HugeSymbol => "hostile/huge_symbol.c",
