@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use symbolizer::{Frame, FrameKind, Layer, LayerKind};
+use symbolizer::{Frame, FrameKind, Layer, LayerKind, PathSeed};
 
 use crate::clean::clean_name;
 use crate::tree::NodeKind;
@@ -43,6 +43,22 @@ struct Raw {
     id: LabelId,
 }
 
+/// Labels of the frames of a recording: most have their name with others together, and a name that was
+/// met is known by where it is.
+pub(crate) struct Names<'a> {
+    labels: &'a mut Labels,
+    met: HashTable<Met>,
+    seed: PathSeed,
+}
+
+/// A name that was met.
+struct Met {
+    hash: u64,
+    at: *const u8,
+    kind: NodeKind,
+    id: LabelId,
+}
+
 /// The labels of a frame.
 pub(crate) struct FrameLabels {
     pub(crate) outer: LabelId,
@@ -59,30 +75,6 @@ impl Labels {
     /// The label of a frame that has no name, `reason` telling why in a word.
     pub fn intern_unresolved(&mut self, text: &str, reason: &'static str) -> LabelId {
         self.intern_as(NodeKind::Unresolved, text, reason)
-    }
-
-    pub(crate) fn of_frame(&mut self, frame: &Frame) -> LabelId {
-        let kind = match frame.kind {
-            FrameKind::Native => NodeKind::Native,
-            FrameKind::Kernel => NodeKind::Kernel,
-            FrameKind::Jit => NodeKind::Jit,
-        };
-        match &frame.name {
-            Ok(name) => self.intern(kind, name),
-            Err(reason) => self.intern_unresolved(&reason.to_string(), reason.kind()),
-        }
-    }
-
-    /// The labels of a frame, and of what was put into it, outermost first.
-    pub(crate) fn of_frames(&mut self, frame: &Frame) -> FrameLabels {
-        let outer = self.of_frame(frame);
-        let inlined = frame.inlined.iter();
-        FrameLabels {
-            outer,
-            inlined: inlined
-                .map(|name| self.intern(NodeKind::Inlined, name))
-                .collect(),
-        }
     }
 
     pub(crate) fn of_layer(&mut self, layer: &Layer) -> LabelId {
@@ -121,6 +113,16 @@ impl Labels {
         id
     }
 
+    /// The labels of each frame.
+    pub(crate) fn of_frames(&mut self, frames: &[Frame]) -> Vec<FrameLabels> {
+        let mut names = Names {
+            labels: self,
+            met: HashTable::new(),
+            seed: PathSeed::default(),
+        };
+        frames.iter().map(|frame| names.of_frame(frame)).collect()
+    }
+
     /// The labels in ascending order, and each id's place among them.
     pub(crate) fn ranked(self) -> (Vec<Label>, Vec<u32>) {
         let mut sorted: Vec<(Label, u32)> = self.labels.into_iter().zip(0..).collect();
@@ -135,5 +137,43 @@ impl Labels {
             sorted.into_iter().map(|(label, _)| label).collect(),
             rank_of,
         )
+    }
+}
+
+impl Names<'_> {
+    /// The label of a frame, and of what was put into it, outermost first.
+    fn of_frame(&mut self, frame: &Frame) -> FrameLabels {
+        let kind = match frame.kind {
+            FrameKind::Native => NodeKind::Native,
+            FrameKind::Kernel => NodeKind::Kernel,
+            FrameKind::Jit => NodeKind::Jit,
+        };
+        let outer = match &frame.name {
+            Ok(name) => self.of_name(kind, name),
+            Err(reason) => self
+                .labels
+                .intern_unresolved(&reason.to_string(), reason.kind()),
+        };
+        let inlined = frame.inlined.iter();
+        FrameLabels {
+            outer,
+            inlined: inlined
+                .map(|name| self.of_name(NodeKind::Inlined, name))
+                .collect(),
+        }
+    }
+
+    /// The frames keep all their names: where one is, no other comes to be.
+    fn of_name(&mut self, kind: NodeKind, name: &Arc<str>) -> LabelId {
+        let at = Arc::as_ptr(name).cast::<u8>();
+        let hash = self.seed.then(self.seed.root(), at.addr() as u64).place();
+        let is_it = |met: &Met| met.at == at && met.kind == kind;
+        if let Some(met) = self.met.find(hash, is_it) {
+            return met.id;
+        }
+        let id = self.labels.intern(kind, name);
+        let met = Met { hash, at, kind, id };
+        self.met.insert_unique(hash, met, |met| met.hash);
+        id
     }
 }

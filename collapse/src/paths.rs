@@ -44,20 +44,28 @@ pub(crate) const ROOT: u32 = 0;
 
 impl Default for Paths {
     fn default() -> Self {
-        Self {
-            nodes: vec![PathNode {
-                label: LabelId(u32::MAX),
-                parent: ROOT,
-                self_weight: 0,
-            }],
-            by_path: HashTable::new(),
-            seed: PathSeed::default(),
-            last: Vec::new(),
-        }
+        Self::with_room_for(0)
     }
 }
 
 impl Paths {
+    /// No paths yet, with room for the nodes of some.
+    pub(crate) fn with_room_for(nodes: usize) -> Self {
+        let root = PathNode {
+            label: LabelId(u32::MAX),
+            parent: ROOT,
+            self_weight: 0,
+        };
+        let mut paths = Self {
+            nodes: Vec::with_capacity(nodes + 1),
+            by_path: HashTable::with_capacity(nodes),
+            seed: PathSeed::default(),
+            last: Vec::new(),
+        };
+        paths.nodes.push(root);
+        paths
+    }
+
     /// Counts a path, root first, without the root `all`.
     pub fn add(&mut self, path: impl IntoIterator<Item = LabelId>, weight: u64) {
         let mut path = path.into_iter();

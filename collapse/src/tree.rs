@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 use symbolizer::{Resolved, StackPart, Unresolved};
 
-use crate::labels::{FrameLabels, Label, LabelId, Labels};
+use crate::labels::{Label, LabelId, Labels};
 use crate::paths::{PathNode, Paths, ROOT};
 
 /// What a node of the tree stands for.
@@ -71,11 +71,7 @@ impl FrameTree {
     /// weight add nothing.
     pub fn of(resolved: Resolved) -> Self {
         let mut labels = Labels::default();
-        let frame_labels: Vec<FrameLabels> = resolved
-            .frames
-            .iter()
-            .map(|frame| labels.of_frames(frame))
-            .collect();
+        let frame_labels = labels.of_frames(&resolved.frames);
         let cut = Unresolved::Truncated;
         let cut = labels.intern_unresolved(&cut.to_string(), cut.kind());
         let layers: Vec<Vec<LabelId>> = resolved
@@ -84,7 +80,8 @@ impl FrameTree {
             .map(|layers| layers.iter().map(|layer| labels.of_layer(layer)).collect())
             .collect();
         let paths_of = |part: StackPart| {
-            let mut paths = Paths::default();
+            // Fewer paths than stacks: these differ where the addresses in a function do.
+            let mut paths = Paths::with_room_for(part.stacks().len() / 2);
             // The stack before: what it stands below, the labels of its frames, and how many there are up
             // to each of them.
             let mut last_top = None;

@@ -2,12 +2,14 @@
 //!
 //! The renderer knows a frame by its text alone and gives equal texts one colour, so each name is
 //! followed by a mark: one character of a private plane, which no cleaned name can hold, that
-//! numbers the frame's style. [`unmarked`] takes the marks out of the finished drawing. They serve
+//! numbers the frame's style. [`write_unmarked`] takes the marks out of the finished drawing. They serve
 //! two more ends: no name is mistaken for a count or an annotation, and no name is a beginning of
 //! another one, which in sorted lines would split a frame with samples of its own in two.
 
 use collapse::{FrameTree, NO_NAME, Node, NodeKind};
 use inferno::flamegraph::color::PaletteMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
 
 use crate::palette::{ALL, Hues, Style};
 
@@ -183,7 +185,8 @@ impl Lines {
                     return None;
                 }
                 self.text.push_str(&self.path);
-                self.text.push_str(&format!(" {own}\n"));
+                // A `String` takes everything.
+                let _ = writeln!(self.text, " {own}");
             }
         }
         let end = self.open.last().map_or(0, |(end, _)| *end);
@@ -222,28 +225,35 @@ fn mark(code: u32) -> char {
     char::from_u32(code).expect("marks are in plane 15, which is all characters")
 }
 
-/// The drawing without marks.
-pub(crate) fn unmarked(drawing: &str) -> String {
-    let mut out = String::with_capacity(drawing.len());
+/// Writes a drawing without its marks.
+pub(crate) fn write_unmarked(drawing: &str, out: &mut impl Write) -> io::Result<()> {
     let mut rest = drawing;
     while let Some((before, c, after)) = next_mark(rest) {
-        out.push_str(before);
-        out.extend(
-            SYNTAX
-                .into_iter()
-                .find(|syntax| SYNTAX_MARK + u32::from(*syntax) == c),
-        );
+        out.write_all(before.as_bytes())?;
+        if let Some(syntax) = SYNTAX
+            .iter()
+            .find(|syntax| SYNTAX_MARK + u32::from(**syntax) == c)
+        {
+            // All of it is ASCII.
+            out.write_all(&[*syntax as u8])?;
+        }
         rest = after;
     }
-    out.push_str(rest);
-    out
+    out.write_all(rest.as_bytes())
 }
 
 fn next_mark(text: &str) -> Option<(&str, u32, &str)> {
-    let at = text.find(|c| u32::from(c) >= STYLE_MARK)?;
-    let (before, rest) = text.split_at(at);
-    let c = rest.chars().next()?;
-    Some((before, u32::from(c), &rest[c.len_utf8()..]))
+    // Planes 12 to 15 begin with the first of these bytes in UTF-8, plane 16 with the other.
+    let starts = memchr::memchr2_iter(0xf3, 0xf4, text.as_bytes());
+    let mut marks = starts.filter_map(|at| {
+        let (before, rest) = text.split_at_checked(at)?;
+        let c = rest
+            .chars()
+            .next()
+            .filter(|c| u32::from(*c) >= STYLE_MARK)?;
+        Some((before, u32::from(c), rest.get(c.len_utf8()..)?))
+    });
+    marks.next()
 }
 
 #[cfg(test)]
@@ -251,6 +261,12 @@ mod tests {
     use collapse::{Frame, FrameKind, NamedStack};
 
     use super::*;
+
+    fn unmarked(drawing: &str) -> String {
+        let mut out = Vec::new();
+        write_unmarked(drawing, &mut out).expect("memory");
+        String::from_utf8(out).expect("whole characters")
+    }
 
     fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
         FrameTree::of(stacks.into_iter().collect())

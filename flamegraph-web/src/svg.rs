@@ -8,7 +8,7 @@ use inferno::flamegraph::color::{BackgroundColor, Color};
 use inferno::flamegraph::{self, Options, TextTruncateDirection};
 use thiserror::Error;
 
-use crate::feed::{Feed, unmarked};
+use crate::feed::{Drawn, Feed, write_unmarked};
 use crate::legend::Legend;
 
 /// The texts around the graph. Any text will do: it is cleaned, escaped and, if too long, cut.
@@ -63,17 +63,19 @@ const UNIT_CHARS_MAX: usize = 40;
 ///
 /// The same tree and texts give the same bytes. A tree of no samples is a picture that says so.
 pub fn write_svg(tree: &FrameTree, picture: &Picture, mut out: impl Write) -> Result<(), SvgError> {
-    let svg = if tree.samples() == 0 {
-        without_samples(picture)
+    let written = if tree.samples() == 0 {
+        out.write_all(without_samples(picture).as_bytes())
     } else {
-        draw(tree, picture)?
+        let (drawing, drawn) = draw(tree, picture)?;
+        let pieces = pieces(&drawing, |top| Legend::of(tree, &drawn, top))?;
+        let mut pieces = pieces.iter();
+        pieces.try_for_each(|piece| write_unmarked(piece, &mut out))
     };
-    out.write_all(svg.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(SvgError::Write)
+    written.and_then(|()| out.flush()).map_err(SvgError::Write)
 }
 
-fn draw(tree: &FrameTree, picture: &Picture) -> Result<String, SvgError> {
+/// What the renderer makes of it, with our marks in the names.
+fn draw(tree: &FrameTree, picture: &Picture) -> Result<(String, Drawn), SvgError> {
     let mut feed = Feed::of(tree);
     let mut options = Options::default();
     options.title = clean_line(&picture.title, TITLE_CHARS_MAX).into_owned();
@@ -96,20 +98,23 @@ fn draw(tree: &FrameTree, picture: &Picture) -> Result<String, SvgError> {
     options.min_width = 0.0;
     // Colours come from the palette; were one missing, it would still not be a random one.
     options.deterministic = true;
-    let mut drawing = Vec::new();
+    // A line of a deep stack is longer than its frame's element, that of a shallow one shorter.
+    let mut drawing = Vec::with_capacity(feed.lines.len());
     flamegraph::from_lines(&mut options, feed.lines.lines(), &mut drawing)
         .map_err(SvgError::Draw)?;
     let drawing = String::from_utf8(drawing)
         .map_err(|error| SvgError::Draw(io::Error::new(io::ErrorKind::InvalidData, error)))?;
-    finish(&unmarked(&drawing), |top| {
-        Legend::of(tree, &feed.drawn, top)
-    })
+    Ok((drawing, feed.drawn))
 }
 
-/// Takes out the document type, whose address a viewer could load, and adds the legend below.
+/// The pieces of the picture: takes out the document type, whose address a viewer could load, and adds
+/// the legend below. The drawing is megabytes long and not copied.
 ///
 /// Everything searched here begins with `<`, which no escaped text holds.
-fn finish(drawing: &str, legend: impl FnOnce(usize) -> Legend) -> Result<String, SvgError> {
+fn pieces(
+    drawing: &str,
+    legend: impl FnOnce(usize) -> Legend,
+) -> Result<Vec<Cow<'_, str>>, SvgError> {
     const DOCTYPE: &str = "<!DOCTYPE ";
     const ROOT: &str = "<svg version=\"1.1\" ";
     const BACKGROUND: &str = r#"<rect x="0" y="0" width="100%" height=""#;
@@ -121,10 +126,10 @@ fn finish(drawing: &str, legend: impl FnOnce(usize) -> Legend) -> Result<String,
     let (root, rest) = split(rest, ">")?;
     let (prelude, rest) = split(rest, BACKGROUND)?;
     let (height, rest) = split(rest, "\"")?;
-    let frames = with_root_text(rest)?;
-    let frames = frames
+    let rest = rest
         .strip_suffix(END)
         .ok_or(SvgError::Shape { expected: END })?;
+    let (to_root, from_root) = at_root_text(rest)?;
 
     let old: usize = height
         .parse()
@@ -137,22 +142,37 @@ fn finish(drawing: &str, legend: impl FnOnce(usize) -> Legend) -> Result<String,
             &format!(r#" height="{new}""#),
         )
         .replace(&format!(r#" {old}""#), &format!(r#" {new}""#));
-    let elements = legend.elements;
-    Ok(format!(
-        "{declaration}{between}{ROOT}{root}>{prelude}{BACKGROUND}{new}\"{frames}</svg>{elements}</svg>\n"
-    ))
+    Ok(vec![
+        declaration.into(),
+        between.into(),
+        ROOT.into(),
+        root.into(),
+        ">".into(),
+        prelude.into(),
+        BACKGROUND.into(),
+        format!("{new}\"").into(),
+        to_root.into(),
+        "all".into(),
+        from_root.into(),
+        "</svg>".into(),
+        legend.elements.into(),
+        "</svg>\n".into(),
+    ])
 }
 
-/// The renderer leaves the text of the root frame to the viewer's script, which does not run where
-/// the picture is only shown (an `<img>`, a converter).
-fn with_root_text(frames: &str) -> Result<String, SvgError> {
+/// What is before and after the text of the root frame. The renderer leaves it to the viewer's script,
+/// which does not run where the picture is only shown (an `<img>`, a converter).
+fn at_root_text(frames: &str) -> Result<(&str, &str), SvgError> {
     // The shares of all other frames have two decimals: `100.00%`.
     const ROOT_TITLE: &str = ", 100%)</title>";
     const NO_TEXT: &str = "></text>";
 
     let (before, rest) = split(frames, ROOT_TITLE)?;
-    let (root, rest) = split(rest, NO_TEXT)?;
-    Ok(format!("{before}{ROOT_TITLE}{root}>all</text>{rest}"))
+    let (root, _) = split(rest, NO_TEXT)?;
+    let at = before.len() + ROOT_TITLE.len() + root.len() + ">".len();
+    frames
+        .split_at_checked(at)
+        .ok_or(SvgError::Shape { expected: NO_TEXT })
 }
 
 /// What is before and after the first `expected`.

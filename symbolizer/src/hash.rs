@@ -21,6 +21,11 @@ impl StackHash {
     pub(crate) fn place(self) -> u64 {
         self.place
     }
+
+    /// What it compares besides.
+    pub(crate) fn check(self) -> u32 {
+        self.check
+    }
 }
 
 /// Seeds one table.
@@ -109,6 +114,11 @@ impl Hasher for FastHasher {
             }
             self.write_u64(u64::from_ne_bytes(word));
         }
+    }
+
+    /// Which variant of an enum it is.
+    fn write_isize(&mut self, value: isize) {
+        self.write_u64(value as u64);
     }
 
     fn write_u32(&mut self, value: u32) {

@@ -123,33 +123,30 @@ impl Locator {
 
     /// One numbering for all shards, in their order.
     pub(crate) fn finish(self) -> Locations {
-        let mut places = Vec::new();
+        let most = self.shards.iter().map(|shard| shard.places.len()).max();
+        let mut places = Vec::with_capacity(most.unwrap_or(0));
         let mut ids: FastMap<Place, FrameId> = FastMap::default();
+        ids.reserve(most.unwrap_or(0));
         let mut intern = |place: Place| {
             *ids.entry(place).or_insert_with(|| {
                 places.push(place);
                 FrameId(places.len() as u32 - 1)
             })
         };
-        let renumbered: Vec<(StackPart, Vec<FrameId>)> = self
-            .shards
-            .into_iter()
-            .map(|mut shard| {
-                for slot in &shard.slots {
-                    shard.stacks.weigh(slot.stack, slot.weight);
-                }
-                let ids = shard.places.into_iter().map(&mut intern).collect();
-                (shard.stacks, ids)
-            })
-            .collect();
-        let parts = renumbered
-            .into_par_iter()
-            .map(|(mut stacks, ids)| {
-                stacks.renumber(|id| ids.get(id.0 as usize).copied().unwrap_or(id));
-                stacks
-            })
-            .collect();
-        Locations { places, parts }
+        let ids_of = |shard: &Shard| shard.places.iter().copied().map(&mut intern).collect();
+        let ids: Vec<Vec<FrameId>> = self.shards.iter().map(ids_of).collect();
+        let parts = self.shards.into_par_iter().zip(ids).map(|(shard, ids)| {
+            let mut stacks = shard.stacks;
+            for slot in &shard.slots {
+                stacks.weigh(slot.stack, slot.weight);
+            }
+            stacks.renumber(|id| ids.get(id.0 as usize).copied().unwrap_or(id));
+            stacks
+        });
+        Locations {
+            parts: parts.collect(),
+            places,
+        }
     }
 }
 

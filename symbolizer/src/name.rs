@@ -83,7 +83,7 @@ pub(crate) fn kernel(
     let parsed = match kallsyms {
         Ok(kallsyms) => {
             unchecked = kallsyms.unchecked;
-            let parsed = KernelSymbols::parse(&kallsyms.text).map_err(|error| {
+            let parsed = KernelSymbols::parse(kallsyms.text).map_err(|error| {
                 let unresolved = match error {
                     KernelSymbolsError::Restricted { .. } => Unresolved::KernelRestricted,
                     KernelSymbolsError::Empty { .. } => Unresolved::KernelUnknown,

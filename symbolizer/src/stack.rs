@@ -88,7 +88,7 @@ pub struct ResolvedStack<'a> {
 
 impl StackPart {
     /// All stacks of this part.
-    pub fn stacks(&self) -> impl Iterator<Item = ResolvedStack<'_>> {
+    pub fn stacks(&self) -> impl ExactSizeIterator<Item = ResolvedStack<'_>> {
         let mut rest = &self.frames[..];
         self.stacks.iter().map(move |(head, len)| {
             let (frames, behind) = rest.split_at_checked(*len as usize).unwrap_or_default();

@@ -41,10 +41,18 @@ impl Pending {
 /// A stack that was seen, all that counting it again needs: its words are not looked at any more.
 #[derive(Clone, Copy)]
 struct Slot {
-    hash: StackHash,
+    /// Its hash in two pieces: as one they would make the slot a third larger.
+    place: u64,
+    check: u32,
     /// Where its words are.
     at: u32,
     weight: u64,
+}
+
+impl Slot {
+    fn is_of(&self, hash: StackHash) -> bool {
+        self.place == hash.place() && self.check == hash.check()
+    }
 }
 
 /// Words before a stack's own: its header and its weight.
@@ -123,7 +131,7 @@ impl StackTable {
             ..
         } = self;
         for pending in pending.drain(..) {
-            let known = slots.find_mut(pending.hash.place(), |slot| slot.hash == pending.hash);
+            let known = slots.find_mut(pending.hash.place(), |slot| slot.is_of(pending.hash));
             if let Some(slot) = known {
                 slot.weight = slot.weight.saturating_add(pending.weight);
                 continue;
@@ -131,7 +139,8 @@ impl StackTable {
             let end = pending.start + pending.len_words as usize;
             let chain = pending_words.get(pending.start..end).unwrap_or(&[]);
             let slot = Slot {
-                hash: pending.hash,
+                place: pending.hash.place(),
+                check: pending.hash.check(),
                 // Whoever fills the table empties it long before (`LOCATE_WORDS`).
                 at: arena.len() as u32,
                 weight: pending.weight,
@@ -139,7 +148,7 @@ impl StackTable {
             arena.extend_from_slice(&[pending.header(), 0]);
             arena.extend_from_slice(chain);
             order.push((slot.at, pending.context));
-            slots.insert_unique(slot.hash.place(), slot, |moved| moved.hash.place());
+            slots.insert_unique(slot.place, slot, |moved| moved.place);
             is_new(pending.context, chain);
         }
         pending_words.clear();

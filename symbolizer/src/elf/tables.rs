@@ -8,8 +8,9 @@ use object::read::elf::{FileHeader, Sym};
 use super::headers::{Headers, Section, bytes_at};
 use super::{ElfError, ElfLimits, ReadAt};
 
-/// Symbols read at once: bounds the memory for the raw table.
-const CHUNK_SYMBOLS: u64 = 1 << 16;
+/// Symbols read at once: 96 KiB stay in a CPU's cache, and the allocator has such a piece at hand (from
+/// 128 KiB on it asks the kernel for fresh pages each time).
+const CHUNK_SYMBOLS: u64 = 1 << 12;
 
 /// A symbol before aliases are dropped. The derived order is the sorting order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

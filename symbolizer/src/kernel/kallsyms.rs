@@ -1,30 +1,25 @@
 //! The text of /proc/kallsyms as a sorted table.
-
-use std::collections::HashMap;
+//!
+//! It has a hundred thousand lines and few of them are asked for: the table has their addresses alone,
+//! and a line is read when it answers.
 
 use super::{FUNCTION_MAX_BYTES, KernelSymbol, KernelSymbolsError, REGION_TAIL_BYTES};
 
 #[derive(Debug)]
 pub(super) struct Kallsyms {
-    /// Sorted by address, one an address.
-    functions: Vec<Function>,
-    /// The names one after the other.
-    names: Vec<u8>,
-    /// Module names; a function's `module` is an index, [`NO_MODULE`] the kernel itself.
-    modules: Vec<Box<[u8]>>,
+    text: Vec<u8>,
+    /// Lines of code, sorted by address.
+    lines: Vec<Place>,
     pub(super) bad_lines: u64,
 }
 
-const NO_MODULE: u16 = u16::MAX;
-
+/// A line of the text.
 #[derive(Clone, Copy, Debug)]
-struct Function {
+struct Place {
+    /// Its own, or moved to where the kernel was recorded.
     address: u64,
-    /// Offset into `names`.
-    name: u32,
-    name_len: u16,
-    module: u16,
-    rank: Rank,
+    /// Where it starts.
+    at: u32,
 }
 
 /// Which of two names of an address is preferred: the smaller.
@@ -39,153 +34,116 @@ enum Rank {
     TextEnd,
 }
 
-/// A line: `ffffffff81000000 T _stext` or, of a module, `ffffffffc0201000 t name\t[module]`.
-struct Line<'text> {
+/// How a line starts: `ffffffff81000000 T _stext` or, of a module,
+/// `ffffffffc0201000 t name\t[module]`.
+struct Start {
     address: u64,
     kind: u8,
+    /// Bytes up to its name, of which there is at least one.
+    len: usize,
+}
+
+/// What a line says of a function.
+struct Function<'text> {
     name: &'text [u8],
     module: Option<&'text [u8]>,
+    rank: Rank,
 }
 
 impl Kallsyms {
-    pub(super) fn parse(text: &[u8]) -> Result<Self, KernelSymbolsError> {
-        // Room for what a line has at least on average: 122 160 lines in 5.4 MB.
-        let expected = text.len() / 40;
+    pub(super) fn parse(text: Vec<u8>) -> Result<Self, KernelSymbolsError> {
         let mut table = Self {
-            functions: Vec::with_capacity(expected),
-            names: Vec::with_capacity(text.len() / 2),
-            modules: Vec::new(),
+            // Room for what a line has at least on average: 122 160 lines in 5.4 MB.
+            lines: Vec::with_capacity(text.len() / 40),
+            text,
             bad_lines: 0,
         };
-        let mut by_name = HashMap::new();
-        let mut last_module = (None, NO_MODULE);
         let (mut lines, mut at_zero) = (0u64, 0u64);
-        let mut rest = text;
+        let mut rest = &table.text[..];
         while !rest.is_empty() {
-            let Some((line, behind)) = Line::parse(rest) else {
-                let newline = rest.iter().position(|byte| *byte == b'\n');
-                let line_len = newline.unwrap_or(rest.len());
-                table.bad_lines += u64::from(line_len > 0);
-                rest = rest.get(line_len + 1..).unwrap_or_default();
-                continue;
-            };
-            rest = behind;
-            lines += 1;
-            if line.address == 0 {
-                at_zero += 1;
-                continue;
-            }
-            let Some(rank) = line.rank() else { continue };
-            if line.module != last_module.0 {
-                let index = match line.module {
-                    None => NO_MODULE,
-                    Some(name) => *by_name.entry(name).or_insert_with(|| {
-                        // Beyond 65 534 modules, which no kernel has, they share a name.
-                        let index = table.modules.len().min(usize::from(NO_MODULE) - 1);
-                        table.modules.truncate(index);
-                        table.modules.push(name.into());
-                        index as u16
-                    }),
-                };
-                last_module = (line.module, index);
-            }
-            let Ok(name) = u32::try_from(table.names.len()) else {
+            let Ok(at) = u32::try_from(table.text.len() - rest.len()) else {
                 break;
             };
-            // Names have 511 bytes at most (KSYM_NAME_LEN).
-            let kept = line.name.get(..512).unwrap_or(line.name);
-            table.names.extend_from_slice(kept);
-            table.functions.push(Function {
-                address: line.address,
-                name,
-                name_len: kept.len() as u16,
-                module: last_module.1,
-                rank,
-            });
+            let line = Start::parse(rest);
+            let from = line.as_ref().map_or(0, |line| line.len);
+            let behind = rest.get(from..).unwrap_or_default();
+            let newline = behind.iter().position(|byte| *byte == b'\n');
+            let len = from + newline.unwrap_or(behind.len());
+            rest = rest.get(len + 1..).unwrap_or_default();
+            let Some(Start { address, kind, .. }) = line else {
+                table.bad_lines += u64::from(len > 0);
+                continue;
+            };
+            lines += 1;
+            at_zero += u64::from(address == 0);
+            if address != 0 && matches!(kind, b'T' | b't' | b'W' | b'w') {
+                table.lines.push(Place { address, at });
+            }
         }
         if lines == 0 {
-            let len_bytes = text.len();
+            let len_bytes = table.text.len();
             return Err(KernelSymbolsError::Empty { len_bytes });
         }
         if at_zero == lines {
             return Err(KernelSymbolsError::Restricted { symbols: lines });
         }
-        table.sort();
+        // kallsyms sorts the kernel itself, but neither modules nor BPF.
+        table.lines.sort_by_key(|line| line.address);
         Ok(table)
     }
 
     pub(super) fn lookup(&self, address: u64) -> Option<KernelSymbol<'_>> {
-        let after = self
-            .functions
-            .partition_point(|function| function.address <= address);
-        let function = self.functions.get(after.checked_sub(1)?)?;
+        let after = self.lines.partition_point(|line| line.address <= address);
+        let (before, behind) = self.lines.split_at_checked(after)?;
+        let mut before = before.chunk_by(|a, b| a.address == b.address).rev();
+        let (start, function) = before.find_map(|names| self.best(names))?;
         if function.rank == Rank::TextEnd {
             return None;
         }
-        let ends_region = self
-            .functions
-            .get(after)
-            .is_none_or(|next| next.module != function.module || next.rank == Rank::TextEnd);
+        let mut behind = behind.chunk_by(|a, b| a.address == b.address);
+        let next = behind.find_map(|names| self.best(names));
+        let ends_region = next
+            .is_none_or(|(_, next)| next.module != function.module || next.rank == Rank::TextEnd);
         let covered = if ends_region {
             REGION_TAIL_BYTES
         } else {
             FUNCTION_MAX_BYTES
         };
-        if address - function.address >= covered {
+        if address - start >= covered {
             return None;
         }
         Some(KernelSymbol {
-            name: self.name(function),
-            module: self
-                .modules
-                .get(usize::from(function.module))
-                .map(|name| &**name),
-            start: function.address,
+            name: function.name,
+            module: function.module,
+            start,
         })
     }
 
     /// See [`super::KernelSymbols::of_another_boot`].
     pub(super) fn without_modules_moved(mut self, by: u64) -> Self {
-        self.functions
-            .retain(|function| function.module == NO_MODULE);
-        for function in &mut self.functions {
-            function.address = function.address.wrapping_add(by);
+        let text = &self.text;
+        self.lines
+            .retain(|line| Function::at(text, *line).is_some_and(|line| line.module.is_none()));
+        for line in &mut self.lines {
+            line.address = line.address.wrapping_add(by);
         }
-        self.functions.sort_by_key(|function| function.address);
+        self.lines.sort_by_key(|line| line.address);
         self
     }
 
-    fn name(&self, function: &Function) -> &[u8] {
-        name_of(&self.names, function)
-    }
-
-    /// kallsyms sorts the kernel itself, but neither modules nor BPF.
-    fn sort(&mut self) {
-        let names = &self.names;
-        self.functions.sort_by(|a, b| {
-            a.address.cmp(&b.address).then_with(|| {
-                let key = |it: &Function| (it.rank, it.name_len);
-                key(a)
-                    .cmp(&key(b))
-                    .then_with(|| name_of(names, a).cmp(name_of(names, b)))
-            })
+    /// Of the names of one address the one that answers.
+    fn best(&self, names: &[Place]) -> Option<(u64, Function<'_>)> {
+        let functions = names.iter().filter_map(|line| {
+            let function = Function::at(&self.text, *line)?;
+            Some((line.address, function))
         });
-        self.functions.dedup_by_key(|function| function.address);
-        self.functions.shrink_to_fit();
-        self.names.shrink_to_fit();
+        functions.min_by_key(|(_, it)| (it.rank, it.name.len(), it.name))
     }
 }
 
-fn name_of<'names>(names: &'names [u8], function: &Function) -> &'names [u8] {
-    let start = function.name as usize;
-    names
-        .get(start..start + usize::from(function.name_len))
-        .unwrap_or_default()
-}
-
-impl<'text> Line<'text> {
-    /// The line at the start of the text and what follows its newline.
-    fn parse(text: &'text [u8]) -> Option<(Self, &'text [u8])> {
+impl Start {
+    /// Of the line at the start of the text.
+    fn parse(text: &[u8]) -> Option<Self> {
         let mut address = 0u64;
         let mut digits = 0;
         for byte in text {
@@ -201,54 +159,52 @@ impl<'text> Line<'text> {
         if digits == 0 || digits > 16 {
             return None;
         }
-        let [b' ', kind, b' ', rest @ ..] = text.get(digits..)? else {
-            return None;
-        };
-        let name_len = rest
-            .iter()
-            .position(|byte| matches!(byte, b'\n' | b'\t' | b' '))
-            .unwrap_or(rest.len());
-        let (name, rest) = rest.split_at_checked(name_len)?;
-        if name.is_empty() || *kind == b'\n' {
-            return None;
+        match text.get(digits..)? {
+            [b' ', b'\n', ..] | [b' ', _, b' ', b'\n' | b'\t' | b' ', ..] => None,
+            [b' ', kind, b' ', _, ..] => Some(Self {
+                address,
+                kind: *kind,
+                len: digits + 3,
+            }),
+            _ => None,
         }
-        // The line ends here, or a module follows.
-        let (module, rest) = match rest {
-            [] => (None, rest),
-            [b'\n', rest @ ..] => (None, rest),
-            _ => {
-                let newline = rest.iter().position(|byte| *byte == b'\n');
-                let (tail, rest) = rest.split_at_checked(newline.unwrap_or(rest.len()))?;
-                let module = tail
-                    .trim_ascii()
-                    .strip_prefix(b"[")
-                    .and_then(|it| it.strip_suffix(b"]"));
-                (module, rest.get(1..).unwrap_or_default())
-            }
-        };
-        let line = Self {
-            address,
-            kind: *kind,
-            name,
-            module,
-        };
-        Some((line, rest))
     }
+}
 
+impl<'text> Function<'text> {
     /// `None` for what is not code: data, absolute values (per-CPU offsets), mapping symbols.
-    fn rank(&self) -> Option<Rank> {
-        let by_kind = match self.kind {
-            b'T' => Rank::Global,
-            b'W' | b'w' => Rank::Weak,
-            b't' => Rank::Local,
+    fn at(text: &'text [u8], line: Place) -> Option<Self> {
+        let line = text.get(line.at as usize..)?;
+        let Start { kind, len, .. } = Start::parse(line)?;
+        let line = line.get(len..)?;
+        let newline = line.iter().position(|byte| *byte == b'\n');
+        let line = line.get(..newline.unwrap_or(line.len()))?;
+        let name_len = line.iter().position(|byte| matches!(byte, b'\t' | b' '));
+        let (name, tail) = line.split_at_checked(name_len.unwrap_or(line.len()))?;
+        let module = tail.trim_ascii().strip_prefix(b"[");
+        Some(Self {
+            // Names have 511 bytes at most (KSYM_NAME_LEN).
+            name: name.get(..512).unwrap_or(name),
+            module: module.and_then(|it| it.strip_suffix(b"]")),
+            rank: Rank::of(kind, name)?,
+        })
+    }
+}
+
+impl Rank {
+    fn of(kind: u8, name: &[u8]) -> Option<Self> {
+        let by_kind = match kind {
+            b'T' => Self::Global,
+            b'W' | b'w' => Self::Weak,
+            b't' => Self::Local,
             _ => return None,
         };
-        match self.name {
+        match name {
             // ARM, AArch64 and RISC-V: where code and data start.
             [b'$', ..] => None,
-            b"_etext" | b"_einittext" => Some(Rank::TextEnd),
-            b"_text" | b"_stext" | b"_sinittext" => Some(Rank::Marker),
-            [b'_', b'_', ..] if is_marker(self.name) => Some(Rank::Marker),
+            b"_etext" | b"_einittext" => Some(Self::TextEnd),
+            b"_text" | b"_stext" | b"_sinittext" => Some(Self::Marker),
+            [b'_', b'_', ..] if is_marker(name) => Some(Self::Marker),
             _ => Some(by_kind),
         }
     }

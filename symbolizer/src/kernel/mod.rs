@@ -77,7 +77,7 @@ impl KernelSymbols {
     /// Of several names at one address the first by this order answers: functions before markers
     /// of a section's bounds (`_stext`) and compilers' prefixes (`__pfx_`, `__cfi_`), global
     /// before weak before local, the shorter, the lexically first.
-    pub(crate) fn parse(kallsyms: &[u8]) -> Result<Self, KernelSymbolsError> {
+    pub(crate) fn parse(kallsyms: Vec<u8>) -> Result<Self, KernelSymbolsError> {
         Ok(Self {
             kallsyms: Kallsyms::parse(kallsyms)?,
             ksymbols: Ksymbols::default(),

@@ -30,7 +30,7 @@ ffffffffc0400000 t bpf_prog_6deef7357e7b4530\t[bpf]
 ";
 
 fn parse(text: &str) -> KernelSymbols {
-    KernelSymbols::parse(text.as_bytes()).expect("there are symbols")
+    KernelSymbols::parse(text.into()).expect("there are symbols")
 }
 
 /// `module/name` at an address.
@@ -101,14 +101,14 @@ fn the_choice_among_aliases_does_not_depend_on_their_order() {
 #[test]
 fn addresses_of_zero_alone_mean_that_they_are_hidden() {
     let hidden = "0000000000000000 T _stext\n0000000000000000 t f\t[m]\n";
-    let error = KernelSymbols::parse(hidden.as_bytes()).expect_err("no addresses");
+    let error = KernelSymbols::parse(hidden.into()).expect_err("no addresses");
     assert_eq!(error, KernelSymbolsError::Restricted { symbols: 2 });
     assert!(
         error
             .hint()
             .is_some_and(|hint| hint.contains("kptr_restrict"))
     );
-    let error = KernelSymbols::parse(b"nonsense\n").expect_err("not kallsyms");
+    let error = KernelSymbols::parse(b"nonsense\n".into()).expect_err("not kallsyms");
     assert_eq!(error.to_string(), "no kernel symbol in 9 bytes of kallsyms");
 }
 
@@ -126,7 +126,7 @@ fn bad_lines_are_skipped_and_counted() {
 #[test]
 fn every_truncation_names_what_is_whole_and_never_panics() {
     for len in 0..KALLSYMS.len() {
-        match KernelSymbols::parse(&KALLSYMS.as_bytes()[..len]) {
+        match KernelSymbols::parse(KALLSYMS[..len].into()) {
             Ok(symbols) => {
                 let found = at(&symbols, 0xffff_ffff_8100_0110);
                 // The name is whole from the end of its line on.
