@@ -12,6 +12,7 @@ use crate::recording_files::RecordingFiles;
 use crate::report;
 use crate::stacks;
 use crate::target::{self, Host, Target};
+use crate::vmlinux;
 use flamegraph_web::Picture;
 use profiler::live::{Config, KernelSamples, SampledEvent, Signals, Stop};
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
         report::until_signal(&target.title);
     }
     let watched = Arc::clone(&signals);
+    let vmlinux = vmlinux::of_this_host(args.vmlinux.as_deref())?;
     let files = RecordingFiles::begin(&outputs)?;
     let jvms = match args.jvm {
         JvmArg::Off => None,
@@ -49,7 +51,9 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
         stop_at_second_signal(watched);
     };
     let watching = (&*signals, sampling_ended);
-    let lookup = Lookup::of_host().with_inlines(inlines(args.no_inline));
+    let lookup = Lookup::of_host()
+        .with_inlines(inlines(args.no_inline))
+        .with_vmlinux(vmlinux);
     let lookup = debuginfod(lookup, args.no_debuginfod);
     let how = (&config, stacks::asked(args).1);
     let (recording, files_written) =

@@ -47,6 +47,11 @@ pub(crate) enum Workload {
     Identity,
     /// A call that is its function's last instruction, symbols without size; argument: seconds.
     Traps,
+    /// Two BPF programs one after the other at one address; root only.
+    Bpf,
+    /// Its own text put onto other pages: `main → moved_outer → moved_inner`, and in a page that was changed
+    /// afterwards `changed_inner`; arguments: `copy` or `mremap`, seconds.
+    Remap,
     /// A chosen thread name; arguments: seconds, name.
     Comm,
     /// Two functions whose names are to be patched; argument: seconds.
@@ -112,6 +117,8 @@ impl Workload {
             Workload::Deep => "deep.c",
             Workload::Identity => "identity.c",
             Workload::Traps => "traps.c",
+            Workload::Bpf => "bpf.c",
+            Workload::Remap => "remap.c",
             Workload::Comm => "hostile/comm.c",
             Workload::OddSymbols => "hostile/odd_symbols.c",
             Workload::HugeSymbol => "hostile/huge_symbol.c",
