@@ -4,6 +4,7 @@ use crate::cli::{CallGraphArg, DEFAULT_INPUT};
 use crate::input;
 use crate::lookup::LookupError;
 use crate::output::OutputError;
+use crate::vmlinux::NotVmlinux;
 use collapse::text::TextError;
 use flamegraph_web::SvgError;
 use profiler::container::{ContainerError, HierarchyError};
@@ -40,6 +41,8 @@ pub(crate) enum Failure {
     },
     #[error(transparent)]
     Lookup(#[from] LookupError),
+    #[error(transparent)]
+    Vmlinux(#[from] NotVmlinux),
     #[error("{input}")]
     Text { input: String, source: TextError },
     #[error(transparent)]
@@ -111,6 +114,7 @@ impl Failure {
             Self::Hierarchy(error) => error.hint().map(str::to_owned),
             Self::Live(error) => error.hint(),
             Self::Lookup(error) => Some(error.hint().to_owned()),
+            Self::Vmlinux(error) => Some(error.hint().to_owned()),
             Self::Output(error) => error.hint(),
             Self::OpenInput { path, source } => open_hint(path, source).map(str::to_owned),
             Self::EmptyFile { .. } => Some(

@@ -50,7 +50,7 @@ fn scan(kallsyms: &[u8], symbol: &str) -> Scanned {
 }
 
 /// The address of a symbol; 0 where addresses are hidden. What is asked for, `_text`, is among the first.
-fn address_of(symbol: &str, kallsyms: &[u8]) -> Option<u64> {
+pub(crate) fn address_of(symbol: &str, kallsyms: &[u8]) -> Option<u64> {
     let mut symbols = symbols(kallsyms);
     let found = symbols.find(|(_, name)| *name == symbol.as_bytes());
     found.map(|(address, _)| address)
@@ -94,6 +94,16 @@ impl<'a> RecordedKernel<'a> {
                 .filter(|_| is_since_boot)
                 .map(|(_, last)| last),
         }
+    }
+
+    /// Its build id, where the recording tells it.
+    pub(crate) fn build_id(&self) -> Option<BuildId> {
+        self.build_id
+    }
+
+    /// A symbol and where it lay, where the recording tells it.
+    pub(crate) fn text(&self) -> Option<(&'a str, u64)> {
+        self.text
     }
 
     /// Whether the recording is of a host of another name.
@@ -270,6 +280,11 @@ impl Running {
     /// Whether it is the recorded one, since the boot that was recorded.
     pub(crate) fn is_recorded(&self) -> bool {
         self.is.is_ok()
+    }
+
+    /// What `/proc/kallsyms` says, where it was looked at.
+    pub(crate) fn kallsyms(&self) -> &[u8] {
+        &self.kallsyms
     }
 
     fn into_symbols(self) -> Result<Kallsyms, String> {

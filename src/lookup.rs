@@ -71,6 +71,8 @@ pub(crate) struct Sources {
     pub(crate) lookup: Lookup,
     /// What `--kallsyms` names.
     pub(crate) kallsyms: Option<PathBuf>,
+    /// What `--vmlinux` names.
+    pub(crate) vmlinux: Option<PathBuf>,
     /// Whether the user gave any place of names: those go before what a recording says itself.
     pub(crate) are_given: bool,
 }
@@ -115,8 +117,10 @@ impl Sources {
             chosen,
             lookup,
             kallsyms: args.kallsyms.clone(),
+            vmlinux: args.vmlinux.clone(),
             are_given: args.symfs.is_some()
                 || args.kallsyms.is_some()
+                || args.vmlinux.is_some()
                 || !args.sysroots.is_empty()
                 || !args.perf_maps.is_empty(),
         })

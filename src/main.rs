@@ -28,6 +28,7 @@ mod target;
 mod text;
 mod top;
 mod unfinished;
+mod vmlinux;
 
 use clap::Parser;
 use profiler::jvm::worker;

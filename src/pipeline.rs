@@ -11,6 +11,7 @@ use crate::naming::{NameThread, Tagger};
 use crate::output::{Format, Output, OutputError};
 use crate::recording_files::{self, RecordingFiles};
 use crate::target::{Host, Target};
+use crate::vmlinux;
 use collapse::{FrameTree, Taken, Totals, write_folded};
 use flamegraph_web::{Picture, write_svg};
 use profiler::container::{Hierarchy, Names};
@@ -248,7 +249,8 @@ pub(crate) fn convert(
     let kernel = RecordedKernel::new(&outcome.about, &tally);
     let running = kernel.look();
     let on = recorded_on(&kernel, &running);
-    let lookup = sources.lookup.recorded(on);
+    let vmlinux = vmlinux::of_recording(sources.vmlinux.as_deref(), &kernel, &running)?;
+    let lookup = sources.lookup.recorded(on).with_vmlinux(vmlinux);
     let kallsyms = kernel.kallsyms(sources.kallsyms.as_deref(), running, &lookup)?;
     tally.read_dumps(&JitDumpOptions {
         lookup: &lookup,

@@ -12,6 +12,7 @@ use crate::recording_files::RecordingFiles;
 use crate::report;
 use crate::stacks;
 use crate::target::{self, Host, Target};
+use crate::vmlinux;
 use flamegraph_web::Picture;
 use profiler::live::{Config, KernelSamples, SampledEvent, Signals, Stop};
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
             "recording {title}; Ctrl-C ends it and draws the picture"
         ));
     }
+    let vmlinux = vmlinux::of_this_host(args.vmlinux.as_deref())?;
     let files = RecordingFiles::begin(&outputs)?;
     let jvms = match args.jvm {
         JvmArg::Off => None,
@@ -46,15 +48,15 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
         }
     };
     let mut check = Check::begin(&target, host.as_ref());
+    let lookup = Lookup::of_host()
+        .with_inlines(inlines(args.no_inline))
+        .with_vmlinux(vmlinux);
     let (recording, files_written) = pipeline::record(Session {
         config: &config,
         stacks: stacks::asked(args).1,
         target: &target,
         host,
-        lookup: debuginfod(
-            Lookup::of_host().with_inlines(inlines(args.no_inline)),
-            args.no_debuginfod,
-        ),
+        lookup: debuginfod(lookup, args.no_debuginfod),
         files,
         jvms,
         signals: &signals,

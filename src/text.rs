@@ -56,6 +56,7 @@ fn flag_of_recordings(args: &ConvertArgs) -> Option<&'static str> {
         (sources.symfs.is_some(), "--symfs"),
         (!sources.sysroots.is_empty(), "--sysroot"),
         (sources.kallsyms.is_some(), "--kallsyms"),
+        (sources.vmlinux.is_some(), "--vmlinux"),
         (!sources.perf_maps.is_empty(), "--perf-map"),
         (sources.no_inline, "--no-inline"),
         (sources.no_debuginfod, "--no-debuginfod"),

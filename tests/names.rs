@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,7 +30,7 @@ fn assert_apart(folded: &Folded, own: &str, others: &[&str]) {
     let has = |stack: &Stack, prefix: &str| stack.frames.iter().any(|it| it.starts_with(prefix));
     let samples = folded.only(|stack| has(stack, own));
     assert!(
-        samples.total() >= 50,
+        samples.total() >= 20,
         "{own}: {}\n{folded}",
         samples.total()
     );
@@ -179,4 +180,100 @@ fn code_without_a_name_is_called_by_the_memory_that_it_lies_in() {
     );
     let again = Ctrflame::convert(&run.cwd().join("x.data"), &[]).expect_code(0);
     assert_eq!(again.read("out.folded"), run.read("out.folded"));
+}
+
+#[test]
+fn kernel_code_that_came_and_went_while_it_was_recorded_has_the_name_of_its_time() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let program = Workload::Bpf.build();
+    for call_graph in ["fp", "dwarf"] {
+        let run = Ctrflame::record(["-F", RATE, "--call-graph", call_graph, "-o", "x.data", "--"])
+            .args([text(&program)])
+            .run()
+            .expect_code(0);
+        let folded = run.folded();
+        let own = |stack: &Stack, name: &str| {
+            let is_it = |frame: &String| frame.starts_with("bpf_prog_") && frame.contains(name);
+            stack.frames.iter().any(is_it)
+        };
+        let (first, second) = ("_ctr_first_[k]", "_ctr_second_[k]");
+        for name in [first, second] {
+            let samples = folded.only(|stack| own(stack, name));
+            assert!(samples.total() >= 50, "{name}, {call_graph}\n{folded}");
+        }
+        // What ran under one of them is nothing without a name.
+        let under = |stack: &Stack| stack.frames.iter().any(|it| it.starts_with("bpf_test_run"));
+        let under = folded.only(under);
+        let is_lost = |frame: &String| frame.starts_with('[') && frame.ends_with("_[k]");
+        let lost = under.only(|stack| stack.frames.iter().any(is_lost));
+        assert_eq!(lost.total(), 0, "{lost}");
+        assert_apart_in_time(&run, first, second);
+        let again = Ctrflame::convert(&run.cwd().join("x.data"), &[]).expect_code(0);
+        assert_eq!(again.read("out.folded"), run.read("out.folded"));
+    }
+}
+
+/// The samples in `first` are all before those in `second`, by the recording's own times: the first half of the time
+/// has none of the second.
+fn assert_apart_in_time(run: &Finished, first: &str, second: &str) {
+    let recording = run.cwd().join("x.data");
+    let of = |time: &str| {
+        let run = Ctrflame::convert(&recording, &["--time", time]).expect_code(0);
+        run.folded()
+    };
+    // Each runs for 0.4 s of CPU time, with 0.3 s between them.
+    let (early, late) = (of(",+0.35"), of("+0.75,"));
+    assert!(early.mentions(first) && !early.mentions(second), "{early}");
+    assert!(late.mentions(second), "{late}");
+}
+
+#[test]
+fn text_that_a_program_put_onto_other_pages_keeps_its_names_and_what_was_changed_there_has_none() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let program = Workload::Remap.build();
+    for how in ["copy", "mremap"] {
+        let run = Ctrflame::record(["-F", RATE, "-o", "x.data", "--"])
+            .args([text(&program), how, "1"])
+            .run()
+            .expect_code(0);
+        assert_moved(&run.folded());
+        let again = Ctrflame::convert(&run.cwd().join("x.data"), &[]).expect_code(0);
+        assert_eq!(again.read("out.folded"), run.read("out.folded"), "{how}");
+
+        // Moved before the recording begins.
+        let mut child = Command::new(&program)
+            .args([how, "3"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("it was built");
+        let mut said = [0; 6];
+        let stdout = child.stdout.as_mut().expect("a pipe");
+        stdout.read_exact(&mut said).expect("it says that it has");
+        let pid = child.id().to_string();
+        let run = Ctrflame::record(["-F", RATE, "-p", &pid])
+            .run()
+            .expect_code(0);
+        child.wait().expect("ours");
+        assert_moved(&run.folded());
+    }
+}
+
+/// Half of the time it is in text that was moved, half in what was put where `changed_inner` was.
+fn assert_moved(folded: &Folded) {
+    let chain = ["main", "moved_outer", "moved_inner"];
+    let moved = folded.only(|stack| stack.has_chain(&chain));
+    let changed = folded.only(|stack| stack.user_leaf() == Some("[jit, no map]"));
+    for half in [&moved, &changed] {
+        assert!(half.total() >= 100, "{folded}");
+        // Some was sampled before the program was ready, or before we had looked.
+        assert!(half.total() * 10 >= folded.total() * 3, "{folded}");
+    }
+    for wrong in ["changed_inner", "[unknown", "[stripped"] {
+        assert!(!folded.mentions(wrong), "{folded}");
+    }
+    assert!(!changed.mentions("moved_"), "{changed}");
 }

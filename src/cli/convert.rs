@@ -115,6 +115,10 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "FILE", help_heading = "Where names come from")]
     pub(crate) kallsyms: Option<PathBuf>,
 
+    /// The recorded kernel's own image with its symbols
+    #[arg(long, value_name = "FILE", help_heading = "Where names come from")]
+    pub(crate) vmlinux: Option<PathBuf>,
+
     /// Leave out functions that the compiler put into others
     #[arg(long, help_heading = "Where names come from")]
     pub(crate) no_inline: bool,

@@ -53,6 +53,10 @@ pub(crate) struct RecordArgs {
     #[arg(long)]
     pub(crate) no_inline: bool,
 
+    /// The kernel's own image with its symbols: names and inlined functions of exactly this build
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vmlinux: Option<PathBuf>,
+
     /// Do not ask the servers of DEBUGINFOD_URLS for debug files
     #[arg(long)]
     pub(crate) no_debuginfod: bool,

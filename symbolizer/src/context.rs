@@ -9,7 +9,7 @@ use crate::tasks::{CommId, SpaceId, Tasks};
 use profiler::files::TargetRoot;
 use profiler::perfdata::sidecar::TextId;
 use profiler::record::Stamp;
-use profiler::{CgroupId, CodeAddr, HostPid, HostTid};
+use profiler::{CgroupId, HostPid, HostTid};
 use std::sync::Arc;
 
 /// Where a task runs, as far as it is known: what a container's tag is made from.
@@ -131,14 +131,6 @@ pub struct Counts {
     /// Samples of this host whose stacks were counted as the kernel walked them, because too many others
     /// waited to be unwound.
     pub not_unwound: u64,
-}
-
-/// Kernel code that came or went during the recording.
-pub(crate) struct KernelChange {
-    pub(crate) addr: CodeAddr,
-    pub(crate) len_bytes: u32,
-    pub(crate) name: Vec<u8>,
-    pub(crate) is_unregister: bool,
 }
 
 /// Where the tasks of a recording are.

@@ -80,6 +80,7 @@ impl Tally {
                 pid,
                 since_ns: sample.stamp.time_ns,
                 identity: None,
+                began_ns: None,
                 // Its images are looked for by their paths on this host, and checked.
                 root: RootRef::Host,
                 maps: MapTable::default(),
@@ -105,11 +106,27 @@ impl Tally {
             pid,
             since_ns: sample.stamp.time_ns,
             identity,
+            began_ns: live::began_wall_ns(pid),
             root,
             maps: MapTable::default(),
             proc_cgroups,
             dump: None,
         })
+    }
+
+    /// At an exec in a mount namespace that is not pinned yet, it is: the process may be gone before
+    /// its first sample is read.
+    pub(crate) fn execed(&mut self, pid: HostPid, time_ns: u64) {
+        if self.counting.origin == Origin::File {
+            return;
+        }
+        let Some(mnt) = self.tasks.process(pid).and_then(|process| process.mnt) else {
+            return;
+        };
+        if !self.pins.is_host(mnt) && !self.pins.has(mnt) {
+            let others = self.tasks.living_in(Some(mnt));
+            self.pins.pin_at_exec(pid, mnt, time_ns, others);
+        }
     }
 
     fn begin(&mut self, space: Space) -> SpaceId {

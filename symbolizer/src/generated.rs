@@ -10,7 +10,7 @@ use crate::name::{Named, READ_DEADLINE, jit_frame};
 use crate::problem::Problem;
 use crate::source::{MapFile, MapOwner, map_path, open_given_map, open_held_map, open_map};
 use crate::stack::Unresolved;
-use crate::whose_map::{NotItsMap, not_its_map};
+use crate::whose_map::{NotItsMap, is_from_before, not_its_map};
 use profiler::NsPid;
 use profiler::files::{FileError, HeldFile, TargetRoot, within};
 use profiler::live::{self, Identity};
@@ -30,6 +30,8 @@ pub(crate) struct Generator {
     pub(crate) host: Option<Arc<TargetRoot>>,
     pub(crate) host_pid: u32,
     pub(crate) identity: Option<Identity>,
+    /// As [`crate::tasks::Space::began_ns`].
+    pub(crate) began_ns: Option<u64>,
     /// Who has its pid now; `None` where nobody looked.
     pub(crate) now: Option<Now>,
     /// What it said itself while it was recorded.
@@ -135,12 +137,24 @@ impl Generator {
     /// under its own pid; else on the host under its host pid. Of a recording from another host, only
     /// the first.
     fn map(self, lookup: &Lookup, wanted: Lines<'_>) -> MapRead {
+        let begin_ns = self.began_ns;
+        let host_pid = self.host_pid;
+        let own = |file| match file {
+            MapFile::Found { file, changed_ns } if is_from_before(begin_ns, changed_ns) => {
+                MapRead::NotIts {
+                    host_pid,
+                    path: file.shown_path().to_owned(),
+                    why: NotItsMap::BeforeProcess,
+                }
+            }
+            file => read(file, wanted),
+        };
         let read = |file| read(file, wanted);
         let given = lookup.perf_map(self.host_pid);
         if let (Some(path), Some(host)) = (given, &self.host) {
             return read(open_given_map(host, path));
         }
-        let held = self.held.as_ref().map(|held| read(open_held_map(held)));
+        let held = self.held.as_ref().map(|held| own(open_held_map(held)));
         match (held, self.snapshot) {
             (Some(MapRead::Map(map, path)), Some(older)) => {
                 return MapRead::Map(map.over(older), path);
@@ -162,12 +176,12 @@ impl Generator {
             (Origin::File, None) => MapOwner::Anyone,
             (Origin::LiveHost, None) => MapOwner::Root,
         };
-        let own = match (&self.root, self.identity) {
+        let inside = match (&self.root, self.identity) {
             (Some(root), Some(identity)) => open_map(root, identity.ns_pid, owner),
             _ => MapFile::Absent,
         };
-        let (MapFile::Absent, Some(host)) = (&own, &self.host) else {
-            return read(own);
+        let (MapFile::Absent, Some(host)) = (&inside, &self.host) else {
+            return own(inside);
         };
         match open_map(host, NsPid(self.host_pid), owner) {
             MapFile::Found { file, changed_ns } if self.origin == Origin::File => {
@@ -184,7 +198,7 @@ impl Generator {
                     None => read(MapFile::Found { file, changed_ns }),
                 }
             }
-            on_host => read(on_host),
+            on_host => own(on_host),
         }
     }
 }
@@ -250,6 +264,7 @@ mod tests {
             host: Some(Arc::clone(host)),
             host_pid: PID,
             identity: None,
+            began_ns: None,
             now,
             snapshot: None,
             held: None,
@@ -322,6 +337,22 @@ mod tests {
             ..recorded(&host, Some(Now::Same))
         };
         assert_eq!(named(living(owner), &Lookup::of_host()), "inside");
+        // Of one that had the pid before: in a container that was started again, or on the host.
+        let began = |after_ns: i64| Generator {
+            origin: Origin::LiveHost,
+            began_ns: live::wall_ns().checked_add_signed(after_ns),
+            ..living(owner)
+        };
+        let lookup = Lookup::of_host();
+        assert_eq!(named(began(-1_000_000_000), &lookup), "inside");
+        let stale = "BeforeProcess 7 /tmp/perf-1.map";
+        assert_eq!(named(began(60_000_000_000), &lookup), stale);
+        let on_host = Generator {
+            root: None,
+            ..began(60_000_000_000)
+        };
+        let stale = "BeforeProcess 7 /tmp/perf-7.map";
+        assert_eq!(named(on_host, &lookup), stale);
         // Root may give it to somebody; to others it is their own.
         let map = dir.path().join("tmp/perf-1.map");
         let owner = if owner == 0 {

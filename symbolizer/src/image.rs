@@ -6,7 +6,7 @@ use profiler::record::MappedFile;
 use profiler::{BuildId, HostPid, MntNs};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Index of an image.
@@ -44,6 +44,19 @@ pub(crate) struct Image {
 }
 
 impl Image {
+    /// An image that no process mapped, as the user gave it.
+    pub(crate) fn given(build_id: BuildId, path: &Path, held: Arc<HeldFile>) -> Self {
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        Self {
+            key: ImageKey::BuildId(build_id),
+            label: name.to_string_lossy().into(),
+            path: path.to_owned(),
+            held: Some(held),
+            root: RootRef::Host,
+            attempts_left: 0,
+        }
+    }
+
     /// The build id that makes it what it is, where one is known.
     pub(crate) fn build_id(&self) -> Option<BuildId> {
         match self.key {

@@ -11,6 +11,7 @@ use crate::chain::{CUT_MARKER, Part, WHOLE_MARKER, entries, is_marker, part_behi
 use crate::hash::FastMap;
 use crate::image::ImageId;
 use crate::jitdump::{CodeName, name_in};
+use crate::kernel::{KsymbolId, ksymbol_in};
 use crate::maps::{Backing, MapTable};
 use crate::memory::MemoryId;
 use crate::path_hash::{PathHash, PathSeed};
@@ -26,6 +27,8 @@ use std::mem;
 pub(crate) enum Place {
     /// A kernel address.
     Kernel(u64),
+    /// Kernel code that came or went during the recording.
+    KernelCode(KsymbolId),
     /// A file offset in an image.
     Image(ImageId, u64),
     /// An offset in the vdso.
@@ -36,6 +39,13 @@ pub(crate) enum Place {
     Jitted(CodeName),
     /// No mapping covers it.
     Unmapped,
+}
+
+impl Place {
+    /// Whether nothing is to be looked up for it.
+    pub(crate) fn names_itself(&self) -> bool {
+        matches!(self, Self::Unmapped | Self::Jitted(_) | Self::KernelCode(_))
+    }
 }
 
 /// Index of a place.
@@ -387,7 +397,10 @@ impl Shard {
             ..
         } = self;
         let (known, find): (_, &dyn Fn() -> Place) = match (part, context.space) {
-            (Part::Kernel, _) => (kernel, &|| Place::Kernel(addr)),
+            (Part::Kernel, _) => (kernel, &|| match ksymbol_in(addr) {
+                Some(code) => Place::KernelCode(code),
+                None => Place::Kernel(addr),
+            }),
             (Part::User, Some((id, maps))) if context.words == Words::Rewritten => {
                 (user, &move || match name_in(addr) {
                     Some(name) => Place::Jitted(name),

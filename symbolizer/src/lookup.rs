@@ -5,6 +5,7 @@
 //! was mapped.
 
 use crate::context::Place;
+use crate::kernel::Vmlinux;
 use profiler::BuildId;
 use profiler::files::{BoundedFile, FileError, HeldFile, LastLink, TargetRoot};
 use std::collections::BTreeMap;
@@ -79,6 +80,7 @@ pub struct Lookup {
     recorded_on: RecordedOn,
     inlines: Inlines,
     fetching: Option<Fetching>,
+    vmlinux: Option<Arc<Vmlinux>>,
 }
 
 /// Debug files that are fetched, and where they are then.
@@ -176,6 +178,7 @@ impl Lookup {
             recorded_on: RecordedOn::Unknown,
             inlines: Inlines::Named,
             fetching: None,
+            vmlinux: None,
         }
     }
 
@@ -206,6 +209,16 @@ impl Lookup {
     pub fn with_inlines(mut self, inlines: Inlines) -> Self {
         self.inlines = inlines;
         self
+    }
+
+    /// The same, with the recorded kernel's own image.
+    pub fn with_vmlinux(mut self, vmlinux: Option<Vmlinux>) -> Self {
+        self.vmlinux = vmlinux.map(Arc::new);
+        self
+    }
+
+    pub(crate) fn vmlinux(&self) -> Option<&Vmlinux> {
+        self.vmlinux.as_deref()
     }
 
     pub(crate) fn inlines(&self) -> Inlines {

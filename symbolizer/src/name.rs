@@ -1,9 +1,8 @@
 //! Places get their names: from the kernel and the vdso. Each source is read once.
 
-use crate::context::KernelChange;
 use crate::demangle::demangle;
 use crate::elf::Wanted;
-use crate::kernel::{KernelSymbols, KernelSymbolsError};
+use crate::kernel::{KernelSymbols, KernelSymbolsError, KsymbolId, Ksymbols};
 use crate::locate::{Place, PlaceId};
 use crate::lookup::Lookup;
 use crate::problem::Problem;
@@ -11,6 +10,7 @@ use crate::source::read_with_id;
 use crate::stack::{Frame, FrameKind, Unresolved};
 use crate::vdso::Vdso;
 use profiler::BuildId;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,14 +69,29 @@ pub(crate) fn jit_frame(name: Result<Arc<str>, Unresolved>) -> Frame {
     Frame::new(name, FrameKind::Jit)
 }
 
-/// Names kernel addresses by kallsyms and by what came and went since the recording began.
+/// The frame of kernel code that came or went.
+pub(crate) fn kernel_code(known: &Ksymbols, code: KsymbolId) -> Frame {
+    let name = known
+        .name(code)
+        .map(|name| Arc::from(demangle(name).as_ref()));
+    Frame::new(name.ok_or(Unresolved::KernelUnknown), FrameKind::Kernel)
+}
+
+/// Names kernel addresses by the kernel's own image, if there is one, and by kallsyms; those that were sampled where code came later, by that: nothing that was there
+/// before has been told to be gone.
 pub(crate) fn kernel(
     kallsyms: Result<Kallsyms, String>,
-    changes: &[KernelChange],
-    addrs: &[(PlaceId, u64)],
-) -> (Named, Option<Problem>) {
+    known: &Ksymbols,
+    (mut addrs, lookup): (Vec<(PlaceId, u64)>, &Lookup),
+) -> (Named, Vec<Problem>) {
+    let (mut named, mut problems) = match lookup.vmlinux() {
+        Some(vmlinux) => vmlinux.name(&addrs, lookup),
+        None => (Named::new(), Vec::new()),
+    };
+    let by_vmlinux: HashSet<PlaceId> = named.iter().map(|(id, _)| *id).collect();
+    addrs.retain(|(id, _)| !by_vmlinux.contains(id));
     if addrs.is_empty() {
-        return (Named::new(), None);
+        return (named, problems);
     }
     let hidden = |reason: String, hint| Problem::KernelHidden { reason, hint };
     let mut unchecked = None;
@@ -97,33 +112,23 @@ pub(crate) fn kernel(
         }
         Err(error) => Err((Unresolved::KernelUnknown, hidden(error, None))),
     };
-    let symbols = parsed.map(|mut symbols| {
-        for change in changes {
-            let (start, name) = (change.addr.0, change.name.as_slice());
-            if change.is_unregister {
-                symbols.unregister(start, change.len_bytes, name);
-            } else {
-                symbols.register(start, change.len_bytes, name);
-            }
-        }
-        symbols
-    });
-    let name = |addr| match &symbols {
+    let name = |addr| match &parsed {
         Ok(symbols) => symbols
             .lookup(addr)
             .map(|symbol| Arc::from(demangle(symbol.name).as_ref()))
             .ok_or(Unresolved::KernelUnknown),
         Err((reason, _)) => Err(reason.clone()),
     };
-    let named = addrs
-        .iter()
-        .map(|(id, addr)| (*id, Frame::new(name(*addr), FrameKind::Kernel)))
-        .collect();
-    let problem = match symbols {
+    let frame = |addr| match known.first_at(addr) {
+        Some(code) => kernel_code(known, code),
+        None => Frame::new(name(addr), FrameKind::Kernel),
+    };
+    named.extend(addrs.iter().map(|(id, addr)| (*id, frame(*addr))));
+    problems.extend(match parsed {
         Ok(_) => unchecked.map(|reason| Problem::KernelUnchecked { reason }),
         Err((_, problem)) => Some(problem),
-    };
-    (named, problem)
+    });
+    (named, problems)
 }
 
 /// Names the vdso by ours, if that is the recorded one, else by what the caches have.

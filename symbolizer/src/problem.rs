@@ -142,6 +142,9 @@ impl fmt::Display for Problem {
                         f,
                         "another process than the recorded one has pid {pid} now and may have written it"
                     )?,
+                    NotItsMap::BeforeProcess => f.write_str(
+                        "it was not changed since that process began: another one had the pid before",
+                    )?,
                     NotItsMap::BeforeBoot => f.write_str(
                         "it was not changed since the host was booted, and that was before the recording",
                     )?,

@@ -161,7 +161,7 @@ impl Counted {
                     let find = || sidecar.generated_by(self.space_key(Some(space)));
                     (*of_space.entry(space).or_insert_with(find), addr)
                 }
-                Place::Unmapped | Place::Jitted(_) => return None,
+                Place::Unmapped | Place::Jitted(_) | Place::KernelCode(_) => return None,
             };
             Some((id, frame(name_at(names?, at)?)?))
         });
@@ -188,7 +188,7 @@ impl Counted {
         let mut images: BTreeMap<ImageId, Names> = BTreeMap::new();
         let mut generated: BTreeMap<SpaceId, Names> = BTreeMap::new();
         for ((_, place), frame) in numbered(places).zip(frames) {
-            if matches!(place, Place::Unmapped | Place::Jitted(_)) {
+            if place.names_itself() {
                 continue;
             }
             let id = frames_id(&mut sidecar, frame);
@@ -200,7 +200,7 @@ impl Counted {
                 Place::Generated(space, addr, _) => {
                     generated.entry(space).or_default().push((addr, id));
                 }
-                Place::Unmapped | Place::Jitted(_) => {}
+                Place::Unmapped | Place::Jitted(_) | Place::KernelCode(_) => {}
             }
         }
         for seen in &self.jits.seen {

@@ -66,11 +66,9 @@ impl Counted {
             Turn::First => recorded::without(&places, &known),
             Turn::Last => places.clone(),
         };
-        let kernel_changes = std::mem::take(&mut self.kernel_changes);
         let lookup = options.lookup;
         let told = Told::new(options.build_ids);
-        let needs_no_name = |place: &_| matches!(place, Place::Unmapped | Place::Jitted(_));
-        let is_all_named = unnamed.iter().all(needs_no_name);
+        let is_all_named = unnamed.iter().all(Place::names_itself);
         let now = match self.origin {
             Origin::File if !is_all_named => living::look(
                 &mut self.tasks,
@@ -99,17 +97,19 @@ impl Counted {
             })
             .collect();
         let kallsyms = options.kallsyms;
-        let ((kernel, kernel_problem), ((native, image_problems), (generated_named, map_problems))) =
-            rayon::join(
-                || name::kernel(kallsyms, &kernel_changes, &kernel_addrs),
-                || {
-                    rayon::join(
-                        || native::images(images, lookup),
-                        || generated::generated(generated, lookup),
-                    )
-                },
-            );
-        let problems = kernel_problem
+        let (
+            (kernel, kernel_problems),
+            ((native, image_problems), (generated_named, map_problems)),
+        ) = rayon::join(
+            || name::kernel(kallsyms, &self.ksymbols, (kernel_addrs, lookup)),
+            || {
+                rayon::join(
+                    || native::images(images, lookup),
+                    || generated::generated(generated, lookup),
+                )
+            },
+        );
+        let problems = kernel_problems
             .into_iter()
             .chain(jit_problems)
             .chain(map_problems)
@@ -117,6 +117,7 @@ impl Counted {
             .collect();
         let jitted = numbered(&places).filter_map(|(id, place)| match place {
             Place::Jitted(name) => Some((id, jit_frame(Ok(self.jits.name(name))))),
+            Place::KernelCode(code) => Some((id, name::kernel_code(&self.ksymbols, code))),
             _ => None,
         });
         let unmapped = native_frame(Err(Unresolved::Unmapped));
@@ -239,6 +240,7 @@ impl Counted {
                     host: self.pins.root(RootRef::Host).cloned(),
                     host_pid: space.pid.0,
                     identity: space.identity,
+                    began_ns: space.began_ns,
                     now: now.get(&id).copied(),
                     snapshot,
                     held: held_of.remove(&id),

@@ -5,18 +5,19 @@ use crate::chain::{has_no_entry, leaf_alone};
 use crate::choice::{Counting, Idle, Weight};
 use crate::code::{Code, classify};
 use crate::context::{
-    Context, ContextKind, Counts, KernelChange, KnownContext, Origin, Place, Selected, Selector,
-    place_of,
+    Context, ContextKind, Counts, KnownContext, Origin, Place, Selected, Selector, place_of,
 };
 use crate::hash::FastMap;
 use crate::image::Images;
 use crate::jitdump::{DumpId, Jits, Marker, pid_of};
 use crate::kept::{KeptPages, keep_mappings};
+use crate::kernel::Ksymbols;
 use crate::locate::{ContextPlace, Locator, Words};
 use crate::maps::{Backing, Mapping};
 use crate::memory::Memories;
 use crate::pins::Pins;
 use crate::recorded::RecordedTags;
+use crate::remapped::Remapped;
 use crate::stack::LayerKind;
 use crate::stacks::{Batch, ContextId, StackTable};
 use crate::tap::Tapped;
@@ -58,7 +59,8 @@ pub struct Tally {
     /// The first context of each kind.
     pub(crate) counted_in: FastMap<ContextKind, ContextId>,
     pub(crate) cgroup_paths: FastMap<CgroupId, Arc<str>>,
-    pub(crate) kernel_changes: Vec<KernelChange>,
+    pub(crate) ksymbols: Ksymbols,
+    pub(crate) remapped: Remapped,
     pub(crate) kept: KeptPages,
     pub(crate) jits: Jits,
     pub(crate) selector: Selector,
@@ -80,7 +82,7 @@ pub struct Counted {
     pub(crate) located: Locator,
     pub(crate) contexts: Vec<KnownContext>,
     cgroup_paths: FastMap<CgroupId, Arc<str>>,
-    pub(crate) kernel_changes: Vec<KernelChange>,
+    pub(crate) ksymbols: Ksymbols,
     pub(crate) layers: Vec<LayerKind>,
     pub(crate) jits: Jits,
 }
@@ -112,7 +114,8 @@ impl Tally {
             context_ids: FastMap::default(),
             counted_in: FastMap::default(),
             cgroup_paths: FastMap::default(),
-            kernel_changes: Vec::new(),
+            ksymbols: Ksymbols::default(),
+            remapped: Remapped::default(),
             kept: KeptPages::default(),
             jits: Jits::live(),
             selector,
@@ -234,10 +237,13 @@ impl Tally {
         if let Some(dump) = self.dump_of(id) {
             let mut scratch = std::mem::take(&mut self.jits.words);
             scratch.clear();
-            scratch.extend(words);
+            scratch.extend(self.ksymbols.words_at(words, time_ns));
             self.wait((dump, id), &scratch, (time_ns, weight));
             self.jits.words = scratch;
-        } else if self.stacks.push(id, words, weight) == Batch::Full {
+            return;
+        }
+        let words = self.ksymbols.words_at(words, time_ns);
+        if self.stacks.push(id, words, weight) == Batch::Full {
             self.count_batch();
         }
     }
@@ -249,9 +255,15 @@ impl Tally {
         words: &[u64],
         (time_ns, weight): (u64, u64),
     ) {
-        if let Some(dump) = self.dump_of(id) {
-            self.wait((dump, id), words, (time_ns, weight));
-        } else if self.stacks.push(id, words.iter().copied(), weight) == Batch::Full {
+        let dump = self.dump_of(id);
+        let words = self.ksymbols.words_at(words.iter().copied(), time_ns);
+        if let Some(dump) = dump {
+            let mut scratch = std::mem::take(&mut self.jits.words);
+            scratch.clear();
+            scratch.extend(words);
+            self.wait((dump, id), &scratch, (time_ns, weight));
+            self.jits.words = scratch;
+        } else if self.stacks.push(id, words, weight) == Batch::Full {
             self.count_rewritten();
         }
     }
@@ -330,7 +342,7 @@ impl Tally {
             located,
             contexts,
             cgroup_paths,
-            kernel_changes,
+            ksymbols,
             counting,
             jits,
             ..
@@ -345,7 +357,7 @@ impl Tally {
             located,
             contexts,
             cgroup_paths,
-            kernel_changes,
+            ksymbols,
             jits,
         }
     }
@@ -403,7 +415,11 @@ impl Tally {
         if let Some(dump) = dump.filter(|_| kind != Code::Generated) {
             self.hide(dump, avma.clone(), mapped.stamp.time_ns);
         }
+        let is_suspect = self.suspect(pid, &mapping);
         self.tasks.map(pid, mapping);
+        if is_suspect {
+            self.look_at_remapped();
+        }
         if let (Backing::Image(image), Some(named)) = (backing, pid_of(mapped.path)) {
             let marker = Marker {
                 start: avma.start,
@@ -424,30 +440,17 @@ impl Tally {
             self.counts.throttled_ns += time_ns.saturating_sub(since_ns);
         }
     }
-
-    /// At an exec in a mount namespace that is not pinned yet, it is: the process may be gone before
-    /// its first sample is read.
-    fn execed(&mut self, pid: HostPid, time_ns: u64) {
-        if self.counting.origin == Origin::File {
-            return;
-        }
-        let Some(mnt) = self.tasks.process(pid).and_then(|process| process.mnt) else {
-            return;
-        };
-        if !self.pins.is_host(mnt) && !self.pins.has(mnt) {
-            let others = self.tasks.living_in(Some(mnt));
-            self.pins.pin_at_exec(pid, mnt, time_ns, others);
-        }
-    }
 }
 
 impl EventSink for Tally {
     fn round_ended(&mut self) {
         self.count_batch();
         self.exchange_live();
+        self.look_at_remapped();
     }
 
     fn event(&mut self, event: &Event<'_>) {
+        self.remapped.time_is(event.stamp().time_ns);
         if let Event::Sample(sample) = event {
             return self.sample(sample);
         }
@@ -468,12 +471,16 @@ impl EventSink for Tally {
                 self.cgroup_paths
                     .insert(seen.id, String::from_utf8_lossy(seen.path).into());
             }
-            Event::Ksymbol(seen) => self.kernel_changes.push(KernelChange {
-                addr: seen.addr,
-                len_bytes: seen.len_bytes,
-                name: seen.name.to_vec(),
-                is_unregister: seen.is_unregister,
-            }),
+            Event::Ksymbol(seen) => {
+                let (start, len_bytes) = (seen.addr.0, seen.len_bytes);
+                match seen.is_unregister {
+                    true => self.ksymbols.unregister(start, len_bytes, seen.name),
+                    false => {
+                        let time_ns = seen.stamp.time_ns;
+                        self.ksymbols.register(start, len_bytes, seen.name, time_ns);
+                    }
+                }
+            }
             Event::Lost(lost) => self.counts.lost += lost.count,
             Event::Throttle(throttle) => self.throttled(throttle),
             _ => {}

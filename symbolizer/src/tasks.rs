@@ -37,6 +37,8 @@ pub(crate) struct Space {
     pub(crate) since_ns: u64,
     /// Its pid inside its container and its uid, if it was seen alive.
     pub(crate) identity: Option<Identity>,
+    /// When it began, by the wall clock in nanoseconds since 1970, if it was seen alive.
+    pub(crate) began_ns: Option<u64>,
     pub(crate) root: RootRef,
     /// Its mappings that sampled stacks led through: a program may have a million others, and may
     /// change them between any two samples.

@@ -47,6 +47,7 @@ fn space(tasks: &mut Tasks, pid: u32) -> SpaceId {
         pid: HostPid(pid),
         since_ns: 0,
         identity: None,
+        began_ns: None,
         root: RootRef::Unknown,
         maps: MapTable::default(),
         proc_cgroups: None,

@@ -32,8 +32,16 @@ const FILE_TIME_STEP_NS: u64 = 2_000_000_000;
 pub enum NotItsMap {
     /// Another process has the pid, and may have written it.
     OfAnother,
+    /// It was there before the process that was recorded.
+    BeforeProcess,
     /// It was there before the host was booted, which was recorded since.
     BeforeBoot,
+}
+
+/// Whether a map that was last changed at `changed_ns` is older than a process: of one that had its pid before, in
+/// a container that was started again with its files, or on a host that ran out of pids.
+pub(crate) fn is_from_before(process_began_ns: Option<u64>, changed_ns: u64) -> bool {
+    process_began_ns.is_some_and(|began| changed_ns.saturating_add(FILE_TIME_STEP_NS) < began)
 }
 
 /// Whether the map under a recorded pid may not be used. Times are the wall clock's, in nanoseconds since
@@ -43,7 +51,7 @@ pub(crate) fn not_its_map(
     changed_ns: u64,
     booted_ns: Option<u64>,
 ) -> Option<NotItsMap> {
-    let is_before = |begin_ns: u64| changed_ns.saturating_add(FILE_TIME_STEP_NS) < begin_ns;
+    let is_before = |began_ns: u64| is_from_before(Some(began_ns), changed_ns);
     if booted_ns.is_some_and(is_before) {
         return Some(NotItsMap::BeforeBoot);
     }

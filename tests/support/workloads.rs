@@ -52,6 +52,11 @@ pub(crate) enum Workload {
     Traps,
     /// Processes whose stacks lie, in `lie`, and threads with tiny ones, in `small`; argument: seconds.
     LyingStacks,
+    /// Two BPF programs one after the other at one address; root only.
+    Bpf,
+    /// Its own text put onto other pages: `main → moved_outer → moved_inner`, and in a page that was changed
+    /// afterwards `changed_inner`; arguments: `copy` or `mremap`, seconds.
+    Remap,
     /// A chosen thread name; arguments: seconds, name.
     Comm,
     /// Two functions whose names are to be patched; argument: seconds.
@@ -119,6 +124,8 @@ impl Workload {
             Workload::Identity => "identity.c",
             Workload::Traps => "traps.c",
             Workload::LyingStacks => "hostile/stacks.c",
+            Workload::Bpf => "bpf.c",
+            Workload::Remap => "remap.c",
             Workload::Comm => "hostile/comm.c",
             Workload::OddSymbols => "hostile/odd_symbols.c",
             Workload::HugeSymbol => "hostile/huge_symbol.c",

@@ -11,6 +11,7 @@ pub mod gate;
 mod host;
 mod kernel_maps;
 mod machine;
+mod memory;
 mod open_files;
 mod opened;
 pub(crate) mod procfs;
@@ -29,6 +30,7 @@ pub use error::LiveError;
 pub use host::{hostname, kernel_build_id, monotonic_ns};
 pub use kernel_maps::{KernelMap, KernelMaps};
 pub use machine::origin;
+pub use memory::ProcessMemory;
 pub use procfs::{
     Identity, ScanTotals, began_wall_ns, identity, kallsyms, kernel_release, max_stack, pids,
     proc_cgroups, scan, started_by,

@@ -3,7 +3,7 @@
 use super::PerfDataError;
 use super::about::RecordedEvent;
 use super::bytes::ByteOrder;
-use crate::record::Layout;
+use crate::record::{Layout, sound_len_bytes};
 use std::collections::HashMap;
 
 /// `perf_event_header.type` of a sample.
@@ -20,6 +20,8 @@ struct Places {
     /// Back from another record's end.
     other_id_back: Option<u16>,
     other_time_back: Option<u16>,
+    /// Length of the trailer that these are in.
+    trailer: u16,
 }
 
 impl Places {
@@ -34,7 +36,15 @@ impl Places {
             other_time_back: layout
                 .time_offset_bytes(false, trailer)
                 .map(|at| short(trailer.saturating_sub(at))),
+            trailer: short(trailer),
         }
+    }
+}
+
+impl Places {
+    /// Where a record ends: what its places are counted back from.
+    fn end_of(&self, kind: u32, record: &[u8]) -> usize {
+        sound_len_bytes(kind, record, usize::from(self.trailer))
     }
 }
 
@@ -167,7 +177,7 @@ impl EventTable {
             SAMPLE => first.sample_id.map(usize::from),
             _ => first
                 .other_id_back
-                .and_then(|back| record.len().checked_sub(usize::from(back))),
+                .and_then(|back| first.end_of(kind, record).checked_sub(usize::from(back))),
         };
         let id = place
             .and_then(|at| record.get(at..)?.first_chunk::<8>())
@@ -183,8 +193,8 @@ impl EventTable {
         let places = self.places.get(usize::from(event))?;
         let at = match kind {
             SAMPLE => usize::from(places.sample_time?),
-            _ => record
-                .len()
+            _ => places
+                .end_of(kind, record)
                 .checked_sub(usize::from(places.other_time_back?))?,
         };
         let bytes = record.get(at..)?.first_chunk::<8>()?;

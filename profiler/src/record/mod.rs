@@ -71,11 +71,30 @@ pub enum RecordError {
     },
 }
 
+/// How long a record is without what the kernel may leave behind its end, by its type and the length of its
+/// trailer. A KSYMBOL record grows by a trailer for each event that was told before: `perf_event_ksymbol_output()`
+/// (kernel/events/core.c) does not restore `header.size` as its neighbours do. Behind the name and one trailer is
+/// whatever was in the ring before.
+pub(crate) fn sound_len_bytes(kind: u32, record: &[u8], trailer_len_bytes: usize) -> usize {
+    const NAME_OFFSET: usize = 24;
+    let sound = || {
+        let name = record.get(NAME_OFFSET..)?;
+        let name_len = name.iter().position(|byte| *byte == 0)? + 1;
+        Some(NAME_OFFSET + name_len.next_multiple_of(8) + trailer_len_bytes)
+    };
+    let sound = match kind {
+        record_type::KSYMBOL => sound(),
+        _ => None,
+    };
+    sound.map_or(record.len(), |sound| sound.min(record.len()))
+}
+
 /// Whether a record's bytes are a sample, and its time where it carries one: what sorting needs.
 pub(crate) fn time_ns(record: &[u8], layout: &Layout) -> Option<u64> {
     let (kind, _) = record.split_first_chunk::<4>()?;
-    let is_sample = u32::from_ne_bytes(*kind) == record_type::SAMPLE;
-    let at = layout.time_offset_bytes(is_sample, record.len())?;
+    let kind = u32::from_ne_bytes(*kind);
+    let len_bytes = sound_len_bytes(kind, record, layout.trailer_len_bytes());
+    let at = layout.time_offset_bytes(kind == record_type::SAMPLE, len_bytes)?;
     let (time, _) = record.get(at..)?.split_first_chunk::<8>()?;
     Some(u64::from_ne_bytes(*time))
 }
@@ -97,6 +116,8 @@ pub fn decode<'a>(record: &'a [u8], layout: &Layout) -> Result<Option<Event<'a>>
             .map(|sample| Some(Event::Sample(sample)));
     }
     let trailer_len = layout.trailer_len_bytes();
+    let sound_len = sound_len_bytes(kind, record, trailer_len);
+    let body = body.get(..sound_len.saturating_sub(8)).unwrap_or(body);
     let body_len = body
         .len()
         .checked_sub(trailer_len)

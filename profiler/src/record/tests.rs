@@ -282,6 +282,13 @@ fn the_small_records_say_what_they_say() {
         (ksymbol.addr, ksymbol.len_bytes, ksymbol.is_unregister),
         (CodeAddr(0xffff_8000), 64, true)
     );
+    // With others that listen too, it has more bytes than the kernel wrote.
+    for others in 1..4 {
+        let left = vec![0xee; others * LAYOUT.trailer_len_bytes()];
+        let grown = record(17, 0, &[&bytes[8..], &left].concat());
+        assert_eq!(decode(&grown, &LAYOUT), Ok(Some(Event::Ksymbol(ksymbol))));
+        assert_eq!(time_ns(&grown, &LAYOUT), Some(STAMP.time_ns));
+    }
 
     assert_eq!(
         decode(&record(8, 0, &with_trailer(words(&[1, 2, 3]))), &LAYOUT),

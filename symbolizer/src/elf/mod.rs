@@ -169,6 +169,30 @@ impl ElfImage {
         svma_in(&self.loads, file_offset)
     }
 
+    /// Where a stated virtual address is in the file: what [`Self::svma_of`] undoes.
+    pub(crate) fn offset_of(&self, svma: u64) -> Option<u64> {
+        let load = self.loads.iter().find(|load| {
+            svma.checked_sub(load.vaddr)
+                .is_some_and(|into| into < load.file_len)
+        })?;
+        load.offset.checked_add(svma - load.vaddr)
+    }
+
+    /// The stated virtual address of a symbol of code, by its whole name; `None` in a 32-bit image.
+    pub(crate) fn address_of<R: ReadAt + ?Sized>(
+        image: &R,
+        limits: &ElfLimits,
+        name: &[u8],
+    ) -> Result<Option<u64>, ElfError> {
+        let headers = Headers::read(image, limits)?;
+        match headers.class {
+            Class::Elf32 => Ok(None),
+            Class::Elf64 => {
+                tables::address_of::<FileHeader64<Endianness>, R>(image, &headers, limits, name)
+            }
+        }
+    }
+
     /// The function that covers a stated virtual address.
     ///
     /// A symbol with a size covers just that many bytes. One without (hand-written assembly)

@@ -127,6 +127,35 @@ impl Table {
     }
 }
 
+/// See [`super::ElfImage::address_of`].
+pub(super) fn address_of<Elf, R>(
+    image: &R,
+    headers: &Headers,
+    limits: &ElfLimits,
+    name: &[u8],
+) -> Result<Option<u64>, ElfError>
+where
+    Elf: FileHeader<Endian = Endianness>,
+    R: ReadAt + ?Sized,
+{
+    for table in Tables::of::<Elf>(headers, limits)? {
+        let Section { offset, len, .. } = table.strings;
+        let strings = bytes_at(image, "string table", offset, len)?;
+        let mut found = None;
+        table.read::<Elf, R>(image, headers, |candidate| {
+            let text = strings.get(candidate.name as usize..).unwrap_or_default();
+            let rest = text.strip_prefix(name);
+            if matches!(rest, Some([] | [0, ..])) {
+                found.get_or_insert(candidate.start);
+            }
+        })?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
 /// What an entry of a symbol table covers, if it is a function's.
 fn candidate<S: Sym<Endian = Endianness>>(
     headers: &Headers,

@@ -7,11 +7,14 @@ mod kallsyms;
 mod ksymbols;
 #[cfg(test)]
 mod tests;
+mod vmlinux;
 
 use thiserror::Error;
 
 use kallsyms::Kallsyms;
-use ksymbols::Ksymbols;
+pub use vmlinux::{Vmlinux, VmlinuxError};
+
+pub(crate) use ksymbols::{KsymbolId, Ksymbols, ksymbol_in};
 
 /// A symbol covers at most this, where the next one of its module is further away. The largest
 /// function of a 6.18 x86_64 kernel has 20 KiB; the gaps between its text sections, which hold no
@@ -67,8 +70,6 @@ pub(crate) struct KernelSymbol<'table> {
 #[derive(Debug)]
 pub(crate) struct KernelSymbols {
     kallsyms: Kallsyms,
-    /// What was registered while we looked: goes before kallsyms, which was read once.
-    ksymbols: Ksymbols,
 }
 
 impl KernelSymbols {
@@ -80,7 +81,6 @@ impl KernelSymbols {
     pub(crate) fn parse(kallsyms: Vec<u8>) -> Result<Self, KernelSymbolsError> {
         Ok(Self {
             kallsyms: Kallsyms::parse(kallsyms)?,
-            ksymbols: Ksymbols::default(),
         })
     }
 
@@ -89,30 +89,12 @@ impl KernelSymbols {
     pub(crate) fn of_another_boot(self, by: u64) -> Self {
         Self {
             kallsyms: self.kallsyms.without_modules_moved(by),
-            ..self
         }
     }
 
     /// The function that covers a kernel address.
     pub(crate) fn lookup(&self, address: u64) -> Option<KernelSymbol<'_>> {
-        self.ksymbols
-            .lookup(address)
-            .or_else(|| self.kallsyms.lookup(address))
-    }
-
-    /// A `PERF_RECORD_KSYMBOL`: a BPF program, trampoline or other generated code now has these
-    /// `len_bytes` from `start`. The latest registration of a byte names it.
-    pub(crate) fn register(&mut self, start: u64, len_bytes: u32, name: &[u8]) {
-        self.ksymbols.insert(start, len_bytes, name);
-    }
-
-    /// A `PERF_RECORD_KSYMBOL` with the unregister flag. The code keeps its name, because samples
-    /// are named after the recording; code that was not known before gets one now, for the samples
-    /// from before.
-    pub(crate) fn unregister(&mut self, start: u64, len_bytes: u32, name: &[u8]) {
-        if self.lookup(start).is_none() {
-            self.ksymbols.insert(start, len_bytes, name);
-        }
+        self.kallsyms.lookup(address)
     }
 
     /// Lines of kallsyms that are not `ADDRESS TYPE NAME [MODULE]`.

@@ -140,50 +140,6 @@ fn every_truncation_names_what_is_whole_and_never_panics() {
 }
 
 #[test]
-fn the_latest_registration_of_a_byte_names_it() {
-    let mut symbols = parse(KALLSYMS);
-    let base = 0xffff_ffff_c040_0000;
-    symbols.register(base, 0x100, b"bpf_prog_new");
-    assert_eq!(at(&symbols, base).as_deref(), Some("bpf/bpf_prog_new"));
-    symbols.unregister(base, 0x100, b"bpf_prog_new");
-    assert_eq!(
-        at(&symbols, base + 0xff).as_deref(),
-        Some("bpf/bpf_prog_new")
-    );
-    symbols.register(base + 0x40, 0x20, b"middle");
-    symbols.register(base + 0xf0, 0x20, b"tail");
-    let names = [0x3f, 0x40, 0x5f, 0x60, 0xef, 0xf0, 0x10f].map(|into| at(&symbols, base + into));
-    let names = names.map(|name| name.unwrap_or_default());
-    let [new, middle, tail] = ["bpf/bpf_prog_new", "bpf/middle", "bpf/tail"];
-    assert_eq!(names, [new, middle, middle, new, new, tail, tail]);
-    let rest = symbols.lookup(base + 0x60).map(|symbol| symbol.start);
-    assert_eq!(
-        rest,
-        Some(base),
-        "the rest belongs to the program before it"
-    );
-    symbols.register(base - 0x10, 0x200, b"all");
-    assert_eq!(at(&symbols, base + 0x60).as_deref(), Some("bpf/all"));
-}
-
-#[test]
-fn an_unregistration_names_code_that_was_not_known() {
-    let mut symbols = parse(KALLSYMS);
-    let base = 0xffff_ffff_c050_0000;
-    assert_eq!(at(&symbols, base), None);
-    symbols.unregister(base, 0x10, b"bpf_prog_gone");
-    assert_eq!(
-        at(&symbols, base + 0xf).as_deref(),
-        Some("bpf/bpf_prog_gone")
-    );
-    assert_eq!(at(&symbols, base + 0x10), None);
-    symbols.register(u64::MAX - 1, u32::MAX, b"overflows");
-    symbols.register(base, 0, b"empty");
-    assert_eq!(at(&symbols, base).as_deref(), Some("bpf/bpf_prog_gone"));
-    assert_eq!(at(&symbols, u64::MAX - 1).as_deref(), Some("bpf/overflows"));
-}
-
-#[test]
 fn after_another_boot_the_kernels_own_text_is_moved_and_modules_are_left_out() {
     let symbols = parse(KALLSYMS).of_another_boot(0x1000_0000);
     let moved = |address: u64| at(&symbols, address + 0x1000_0000);
