@@ -107,18 +107,20 @@ impl Paths {
             (other, self)
         };
         large.last.clear();
-        // For each node of the small one its number in the large one, and the hash of its path there.
+        // For each node of the small one its number in the large one, the hash of its path there, and
+        // whether it was there: below one that was not is none that was.
         let mut places = Vec::with_capacity(small.nodes.len());
         for (number, node) in small.nodes.iter().enumerate() {
-            let root = (ROOT, large.seed.root());
+            let root = (ROOT, large.seed.root(), true);
             let place = if number == 0 {
                 root
             } else {
-                let (parent, hash) = places.get(node.parent as usize).copied().unwrap_or(root);
+                let parent = places.get(node.parent as usize).copied().unwrap_or(root);
+                let (parent, hash, was_there) = parent;
                 let hash = large.seed.then(hash, u64::from(node.label.0));
-                let known = large.find(hash);
+                let known = was_there.then(|| large.find(hash)).flatten();
                 let place = known.unwrap_or_else(|| large.insert(parent, node.label, hash));
-                (place, hash)
+                (place, hash, known.is_some())
             };
             places.push(place);
             large.weigh(place.0, node.self_weight);

@@ -80,8 +80,8 @@ impl FrameTree {
             .map(|layers| layers.iter().map(|layer| labels.of_layer(layer)).collect())
             .collect();
         let paths_of = |part: StackPart| {
-            // Fewer paths than stacks: these differ where the addresses in a function do.
-            let mut paths = Paths::with_room_for(part.stacks().len() / 2);
+            // A stack mostly adds a node or none: stacks also differ by addresses in one function.
+            let mut paths = Paths::with_room_for(part.stacks().len());
             // The stack before: what it stands below, the labels of its frames, and how many there are up
             // to each of them.
             let mut last_top = None;

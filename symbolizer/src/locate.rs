@@ -109,6 +109,7 @@ impl Locator {
             .par_iter_mut()
             .zip(grouped)
             .for_each(|(shard, group)| {
+                shard.make_room(group.len() / 2);
                 for few in group.chunks(FETCHED) {
                     stacks.fetch(few);
                     for at in few {
@@ -282,6 +283,12 @@ impl Default for Shard {
 }
 
 impl Shard {
+    /// Room for stacks that are not yet known. Some of those that come are.
+    fn make_room(&mut self, stacks: usize) {
+        self.slots.reserve(stacks, |slot| slot.place);
+        self.stacks.reserve(stacks);
+    }
+
     /// Entries in a row that no mapping covers become one: code without frame pointers sends the
     /// kernel's walk through data, and how many words of it were read says nothing.
     fn add(&mut self, stack: RawStack, words: &[u64], context: &ContextPlace<'_>) {

@@ -110,6 +110,11 @@ impl StackPart {
         }
     }
 
+    /// Makes room for more stacks.
+    pub(crate) fn reserve(&mut self, stacks: usize) {
+        self.stacks.reserve(stacks);
+    }
+
     /// Adds a stack with the frames that it does not share; its number.
     pub(crate) fn push(
         &mut self,

@@ -98,30 +98,30 @@ impl<'a, S: EventSink> Deliver<'a, S> {
         let (Some(chunk), Some(bytes), Some(layout)) = (chunk, record, events.layout(event)) else {
             return Ok(());
         };
-        match record::decode(bytes, layout) {
-            Ok(Some(Event::Sample(mut sample))) => {
-                if !layout.has(sample_bits::PERIOD) {
-                    sample.period = events.fixed_period(event);
+        // Changed where it is: to move it costs as much as to decode it.
+        match &mut record::decode(bytes, layout) {
+            Ok(Some(decoded)) => {
+                match &mut *decoded {
+                    Event::Sample(sample) => {
+                        if !layout.has(sample_bits::PERIOD) {
+                            sample.period = events.fixed_period(event);
+                        }
+                        if sample.read.is_some() {
+                            let counted = Counted {
+                                totals: &mut self.totals,
+                                counts: &mut self.counts,
+                                chosen: self.chosen,
+                            };
+                            counted.deliver(*sample, event, events, self.sink);
+                            return Ok(());
+                        }
+                    }
+                    // Of an event that is not drawn.
+                    Event::Throttle(_) if event != self.chosen => return Ok(()),
+                    _ if self.order == Order::Delivered => write::restore(decoded.stamp_mut()),
+                    _ => {}
                 }
-                if sample.read.is_none() {
-                    self.sink.event(&Event::Sample(sample));
-                } else {
-                    let counted = Counted {
-                        totals: &mut self.totals,
-                        counts: &mut self.counts,
-                        chosen: self.chosen,
-                    };
-                    counted.deliver(sample, event, events, self.sink);
-                }
-                Ok(())
-            }
-            // Of an event that is not drawn.
-            Ok(Some(Event::Throttle(_))) if event != self.chosen => Ok(()),
-            Ok(Some(mut event)) => {
-                if self.order == Order::Delivered {
-                    write::restore(event.stamp_mut());
-                }
-                self.sink.event(&event);
+                self.sink.event(decoded);
                 Ok(())
             }
             Ok(None) => Ok(()),
@@ -130,7 +130,7 @@ impl<'a, S: EventSink> Deliver<'a, S> {
                 kind: bytes
                     .first_chunk::<4>()
                     .map_or(0, |kind| u32::from_ne_bytes(*kind)),
-                source,
+                source: source.clone(),
             }),
         }
     }

@@ -101,6 +101,7 @@ pub(crate) fn time_ns(record: &[u8], layout: &Layout) -> Option<u64> {
 
 /// Decodes one record, header included, in host byte order. `Ok(None)` for a type that nobody here
 /// needs (READ, AUX, …) and for types that are not known yet.
+#[inline]
 pub fn decode<'a>(record: &'a [u8], layout: &Layout) -> Result<Option<Event<'a>>, RecordError> {
     let mut header = Cursor::new(record, 0);
     let (kind, misc, size) = (header.u32()?, header.u16()?, header.u16()?);
@@ -112,8 +113,8 @@ pub fn decode<'a>(record: &'a [u8], layout: &Layout) -> Result<Option<Event<'a>>
     }
     let body = header.rest();
     if kind == record_type::SAMPLE {
-        return sample::decode(Cursor::new(body, 8), layout)
-            .map(|sample| Some(Event::Sample(sample)));
+        let sample = sample::decode(Cursor::new(body, 8), layout)?;
+        return Ok(Some(Event::Sample(sample)));
     }
     let trailer_len = layout.trailer_len_bytes();
     let sound_len = sound_len_bytes(kind, record, trailer_len);

@@ -22,7 +22,9 @@ const BEHIND_CHAIN: u64 = bit::RAW
     | bit::CODE_PAGE_SIZE
     | bit::AUX;
 
-/// Decodes the body of a sample.
+/// Decodes the body of a sample. Inlined, so that it is made where the caller keeps it: there are millions,
+/// and each is longer than what is read of its record.
+#[inline(always)]
 pub(crate) fn decode<'a>(mut at: Cursor<'a>, layout: &Layout) -> Result<Sample<'a>, RecordError> {
     let mut event_id = if layout.has(bit::IDENTIFIER) {
         Some(at.u64()?)
@@ -116,6 +118,7 @@ fn decode_read<'a>(at: &mut Cursor<'a>, read_format: u64) -> Result<ReadValues<'
     Ok(ReadValues::One { value, id })
 }
 
+#[inline(always)]
 fn decode_behind_chain<'a>(
     at: &mut Cursor<'a>,
     layout: &Layout,
