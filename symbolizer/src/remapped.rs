@@ -17,7 +17,7 @@ use profiler::live::{EventSink, ProcessMemory};
 use profiler::record::{Event, Mapped, MappedFile, Stamp};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is compared at once, and what must be equal as a whole: the least page of all architectures.
 const CHUNK_BYTES: u64 = 1 << 18;
@@ -25,7 +25,9 @@ const PAGE_BYTES: u64 = 4096;
 /// Text that is compared at most: a recording waits for it, some 0.1 s.
 const TEXT_MAX_BYTES: u64 = 256 << 20;
 /// And no longer than this, whoever serves the file.
-const DEADLINE: Duration = Duration::from_millis(500);
+const DEADLINE: Duration = Duration::from_millis(250);
+/// Nor in all looks together: who makes such memory on purpose, over files that do not answer, gets no more.
+const SPENT_MAX: Duration = Duration::from_secs(1);
 /// A program maps the memory, and then copies: it is looked at again in so many rounds.
 const ROUNDS: u8 = 20;
 /// Mappings that are looked at again, at one time, and in all: each costs reading it.
@@ -75,6 +77,8 @@ impl Suspect {
 pub(crate) struct Remapped {
     waiting: Vec<Waiting>,
     looks: u32,
+    /// What they took.
+    spent: Duration,
     /// Time of the last event, of those that are stamped as of now.
     last_ns: u64,
     is_telling: bool,
@@ -191,11 +195,14 @@ impl Tally {
         }
         let waiting = std::mem::take(&mut self.remapped.waiting);
         for waits in waiting {
-            if self.remapped.looks >= LOOKS_MAX {
+            if self.remapped.looks >= LOOKS_MAX || self.remapped.spent >= SPENT_MAX {
                 return;
             }
             self.remapped.looks += 1;
-            match self.compare(&waits.suspect) {
+            let began = Instant::now();
+            let compared = self.compare(&waits.suspect);
+            self.remapped.spent += began.elapsed();
+            match compared {
                 Compared::Unknown => {}
                 Compared::Equal(runs) => {
                     if runs != waits.told && runs.len() <= RUNS_MAX {
