@@ -1,6 +1,7 @@
 //! What an image says of the files that its debug information was moved to.
 
 use crate::elf::{Contents, ElfError, ReadAt};
+use object::Endian as _;
 use profiler::BuildId;
 use profiler::files::BoundedFile;
 use std::ffi::OsStr;
@@ -38,10 +39,7 @@ impl DebugLink {
         // The checksum begins at the next multiple of 4, counted from the beginning.
         let padding = rest.len().checked_sub(4)?;
         let crc = rest.get(padding..)?.first_chunk::<4>()?;
-        let crc = match sections.endian() {
-            object::Endianness::Little => u32::from_le_bytes(*crc),
-            object::Endianness::Big => u32::from_be_bytes(*crc),
-        };
+        let crc = sections.endian().read_u32(*crc);
         let name = PathBuf::from(OsStr::from_bytes(name));
         // No way to anywhere else.
         (name.file_name() == Some(name.as_os_str())).then_some(Self { name, crc })

@@ -3,8 +3,8 @@
 use super::headers::{Class, Headers, Section, bytes_at};
 use super::sections::SectionNames;
 use super::{ElfError, ElfLimits, ReadAt};
-use object::Endianness;
 use object::elf;
+use object::{Endian as _, Endianness};
 use ruzstd::decoding::StreamingDecoder;
 use std::io::{self, Read};
 
@@ -122,19 +122,14 @@ impl Contents {
             Class::Elf32 => CHDR32_BYTES,
         };
         let head = bytes_at(image, what, section.offset, head_bytes.min(section.len))?;
+        let endian = self.headers.endian;
         let word = |at: usize| {
             let bytes = head.get(at..)?.first_chunk::<4>()?;
-            Some(match self.headers.endian {
-                Endianness::Little => u32::from_le_bytes(*bytes),
-                Endianness::Big => u32::from_be_bytes(*bytes),
-            })
+            Some(endian.read_u32(*bytes))
         };
         let long = |at: usize| {
             let bytes = head.get(at..)?.first_chunk::<8>()?;
-            Some(match self.headers.endian {
-                Endianness::Little => u64::from_le_bytes(*bytes),
-                Endianness::Big => u64::from_be_bytes(*bytes),
-            })
+            Some(endian.read_u64(*bytes))
         };
         let size = match self.headers.class {
             Class::Elf64 => long(8),

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::ReadAt;
+use super::{ElfImage, ElfLimits, ReadAt, Wanted};
 
 /// `.text` of every fixture: file offset, stated address, length.
 pub(super) const TEXT: (u64, u64, u64) = (0x400, 0x2400, 0x200);
@@ -21,6 +21,18 @@ pub(super) const OBJECT: u8 = 1;
 pub(super) const LOCAL: u8 = 0;
 pub(super) const GLOBAL: u8 = 1;
 pub(super) const WEAK: u8 = 2;
+
+/// The symbols at these addresses: name, first address, size.
+pub(super) fn symbols_at(image: &[u8], wanted: &[u64]) -> Vec<Option<(String, u64, u64)>> {
+    let image = ElfImage::read(image, &ElfLimits::default(), Wanted::Addresses(wanted));
+    let image = image.expect("its headers are sound");
+    let symbol = |at: &u64| {
+        let symbol = image.lookup(*at)?;
+        let name = String::from_utf8_lossy(&symbol.name).into_owned();
+        Some((name, symbol.start, symbol.size_bytes))
+    };
+    wanted.iter().map(symbol).collect()
+}
 
 /// Counts the bytes that a reader asks for.
 pub(super) struct Counted<'a> {

@@ -1,5 +1,6 @@
 //! Stubs are called as binutils call them, whoever linked them.
 
+use super::fixture::symbols_at;
 use super::stubs::decoded;
 use super::*;
 use std::fs;
@@ -44,14 +45,9 @@ fn objdumps(file: &Path) -> Vec<(u64, String)> {
 
 /// The names at these addresses, and the first and the last address that have it.
 fn names(bytes: &[u8], wanted: &[u64]) -> Vec<Option<(String, u64, u64)>> {
-    let image = ElfImage::read(bytes, &ElfLimits::default(), Wanted::Addresses(wanted));
-    let image = image.expect("gcc makes sound images");
-    let name = |at: &u64| {
-        let symbol = image.lookup(*at)?;
-        let name = String::from_utf8_lossy(&symbol.name).into_owned();
-        Some((name, symbol.start, symbol.start + symbol.size_bytes - 1))
-    };
-    wanted.iter().map(name).collect()
+    let found = symbols_at(bytes, wanted).into_iter();
+    let with_last = |(name, first, size)| (name, first, first + size - 1);
+    found.map(|found| found.map(with_last)).collect()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Go's own table in each of its formats, put together here as Go's linker does.
 
-use super::super::fixture::Counted;
+use super::super::fixture::{Counted, symbols_at};
 use super::super::{ElfImage, ElfLimits, FrameSections, Wanted};
 use super::{GoFrame, GoFrames};
 
@@ -211,17 +211,6 @@ fn go(version: Version, text: u64) -> Vec<Part> {
     parts
 }
 
-fn names(image: &[u8], wanted: &[u64]) -> Vec<Option<(String, u64, u64)>> {
-    let image = ElfImage::read(image, &ElfLimits::default(), Wanted::Addresses(wanted));
-    let image = image.expect("its headers are sound");
-    let name = |at: &u64| {
-        let symbol = image.lookup(*at)?;
-        let name = String::from_utf8_lossy(&symbol.name).into_owned();
-        Some((name, symbol.start, symbol.size_bytes))
-    };
-    wanted.iter().map(name).collect()
-}
-
 fn frames(image: &[u8]) -> Option<GoFrames> {
     let sections = FrameSections::read(image, &ElfLimits::default());
     sections.expect("its headers are sound").expect("64-bit").go
@@ -240,7 +229,7 @@ fn assert_named(image: &[u8], text: u64, said: impl std::fmt::Debug) {
     let a = Some(("main.a".to_owned(), text, 0x20));
     let b = Some(("main.(*T).b[...]".to_owned(), text + 0x20, 0x40));
     let expected = [None, a.clone(), a, b.clone(), b, None];
-    assert_eq!(names(image, &wanted), expected, "{said:?}");
+    assert_eq!(symbols_at(image, &wanted), expected, "{said:?}");
 }
 
 #[test]
@@ -315,7 +304,7 @@ fn a_table_among_other_data_is_found_in_what_is_a_go_program() {
         ])
     };
     assert_named(&parts(".go.buildinfo"), TEXT, "marked");
-    assert_eq!(names(&parts(".other"), &[TEXT]), [None]);
+    assert_eq!(symbols_at(&parts(".other"), &[TEXT]), [None]);
     let named = part(".data.rel.ro.gopclntab", TABLE, table(Version::Go118, TEXT));
     assert_named(&program(vec![named]), TEXT, "named");
 }
@@ -332,7 +321,7 @@ fn where_the_code_begins_is_taken_from_the_relocation_where_the_word_is_empty() 
     let of_text = relocation(TABLE + 24, TEXT);
     let both = [relocation(TABLE, 7), of_text].concat();
     assert_named(&parts(both), TEXT, "in the table");
-    assert_eq!(names(&parts(Vec::new()), &[TEXT]), [None]);
+    assert_eq!(symbols_at(&parts(Vec::new()), &[TEXT]), [None]);
 
     let words_of_module = [(0, TABLE), (20, TEXT), (21, TEXT + END), (22, TEXT)];
     let of_module: Vec<u8> = words_of_module
@@ -362,14 +351,20 @@ fn a_module_of_another_layout_or_of_another_table_names_nothing() {
             part(".gopclntab", TABLE, table(Version::Go126, TEXT)),
             part(".go.module", MODULE, module),
         ];
-        assert_eq!(names(&program(parts), &[TEXT, TEXT + 0x20]), [None, None]);
+        assert_eq!(
+            symbols_at(&program(parts), &[TEXT, TEXT + 0x20]),
+            [None, None]
+        );
     }
 }
 
 #[test]
 fn a_table_of_code_that_is_not_there_names_nothing() {
     for version in ALL {
-        assert_eq!(names(&program(go(version, 0)), &[0, 0x20]), [None, None]);
+        assert_eq!(
+            symbols_at(&program(go(version, 0)), &[0, 0x20]),
+            [None, None]
+        );
     }
 }
 
