@@ -85,6 +85,35 @@ fn callers_of_leaves_without_a_frame_are_in_their_stacks_and_are_lost_without_th
 }
 
 #[test]
+fn a_static_programs_stacks_end_where_it_began_however_deep_they_are() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    for (depth, flags) in [
+        ("2", &[][..]),
+        // Deeper than what is copied of a stack: nothing but the file tells.
+        ("90", &[]),
+        ("90", &["--call-graph", "auto,1024"]),
+    ] {
+        let run = record(Workload::Deep, &["0", depth, "1"], flags);
+        let of_main = run
+            .folded()
+            .only(|stack| stack.has_chain(&["descend", "compute"]));
+        assert!(of_main.total() > 100, "{}", run.folded());
+        let is_whole = |stack: &Stack| {
+            let begins = stack.frames.iter().take(3).map(String::as_str);
+            begins.eq(["__libc_start_call_main", "main", "descend"])
+        };
+        assert!(
+            of_main.share(is_whole) >= 1.0,
+            "{depth} {flags:?}\n{}",
+            run.folded()
+        );
+        assert_drawn_again(&run);
+    }
+}
+
+#[test]
 fn stacks_without_any_frame_pointer_are_whole_from_copies_of_them() {
     let Some(_host) = needs(Need::Root) else {
         return;

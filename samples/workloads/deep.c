@@ -1,9 +1,11 @@
-/* deep THREADS DEPTH SECONDS: THREADS threads compute at the end of DEPTH nested calls of descend, for SECONDS.
+/* deep THREADS DEPTH SECONDS: THREADS threads compute at the end of DEPTH nested calls of descend, for SECONDS;
+ * of 0 THREADS main itself does.
  * A load with stacks of a known depth: scripts/bench-record profiles it.
  *
  * gcc -O1 -fno-omit-frame-pointer -fno-optimize-sibling-calls -pthread -o deep deep.c
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -34,6 +36,8 @@ __attribute__((noinline, noclone)) unsigned long descend(int left, unsigned long
 
 static void *thread(void *seed) { return (void *)descend(depth, (unsigned long)seed); }
 
+static void end(int signal) { over = signal; }
+
 int main(int argc, char **argv)
 {
     int threads = argc > 1 ? atoi(argv[1]) : 1;
@@ -41,6 +45,11 @@ int main(int argc, char **argv)
     depth = argc > 2 ? atoi(argv[2]) : 20;
     if (threads > 256)
         threads = 256;
+    if (threads == 0) {
+        signal(SIGALRM, end);
+        alarm(argc > 3 ? atoi(argv[3]) : 1);
+        return descend(depth, 1) == 42;
+    }
     for (long i = 0; i < threads; i++)
         if (pthread_create(&ids[i], 0, thread, (void *)i))
             return 1;

@@ -44,7 +44,7 @@ pub(crate) enum Workload {
     /// `main → evaluate → enter → py::f0 → …` through trampolines without frame pointers; arguments: seconds, `packed`,
     /// `aligned` or `cet`.
     Trampolines,
-    /// `descend`, as often as asked for, and `compute`; arguments: threads, depth, seconds.
+    /// `descend`, as often as asked for, and `compute`; arguments: threads or 0 for `main`, depth, seconds.
     Deep,
     /// A process that execs, whose pid is used again, or that changes its name; argument: which.
     Identity,

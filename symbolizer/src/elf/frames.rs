@@ -90,6 +90,11 @@ impl FrameSections {
     pub(crate) fn svma_of(&self, file_offset: u64) -> Option<u64> {
         super::svma_in(&self.loads, file_offset)
     }
+
+    /// Where a stated virtual address is in the file; see `ElfImage::offset_of`.
+    pub(crate) fn offset_of(&self, svma: u64) -> Option<u64> {
+        super::offset_in(&self.loads, svma)
+    }
 }
 
 fn within(what: &'static str, found: u64, limit: u64) -> Result<(), ElfError> {

@@ -171,11 +171,7 @@ impl ElfImage {
 
     /// Where a stated virtual address is in the file: what [`Self::svma_of`] undoes.
     pub(crate) fn offset_of(&self, svma: u64) -> Option<u64> {
-        let load = self.loads.iter().find(|load| {
-            svma.checked_sub(load.vaddr)
-                .is_some_and(|into| into < load.file_len)
-        })?;
-        load.offset.checked_add(svma - load.vaddr)
+        offset_in(&self.loads, svma)
     }
 
     /// The stated virtual address of a symbol of code, by its whole name; `None` in a 32-bit image.
@@ -219,6 +215,14 @@ impl ElfImage {
     pub(crate) fn symbol_count(&self) -> usize {
         self.symbols.len()
     }
+}
+
+fn offset_in(loads: &[Segment], svma: u64) -> Option<u64> {
+    let load = loads.iter().find(|load| {
+        svma.checked_sub(load.vaddr)
+            .is_some_and(|into| into < load.file_len)
+    })?;
+    load.offset.checked_add(svma - load.vaddr)
 }
 
 fn svma_in(loads: &[Segment], file_offset: u64) -> Option<u64> {

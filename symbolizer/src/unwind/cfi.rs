@@ -9,6 +9,7 @@ use gimli::{
     LittleEndian, Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindSection,
     UnwindTableRow,
 };
+use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Bytes of a section.
@@ -126,9 +127,28 @@ impl Cfi {
         let frame = self.sections.go.as_ref()?;
         match frame.at(self.sections.svma_of(file_offset)?)? {
             GoFrame::Taken(bytes) => Rule::of_go(self.machine, bytes).map(Found::Rule),
-            GoFrame::Outermost => Some(Found::Outermost),
+            GoFrame::Outermost => Some(Found::GoTop),
             GoFrame::Unknown => None,
         }
+    }
+
+    /// Where in the file an address is that the linker gave.
+    pub(super) fn offset_of(&self, svma: u64) -> Option<u64> {
+        self.sections.offset_of(svma)
+    }
+
+    /// The bytes of the file that the entry of one of them is about.
+    pub(super) fn function_at(
+        &self,
+        file_offset: u64,
+        context: &mut Context,
+    ) -> Option<Range<u64>> {
+        let svma = self.sections.svma_of(file_offset)?;
+        let (start, len) = self.with_row(file_offset, context, |_, entry, _| {
+            (entry.initial_address(), entry.len())
+        })?;
+        let start = file_offset.checked_sub(svma.checked_sub(start)?)?;
+        Some(start..start.checked_add(len)?)
     }
 
     /// Calls `apply` with the rules at a byte of the file, and with what evaluates them.

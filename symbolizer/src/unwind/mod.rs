@@ -18,8 +18,10 @@ mod known;
 mod live;
 mod machine;
 mod repair;
+mod roots;
 mod rule;
 mod stack;
+mod start;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ use crate::image::ImageId;
 use crate::maps::{Backing, MapTable, Mapping};
 use cfi::{Cfi, Context};
 use known::KnownRules;
+use roots::Roots;
 use rule::Found;
 use std::sync::Arc;
 use step::{Caller, Frame, Stuck};
@@ -78,6 +81,8 @@ pub(crate) struct Start<'a> {
 /// offset, so that processes of the same images share them.
 pub(crate) struct Unwinder {
     known: KnownRules,
+    /// What is known of where chains end.
+    roots: Roots,
     context: Box<Context>,
 }
 
@@ -88,13 +93,15 @@ impl Unwinder {
     pub(crate) fn new() -> Self {
         Self {
             known: KnownRules::new(),
+            roots: Roots::default(),
             context: Box::default(),
         }
     }
 
-    /// Forgets all rules: an image's number may be another one's from now on.
+    /// Forgets all rules and roots: an image's number may be another one's from now on.
     pub(crate) fn forget(&mut self) {
         self.known = KnownRules::new();
+        self.roots = Roots::default();
     }
 
     /// Appends the addresses of a stack to `into`, leaf first, as the kernel gives chains: behind
@@ -130,7 +137,7 @@ impl Unwinder {
             let caller = match place {
                 Some((image, offset)) => match self.rule_at(image, offset, machine, source) {
                     Found::Rule(rule) => frame.leave_by_rule(&rule),
-                    Found::Outermost => return Ended::Complete,
+                    Found::Outermost | Found::GoTop => return Ended::Complete,
                     Found::Other => self.leave_by_row(&mut frame, image, offset, source),
                     Found::Nothing => leave_by_frame_pointer(&mut frame, maps, &mut last),
                 },

@@ -31,6 +31,9 @@ pub(crate) enum Repair {
     AsRecorded,
     /// What was found stands for so many entries behind the leaf; behind it is the rest of the chain.
     Inserted(usize),
+    /// What was found stands for the first `taken` entries behind the leaf, and the root is the `len`th:
+    /// what the chain has behind it was read through a register that was no frame pointer.
+    Ended { taken: usize, len: usize },
     /// What was found leads to the root: nothing else that the chain has is true.
     Whole,
     /// What was found is true, and nothing else that the chain has behind its leaf: what the walk took for a
@@ -50,12 +53,42 @@ pub(crate) struct Lookups<'a> {
 }
 
 impl Unwinder {
-    /// Appends to `into` what belongs behind the leaf of a chain that has `behind` there. Without `lookups`
+    /// Puts into `into` what belongs behind the leaf of a chain that has `behind` there. Without `lookups`
     /// only by rules that are known already.
     pub(crate) fn repair(
         &mut self,
         maps: &MapTable,
         mut lookups: Option<Lookups<'_>>,
+        start: Start<'_>,
+        behind: &[u64],
+        into: &mut Vec<u64>,
+    ) -> Repair {
+        into.clear();
+        let true_len = self.before_false_root((maps, start.machine), &mut lookups, behind);
+        let Some(len) = true_len else {
+            return Repair::Unknown;
+        };
+        let is_ended = len < behind.len();
+        let true_part = behind.get(..len).unwrap_or(behind);
+        match self.follow(maps, &mut lookups, start, true_part, into) {
+            Repair::AsRecorded if is_ended => {
+                into.clear();
+                Repair::Ended { taken: 0, len }
+            }
+            Repair::Inserted(taken) if is_ended => Repair::Ended { taken, len },
+            Repair::Ended { taken, len } => {
+                self.roots.prove(maps, true_part, len);
+                Repair::Ended { taken, len }
+            }
+            repair => repair,
+        }
+    }
+
+    /// Follows the walk that has these entries behind the leaf.
+    fn follow(
+        &mut self,
+        maps: &MapTable,
+        lookups: &mut Option<Lookups<'_>>,
         start: Start<'_>,
         behind: &[u64],
         into: &mut Vec<u64>,
@@ -86,7 +119,7 @@ impl Unwinder {
         let mut callee = None;
         for _ in 0..FRAMES_MAX {
             let place = find(maps, &mut last, lookup).and_then(place_of);
-            let found = match (place, &mut lookups) {
+            let found = match (place, &mut *lookups) {
                 (None, _) => Found::Nothing,
                 (Some((image, offset)), None) => match self.known.get(image, offset) {
                     Some(found) => found,
@@ -106,6 +139,7 @@ impl Unwinder {
             let left = match (found, place.zip(lookups.as_mut())) {
                 (Found::Rule(rule), _) => frame.leave_by_rule(&rule),
                 (Found::Outermost, _) => Err(Stuck::Outermost),
+                (Found::GoTop, _) => return walk.reached_root(Proof::None, into),
                 (Found::Other, None) => return Repair::Unknown,
                 (Found::Other, Some(((image, offset), lookups))) => {
                     self.leave_by_row(&mut frame, image, offset, lookups.source)
@@ -119,7 +153,7 @@ impl Unwinder {
             callee = place.map(|(image, _)| image);
             let caller = match left {
                 Ok(caller) => caller,
-                Err(Stuck::Outermost) => return walk.reached_root(into),
+                Err(Stuck::Outermost) => return walk.reached_root(Proof::Root, into),
                 Err(Stuck::Cut | Stuck::Lost) => break,
             };
             let addr = without_signature(caller.return_address, machine, maps);
@@ -153,6 +187,13 @@ impl Unwinder {
         }
         walk.stopped(registers.get(machine.sp()).unwrap_or(0), into)
     }
+}
+
+/// Whether an end that was reached is the root for whoever walks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Root,
+    None,
 }
 
 /// The kernel's walk by frame pointers, followed.
@@ -225,16 +266,20 @@ impl Walk<'_> {
     }
 
     /// What was found, where it leads to the root.
-    fn reached_root(&self, found: &mut Vec<u64>) -> Repair {
+    fn reached_root(&self, proof: Proof, found: &mut Vec<u64>) -> Repair {
         let missing = self.leave_start_out(found);
         // Also if the start used the register otherwise.
         let is_its = self.turned.is_none_or(|turned| turned == self.taken);
+        let is_all = is_its && found.len() == self.sure.0;
         match missing {
-            0 => Repair::AsRecorded,
-            // What the chain has behind it, if it has anything, it has in deep stacks too.
-            _ if is_its && self.taken > 0 && found.len() == self.sure.0 => {
-                Repair::Inserted(self.taken)
+            _ if is_all && self.taken < self.behind.len() && proof == Proof::Root => {
+                Repair::Ended {
+                    taken: self.taken,
+                    len: self.taken,
+                }
             }
+            0 => Repair::AsRecorded,
+            _ if is_all && self.taken > 0 => Repair::Inserted(self.taken),
             _ => Repair::Whole,
         }
     }

@@ -6,6 +6,7 @@ use crate::lookup::View;
 use crate::maps::MapTable;
 use crate::stacks::ContextId;
 use crate::unwind::Registers;
+use crate::unwind::roots::End;
 use crate::unwind::rule::Found;
 use profiler::record::Sample;
 use profiler::{CgroupId, CodeAddr, record};
@@ -69,6 +70,9 @@ pub(super) struct Learned {
     pub(super) found: Found,
 }
 
+/// An image's bytes that are its program's start.
+pub(super) type ImageStart = (ImageId, Vec<Range<u64>>);
+
 /// What goes to the worker at once, and what comes back.
 #[derive(Default)]
 pub(crate) struct Batch {
@@ -79,6 +83,10 @@ pub(crate) struct Batch {
     /// Images that the worker did not hear of yet.
     pub(super) images: Vec<ImageFile>,
     pub(super) learned: Vec<Learned>,
+    /// Ends of chains that one side has proven and the other has not heard of.
+    pub(super) ends: Vec<End>,
+    /// Of images that the worker has read, where their start is.
+    pub(super) starts: Vec<ImageStart>,
     /// Numbers of images are those of this generation.
     pub(super) generation: u32,
 }
@@ -151,5 +159,7 @@ impl Batch {
         self.stacks.clear();
         self.images.clear();
         self.learned.clear();
+        self.ends.clear();
+        self.starts.clear();
     }
 }

@@ -30,6 +30,10 @@ pub(super) fn compose(
             let is_grown = entries(recorded) < max_entries && max_entries <= made;
             (rest, is_grown.then_some(WHOLE_MARKER))
         }
+        Repair::Ended { taken, len } => {
+            let rest = behind.get(taken..len).unwrap_or_default();
+            (rest, Some(WHOLE_MARKER))
+        }
         Repair::Whole => (&[][..], Some(WHOLE_MARKER)),
         Repair::Cut => (&[][..], Some(CUT_MARKER)),
     };
@@ -59,6 +63,9 @@ mod tests {
         let and = |rest: &[u64]| Some([&head[..], rest].concat());
         assert_eq!(with(Repair::Inserted(1)), and(&[3]));
         assert_eq!(with(Repair::Inserted(0)), and(&[5, 3]));
+        let ended = |taken, len| with(Repair::Ended { taken, len });
+        assert_eq!(ended(0, 1), and(&[5, WHOLE_MARKER]));
+        assert_eq!(ended(1, 1), and(&[WHOLE_MARKER]));
         assert_eq!(with(Repair::Whole), and(&[WHOLE_MARKER]));
         assert_eq!(with(Repair::Cut), and(&[CUT_MARKER]));
         assert_eq!(with(Repair::AsRecorded), None);

@@ -101,7 +101,7 @@ fn end_of(repair: Repair) -> Option<AstrayEnd> {
     match repair {
         Repair::Whole => Some(AstrayEnd::Whole),
         Repair::Cut => Some(AstrayEnd::Cut),
-        Repair::AsRecorded | Repair::Inserted(_) | Repair::Unknown => None,
+        Repair::AsRecorded | Repair::Inserted(_) | Repair::Ended { .. } | Repair::Unknown => None,
     }
 }
 
@@ -176,7 +176,6 @@ impl LiveChains {
                 bytes: sample.user_stack,
             },
         };
-        self.found.clear();
         self.recorded.clear();
         self.recorded.extend(sample.chain.iter());
         let behind = self.recorded.get(leaf + 1..).unwrap_or_default();
@@ -185,7 +184,7 @@ impl LiveChains {
         match repair {
             Repair::AsRecorded => return Read::AsRecorded,
             Repair::Unknown => return Read::Waits(Box::new(registers)),
-            Repair::Inserted(_) | Repair::Whole | Repair::Cut => {}
+            Repair::Inserted(_) | Repair::Ended { .. } | Repair::Whole | Repair::Cut => {}
         }
         self.chain.clear();
         let (recorded, found) = ((&*self.recorded, leaf), (repair, &*self.found));
@@ -245,6 +244,7 @@ impl LiveChains {
         }
         let mut empty = self.spare.pop().unwrap_or_default();
         empty.generation = self.generation;
+        self.open.ends.extend(self.unwinder.roots.take_news());
         let batch = std::mem::replace(&mut self.open, empty);
         let bytes = batch.len_bytes();
         if let Some(worker) = &self.to_worker
@@ -275,6 +275,11 @@ impl LiveChains {
             for learned in &batch.learned {
                 let known = &mut self.unwinder.known;
                 known.note(learned.image, learned.offset, learned.found);
+            }
+            let roots = &mut self.unwinder.roots;
+            roots.hear_of(&batch.ends);
+            for (image, code) in &batch.starts {
+                roots.note_start(*image, code);
             }
         } else {
             // Its images' numbers may be others' by now.

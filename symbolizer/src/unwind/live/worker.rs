@@ -1,7 +1,7 @@
 //! The thread that reads images' call frame information and makes the chains that wait for it: whatever
 //! a container's file system does, the loop that empties the rings goes on.
 
-use super::batch::{Batch, ImageFile, Learned, Waiting};
+use super::batch::{Batch, ImageFile, ImageStart, Learned, Waiting};
 use super::compose::{compose, leaf_in};
 use super::{LiveStacks, end_of};
 use crate::chain::{CUT_MARKER, WHOLE_MARKER};
@@ -15,6 +15,7 @@ use crate::source::find_image;
 use crate::unwind::cfi::Cfi;
 use crate::unwind::images::{ALL_BYTES_MAX, own_vdso};
 use crate::unwind::repair::{Lookups, Needed, Repair};
+use crate::unwind::start::start_code;
 use crate::unwind::{CfiSource, Ended, Machine, StackBytes, Start, Unwinder};
 use profiler::files::within;
 use std::cell::OnceCell;
@@ -34,6 +35,8 @@ pub(super) struct Worker {
     generation: u32,
     unwinder: Unwinder,
     cfi: WorkerCfi,
+    /// Starts of programs that the other side has not heard of.
+    starts: Vec<ImageStart>,
     /// Scratch: the frames of one stack, the rules that they needed, its chain.
     frames: Vec<u64>,
     needed: Needed,
@@ -55,6 +58,7 @@ impl Worker {
             generation: 0,
             unwinder: Unwinder::new(),
             cfi: WorkerCfi::new(is_ending),
+            starts: Vec::new(),
             frames: Vec::new(),
             needed: Needed::new(),
             chain: Vec::new(),
@@ -75,8 +79,10 @@ impl Worker {
             self.generation = batch.generation;
             self.unwinder.forget();
             self.cfi.forget();
+            self.starts.clear();
         }
         self.cfi.hear_of(batch.images.drain(..));
+        self.unwinder.roots.hear_of(&batch.ends);
         let mut learned = std::mem::take(&mut batch.learned);
         for at in 0..batch.waiting.len() {
             let Some(waiting) = batch.waiting.get(at) else {
@@ -98,6 +104,8 @@ impl Worker {
             }
         }
         batch.learned = learned;
+        batch.ends = self.unwinder.roots.take_news();
+        batch.starts = std::mem::take(&mut self.starts);
     }
 
     fn start<'a>(&self, waiting: &Waiting, stack: &'a [u8]) -> Start<'a> {
@@ -126,21 +134,31 @@ impl Worker {
 
     /// The chain with what the kernel's walk missed.
     fn repair(&mut self, waiting: &Waiting, stack: &[u8], recorded: &[u64]) -> Option<Repair> {
-        self.frames.clear();
         let leaf = leaf_in(recorded.iter().copied())?;
         self.needed.clear();
         let behind = recorded.get(leaf + 1..).unwrap_or_default();
+        let mut repair = self.repair_once(waiting, stack, behind);
+        if !self.cfi.starts.is_empty() {
+            // Images were read: where chains begin in them is known only now.
+            for (image, code) in self.cfi.starts.drain(..) {
+                self.unwinder.roots.note_start(image, &code);
+                self.starts.push((image, code));
+            }
+            repair = self.repair_once(waiting, stack, behind);
+        }
+        let (found, chain) = ((repair, &*self.frames), &mut self.chain);
+        compose((recorded, leaf), found, self.max_entries, chain).then_some(repair)
+    }
+
+    fn repair_once(&mut self, waiting: &Waiting, stack: &[u8], behind: &[u64]) -> Repair {
         let start = self.start(waiting, stack);
         let lookups = Lookups {
             source: &mut self.cfi,
             needed: &mut self.needed,
         };
         let (maps, frames) = (&waiting.maps, &mut self.frames);
-        let repair = self
-            .unwinder
-            .repair(maps, Some(lookups), start, behind, frames);
-        let (found, chain) = ((repair, &*self.frames), &mut self.chain);
-        compose((recorded, leaf), found, self.max_entries, chain).then_some(repair)
+        self.unwinder
+            .repair(maps, Some(lookups), start, behind, frames)
     }
 
     /// The kernel's part, and what registers and stack lead through; where that does not reach the root,
@@ -173,6 +191,8 @@ struct WorkerCfi {
     known: FastMap<ImageId, Option<Arc<Cfi>>>,
     vdso: OnceCell<Option<Arc<Cfi>>>,
     lookup: Lookup,
+    /// Starts of the images that were read last.
+    starts: Vec<ImageStart>,
     bytes: u64,
     stuck: HashSet<RootRef>,
     is_ending: Arc<AtomicBool>,
@@ -185,6 +205,7 @@ impl WorkerCfi {
             known: FastMap::default(),
             vdso: OnceCell::new(),
             lookup: Lookup::of_host(),
+            starts: Vec::new(),
             bytes: 0,
             stuck: HashSet::new(),
             is_ending,
@@ -202,11 +223,12 @@ impl WorkerCfi {
     fn forget(&mut self) {
         self.images.clear();
         self.known.clear();
+        self.starts.clear();
         self.bytes = 0;
     }
 
     fn read(&mut self, file: ImageFile) -> Option<Arc<Cfi>> {
-        let root = file.image.root;
+        let (id, root) = (file.id, file.image.root);
         let stuck_max = match self.is_ending.load(Ordering::Relaxed) {
             true => 1,
             false => STUCK_MAX,
@@ -219,11 +241,16 @@ impl WorkerCfi {
         let read = within(READ_DEADLINE, label.as_ref(), move || {
             let views: Vec<_> = file.view.into_iter().collect();
             let file = find_image(&file.image, &views, &lookup).file.ok()?;
-            Cfi::read(&file, &ElfLimits::default()).ok()?
+            let cfi = Cfi::read(&file, &ElfLimits::default()).ok()??;
+            let start = start_code(&file, &cfi);
+            Some((cfi, start))
         });
         match read {
-            Ok(cfi) => {
-                let cfi = cfi?;
+            Ok(read) => {
+                let (cfi, start) = read?;
+                if !start.is_empty() {
+                    self.starts.push((id, start));
+                }
                 self.bytes += cfi.len_bytes();
                 Some(Arc::new(cfi))
             }
