@@ -13,6 +13,8 @@
 #[derive(Default)]
 pub(crate) struct RoundSorter {
     bytes: Vec<u8>,
+    /// Where the last round's bytes were: megabytes, whose pages the kernel need not give again.
+    spare: Vec<u8>,
     entries: Vec<Entry>,
     /// Entries before this one were handed out.
     next: usize,
@@ -35,7 +37,8 @@ impl RoundSorter {
             self.bytes.clear();
             self.entries.clear();
         } else {
-            let mut kept_bytes = Vec::new();
+            let mut kept_bytes = std::mem::take(&mut self.spare);
+            kept_bytes.clear();
             self.entries.drain(..self.next);
             for entry in &mut self.entries {
                 let start = kept_bytes.len();
@@ -43,7 +46,7 @@ impl RoundSorter {
                 kept_bytes.extend_from_slice(self.bytes.get(entry.start..end).unwrap_or(&[]));
                 entry.start = start;
             }
-            self.bytes = kept_bytes;
+            self.spare = std::mem::replace(&mut self.bytes, kept_bytes);
         }
         (self.next, self.ready) = (0, 0);
     }

@@ -32,6 +32,8 @@ impl UnwindContextStorage<usize> for Room {
 /// Largest entry of a function that is read: its rules are worked out from its beginning each time.
 /// The largest real ones have 20 KB.
 const FUNCTION_BYTES_MAX: u64 = 256 << 10;
+/// Largest entry that is worked out where nobody may be kept waiting: in a few microseconds.
+const QUICK_BYTES_MAX: u64 = 1 << 10;
 /// Bytes of entries that an image may make us work out for each row that it is asked for. On the
 /// average of real stacks they are 110.
 const ROW_BYTES: i64 = 256;
@@ -159,25 +161,47 @@ impl Cfi {
         apply: impl FnOnce(&Row, &FrameDescriptionEntry<Bytes<'_>>, &dyn ExpressionBytes) -> T,
     ) -> Option<T> {
         let svma = self.sections.svma_of(file_offset)?;
-        let offset = match &self.eh_index {
-            Index::Linked(linked) => self.linked_preceding(linked, svma),
-            Index::Walked(functions) => preceding(functions, svma),
-        };
-        if let Some(offset) = offset {
+        if let Some(offset) = self.eh_preceding(svma) {
             let section = self.eh_frame();
             if let Some(entry) = self.entry_at(&section, self.eh_bytes(), offset, svma) {
                 let row = entry.unwind_info_for_address(&section, &self.bases, context, svma);
                 return Some(apply(row.ok()?, &entry, &section));
             }
         }
-        let Index::Walked(functions) = &self.debug_index else {
-            return None;
-        };
-        let offset = preceding(functions, svma)?;
+        let offset = self.debug_preceding(svma)?;
         let section = self.debug_frame();
         let entry = self.entry_at(&section, self.debug_bytes(), offset, svma)?;
         let row = entry.unwind_info_for_address(&section, &self.bases, context, svma);
         Some(apply(row.ok()?, &entry, &section))
+    }
+
+    /// Whether what holds at a byte of the file is soon worked out.
+    pub(super) fn is_quick(&self, file_offset: u64) -> bool {
+        let Some(svma) = self.sections.svma_of(file_offset) else {
+            return true;
+        };
+        let is_small = |bytes, offset: Option<u32>| {
+            let len = offset.and_then(|offset| entry_len(bytes, offset as usize));
+            len.is_none_or(|len| len <= QUICK_BYTES_MAX)
+        };
+        is_small(self.eh_bytes(), self.eh_preceding(svma))
+            && is_small(self.debug_bytes(), self.debug_preceding(svma))
+    }
+
+    /// Where in `.eh_frame` the entry of the function is that begins last at or before `svma`.
+    fn eh_preceding(&self, svma: u64) -> Option<u32> {
+        match &self.eh_index {
+            Index::Linked(linked) => self.linked_preceding(linked, svma),
+            Index::Walked(functions) => preceding(functions, svma),
+        }
+    }
+
+    /// The same in `.debug_frame`.
+    fn debug_preceding(&self, svma: u64) -> Option<u32> {
+        match &self.debug_index {
+            Index::Linked(_) => None,
+            Index::Walked(functions) => preceding(functions, svma),
+        }
     }
 
     /// The entry at `offset`, if it is about `svma` and not too much is to be worked out.

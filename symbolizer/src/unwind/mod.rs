@@ -67,6 +67,10 @@ pub(crate) trait CfiSource {
     fn image(&mut self, id: ImageId) -> Option<Arc<Cfi>>;
     /// That of the vdso.
     fn vdso(&mut self) -> Option<Arc<Cfi>>;
+    /// Whether it may be asked now what holds at a byte of an image.
+    fn may_tell(&mut self, _image: ImageId, _offset: u64) -> bool {
+        true
+    }
 }
 
 /// What is unwound.

@@ -10,13 +10,13 @@
 //! it with what calls on without a frame, as C libraries do. The walk reads each return address behind a saved
 //! frame pointer: a frame whose return address is there is in the chain, one whose is elsewhere is missing.
 
+use super::roots::Place;
 use super::rule::Found;
 use super::step::{Frame, Stuck};
 use super::{
-    CfiSource, FRAMES_MAX, Start, Unwinder, find, leave_by_frame_pointer, leave_generated,
+    CfiSource, FRAMES_MAX, Machine, Start, Unwinder, find, leave_by_frame_pointer, leave_generated,
     place_of, without_signature,
 };
-use crate::image::ImageId;
 use crate::maps::MapTable;
 
 /// Frames behind the end of a chain of frame pointers that are its program's or thread's start: of the C
@@ -44,7 +44,7 @@ pub(crate) enum Repair {
 }
 
 /// Rules that were needed, by image and file offset.
-pub(crate) type Needed = Vec<(ImageId, u64)>;
+pub(crate) type Needed = Vec<Place>;
 
 /// Where rules are looked up that are not known yet.
 pub(crate) struct Lookups<'a> {
@@ -119,16 +119,12 @@ impl Unwinder {
         let mut callee = None;
         for _ in 0..FRAMES_MAX {
             let place = find(maps, &mut last, lookup).and_then(place_of);
-            let found = match (place, &mut *lookups) {
-                (None, _) => Found::Nothing,
-                (Some((image, offset)), None) => match self.known.get(image, offset) {
+            let found = match place {
+                None => Found::Nothing,
+                Some(place) => match self.rule_for(place, machine, lookups) {
                     Some(found) => found,
                     None => return Repair::Unknown,
                 },
-                (Some((image, offset)), Some(lookups)) => {
-                    lookups.needed.push((image, offset));
-                    self.rule_at(image, offset, machine, lookups.source)
-                }
             };
             let mut frame = Frame {
                 machine,
@@ -140,10 +136,10 @@ impl Unwinder {
                 (Found::Rule(rule), _) => frame.leave_by_rule(&rule),
                 (Found::Outermost, _) => Err(Stuck::Outermost),
                 (Found::GoTop, _) => return walk.reached_root(Proof::None, into),
-                (Found::Other, None) => return Repair::Unknown,
                 (Found::Other, Some(((image, offset), lookups))) => {
                     self.leave_by_row(&mut frame, image, offset, lookups.source)
                 }
+                (Found::Other, None) => return Repair::Unknown,
                 // Images that tell nothing, and nearly all generated code, have frame pointers or nothing.
                 (Found::Nothing, _) => match place {
                     Some(_) => leave_by_frame_pointer(&mut frame, maps, &mut last),
@@ -186,6 +182,28 @@ impl Unwinder {
             lookup = addr.saturating_sub(u64::from(!is_interrupted));
         }
         walk.stopped(registers.get(machine.sp()).unwrap_or(0), into)
+    }
+}
+
+impl Unwinder {
+    /// What holds at a place; `None` where that is not known and cannot be looked up here.
+    pub(super) fn rule_for(
+        &mut self,
+        (image, offset): Place,
+        machine: Machine,
+        lookups: &mut Option<Lookups<'_>>,
+    ) -> Option<Found> {
+        let known = self.known.get(image, offset);
+        let Some(lookups) = lookups else {
+            return known;
+        };
+        lookups.needed.push((image, offset));
+        match known {
+            // It is looked up each time.
+            None | Some(Found::Other) if !lookups.source.may_tell(image, offset) => None,
+            None => Some(self.rule_at(image, offset, machine, lookups.source)),
+            known => known,
+        }
     }
 }
 

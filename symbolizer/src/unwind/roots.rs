@@ -162,20 +162,14 @@ impl Unwinder {
         machine: Machine,
         lookups: &mut Option<Lookups<'_>>,
     ) -> Option<bool> {
-        let (image, offset) = match code {
-            Code::At(place) => place,
-            Code::Generated => return Some(true),
-            Code::Nowhere => return Some(false),
-        };
-        let found = match (self.known.get(image, offset), lookups) {
-            (Some(found), _) => found,
-            (None, None) => return None,
-            (None, Some(lookups)) => {
-                lookups.needed.push((image, offset));
-                self.rule_at(image, offset, machine, lookups.source)
+        match code {
+            Code::At(place) => {
+                let found = self.rule_for(place, machine, lookups)?;
+                Some(found != Found::Nothing)
             }
-        };
-        Some(found != Found::Nothing)
+            Code::Generated => Some(true),
+            Code::Nowhere => Some(false),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::lookup::View;
 use crate::maps::MapTable;
 use crate::stacks::ContextId;
 use crate::unwind::Registers;
+use crate::unwind::cfi::Cfi;
 use crate::unwind::roots::End;
 use crate::unwind::rule::Found;
 use profiler::record::Sample;
@@ -70,8 +71,13 @@ pub(super) struct Learned {
     pub(super) found: Found,
 }
 
-/// An image's bytes that are its program's start.
-pub(super) type ImageStart = (ImageId, Vec<Range<u64>>);
+/// An image that the worker has read.
+pub(super) struct ReadImage {
+    pub(super) id: ImageId,
+    pub(super) cfi: Option<Arc<Cfi>>,
+    /// Bytes of its file that are its program's start.
+    pub(super) start: Vec<Range<u64>>,
+}
 
 /// What goes to the worker at once, and what comes back.
 #[derive(Default)]
@@ -85,8 +91,8 @@ pub(crate) struct Batch {
     pub(super) learned: Vec<Learned>,
     /// Ends of chains that one side has proven and the other has not heard of.
     pub(super) ends: Vec<End>,
-    /// Of images that the worker has read, where their start is.
-    pub(super) starts: Vec<ImageStart>,
+    /// What the worker has read.
+    pub(super) read: Vec<ReadImage>,
     /// Numbers of images are those of this generation.
     pub(super) generation: u32,
 }
@@ -160,6 +166,6 @@ impl Batch {
         self.images.clear();
         self.learned.clear();
         self.ends.clear();
-        self.starts.clear();
+        self.read.clear();
     }
 }

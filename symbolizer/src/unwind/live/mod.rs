@@ -2,8 +2,8 @@
 //! before a sample is counted.
 //!
 //! ```text
-//!  sample ─▶ LiveChains: by rules that are known here ─────────────────────────────▶ counted
-//!                └─ waits: a copy of it ─▶ Worker: reads images, unwinds ─▶ its chain, rules ─┘
+//!  sample ─▶ LiveChains: by what was read of its images ───────────────────────────▶ counted
+//!                └─ waits: a copy of it ─▶ Worker: reads images, unwinds ─▶ its chain, images ─┘
 //! ```
 //! Only the worker opens files. What waits is bounded: a sample that finds no room is counted as it was
 //! recorded, and that is said.
@@ -11,12 +11,13 @@
 mod astray;
 mod batch;
 mod compose;
+mod read;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod worker;
 
-use super::repair::Repair;
+use super::repair::{Lookups, Needed, Repair};
 use super::{Machine, Registers, StackBytes, Start, Unwinder};
 use crate::hash::FastMap;
 use crate::image::{Image, ImageId};
@@ -29,6 +30,7 @@ use astray::{AstrayCounts, AstrayEnd};
 use batch::{Batch, ImageFile};
 use compose::{compose, leaf_in};
 use profiler::record::Sample;
+use read::ReadCfi;
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,8 +74,11 @@ pub(crate) struct LiveChains {
     how: LiveStacks,
     machine: Machine,
     max_entries: usize,
-    /// With the rules that the worker found out; it reads nothing.
+    /// It reads nothing.
     unwinder: Unwinder,
+    /// What the worker has read.
+    read: ReadCfi,
+    needed: Needed,
     found: Vec<u64>,
     recorded: Vec<u64>,
     /// The chain of the last sample, where one was made.
@@ -123,6 +128,8 @@ impl LiveChains {
             machine,
             max_entries,
             unwinder: Unwinder::new(),
+            read: ReadCfi::default(),
+            needed: Needed::new(),
             found: Vec::new(),
             recorded: Vec::new(),
             chain: Vec::new(),
@@ -147,6 +154,7 @@ impl LiveChains {
         self.generation = self.generation.wrapping_add(1);
         self.open.generation = self.generation;
         self.unwinder.forget();
+        self.read.images.clear();
         self.told.clear();
         self.looked_at.clear();
     }
@@ -179,8 +187,15 @@ impl LiveChains {
         self.recorded.clear();
         self.recorded.extend(sample.chain.iter());
         let behind = self.recorded.get(leaf + 1..).unwrap_or_default();
+        self.needed.clear();
+        let lookups = Lookups {
+            source: &mut self.read,
+            needed: &mut self.needed,
+        };
         let found = &mut self.found;
-        let repair = self.unwinder.repair(maps, None, start, behind, found);
+        let repair = self
+            .unwinder
+            .repair(maps, Some(lookups), start, behind, found);
         match repair {
             Repair::AsRecorded => return Read::AsRecorded,
             Repair::Unknown => return Read::Waits(Box::new(registers)),
@@ -278,8 +293,11 @@ impl LiveChains {
             }
             let roots = &mut self.unwinder.roots;
             roots.hear_of(&batch.ends);
-            for (image, code) in &batch.starts {
-                roots.note_start(*image, code);
+            for image in batch.read.drain(..) {
+                if !image.start.is_empty() {
+                    roots.note_start(image.id, &image.start);
+                }
+                self.read.images.insert(image.id, image.cfi);
             }
         } else {
             // Its images' numbers may be others' by now.

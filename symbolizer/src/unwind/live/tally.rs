@@ -97,6 +97,7 @@ impl Tally {
         let Some(mut live) = self.live.take() else {
             return;
         };
+        live.read.begin_round();
         live.send();
         self.receive_live(&mut live);
         self.live = Some(live);

@@ -7,7 +7,7 @@ use crate::context::{Origin, Selected};
 use crate::tally::Tally;
 use profiler::live::EventSink;
 use profiler::record::{self, Chain, Comm, Event, Stamp};
-use profiler::{CodeAddr, HostPid, HostTid};
+use profiler::{HostPid, HostTid};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -109,7 +109,10 @@ fn addrs() -> [u64; 3] {
 }
 
 fn sample_at(time_ns: u64, stack_bytes: usize) -> Taken {
-    let [leaf, caller, root] = addrs();
+    sample_in(addrs(), time_ns, stack_bytes)
+}
+
+fn sample_in([leaf, caller, root]: [u64; 3], time_ns: u64, stack_bytes: usize) -> Taken {
     let mut registers = [0; 17];
     registers[6..9].copy_from_slice(&[STACK + (1 << 20), STACK, leaf]);
     let bytes = |words: &[u64]| words.iter().map(|word| word.to_ne_bytes()).collect();
@@ -127,7 +130,6 @@ impl Taken {
     fn with<T>(&self, apply: impl FnOnce(&Sample<'_>) -> T) -> T {
         apply(&Sample {
             stamp: stamp(self.time_ns),
-            ip: CodeAddr(addrs()[0]),
             chain: Chain { words: &self.chain },
             user_registers: Some(record::Registers::new(2, MASK, &self.words)),
             user_stack: &self.stack,
@@ -156,7 +158,7 @@ fn rounds_until(tally: &mut Tally, told: &Told, events: usize) {
 }
 
 #[test]
-fn a_sample_waits_for_the_rules_of_its_image_and_the_next_ones_do_not() {
+fn a_sample_waits_for_its_image_and_the_next_ones_do_not_wherever_they_are() {
     if !is_x86_64() {
         return;
     }
@@ -169,10 +171,16 @@ fn a_sample_waits_for_the_rules_of_its_image_and_the_next_ones_do_not() {
     assert_eq!(told.borrow()[2], Heard::Came(10, repaired()));
     sample_at(30, 0).tell(&mut tally);
     assert_eq!(told.borrow()[3], Heard::Sample(repaired()));
+    // Addresses that were never seen: at the first byte of another function, which is called elsewhere.
+    let [leaf, caller, root] = addrs();
+    let other = [caller - 1, root + 1, leaf + 1];
+    sample_in(other, 40, 0).tell(&mut tally);
+    let chain = [&[USER_MARKER], &other[..]].concat();
+    assert_eq!(told.borrow()[4], Heard::Sample(chain));
     let counts = tally.counts();
     assert_eq!(
         (counts.samples, counts.drawn, counts.not_unwound),
-        (2, 2, 0)
+        (3, 3, 0)
     );
 }
 

@@ -1,7 +1,7 @@
 //! The thread that reads images' call frame information and makes the chains that wait for it: whatever
 //! a container's file system does, the loop that empties the rings goes on.
 
-use super::batch::{Batch, ImageFile, ImageStart, Learned, Waiting};
+use super::batch::{Batch, ImageFile, Learned, ReadImage, Waiting};
 use super::compose::{compose, leaf_in};
 use super::{LiveStacks, end_of};
 use crate::chain::{CUT_MARKER, WHOLE_MARKER};
@@ -16,10 +16,11 @@ use crate::unwind::cfi::Cfi;
 use crate::unwind::images::{ALL_BYTES_MAX, own_vdso};
 use crate::unwind::repair::{Lookups, Needed, Repair};
 use crate::unwind::start::start_code;
-use crate::unwind::{CfiSource, Ended, Machine, StackBytes, Start, Unwinder};
+use crate::unwind::{CfiSource, Ended, Machine, StackBytes, Start, Unwinder, VDSO};
 use profiler::files::within;
 use std::cell::OnceCell;
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -35,8 +36,8 @@ pub(super) struct Worker {
     generation: u32,
     unwinder: Unwinder,
     cfi: WorkerCfi,
-    /// Starts of programs that the other side has not heard of.
-    starts: Vec<ImageStart>,
+    /// Images of [`WorkerCfi::read`] whose start the unwinder has heard of.
+    heard: usize,
     /// Scratch: the frames of one stack, the rules that they needed, its chain.
     frames: Vec<u64>,
     needed: Needed,
@@ -58,7 +59,7 @@ impl Worker {
             generation: 0,
             unwinder: Unwinder::new(),
             cfi: WorkerCfi::new(is_ending),
-            starts: Vec::new(),
+            heard: 0,
             frames: Vec::new(),
             needed: Needed::new(),
             chain: Vec::new(),
@@ -79,7 +80,7 @@ impl Worker {
             self.generation = batch.generation;
             self.unwinder.forget();
             self.cfi.forget();
-            self.starts.clear();
+            self.heard = 0;
         }
         self.cfi.hear_of(batch.images.drain(..));
         self.unwinder.roots.hear_of(&batch.ends);
@@ -105,7 +106,8 @@ impl Worker {
         }
         batch.learned = learned;
         batch.ends = self.unwinder.roots.take_news();
-        batch.starts = std::mem::take(&mut self.starts);
+        self.hear_of_starts();
+        (batch.read, self.heard) = (std::mem::take(&mut self.cfi.read), 0);
     }
 
     fn start<'a>(&self, waiting: &Waiting, stack: &'a [u8]) -> Start<'a> {
@@ -138,16 +140,24 @@ impl Worker {
         self.needed.clear();
         let behind = recorded.get(leaf + 1..).unwrap_or_default();
         let mut repair = self.repair_once(waiting, stack, behind);
-        if !self.cfi.starts.is_empty() {
-            // Images were read: where chains begin in them is known only now.
-            for (image, code) in self.cfi.starts.drain(..) {
-                self.unwinder.roots.note_start(image, &code);
-                self.starts.push((image, code));
-            }
+        if self.hear_of_starts() {
             repair = self.repair_once(waiting, stack, behind);
         }
         let (found, chain) = ((repair, &*self.frames), &mut self.chain);
         compose((recorded, leaf), found, self.max_entries, chain).then_some(repair)
+    }
+
+    /// Whether a program's start is known that was not: of an image that was just read.
+    fn hear_of_starts(&mut self) -> bool {
+        let mut is_new = false;
+        for image in self.cfi.read.get(self.heard..).unwrap_or_default() {
+            if !image.start.is_empty() {
+                self.unwinder.roots.note_start(image.id, &image.start);
+                is_new = true;
+            }
+        }
+        self.heard = self.cfi.read.len();
+        is_new
     }
 
     fn repair_once(&mut self, waiting: &Waiting, stack: &[u8], behind: &[u64]) -> Repair {
@@ -191,8 +201,8 @@ struct WorkerCfi {
     known: FastMap<ImageId, Option<Arc<Cfi>>>,
     vdso: OnceCell<Option<Arc<Cfi>>>,
     lookup: Lookup,
-    /// Starts of the images that were read last.
-    starts: Vec<ImageStart>,
+    /// What was read, and not told of yet.
+    read: Vec<ReadImage>,
     bytes: u64,
     stuck: HashSet<RootRef>,
     is_ending: Arc<AtomicBool>,
@@ -205,7 +215,7 @@ impl WorkerCfi {
             known: FastMap::default(),
             vdso: OnceCell::new(),
             lookup: Lookup::of_host(),
-            starts: Vec::new(),
+            read: Vec::new(),
             bytes: 0,
             stuck: HashSet::new(),
             is_ending,
@@ -220,15 +230,21 @@ impl WorkerCfi {
         }
     }
 
+    fn tell_of(&mut self, id: ImageId, cfi: Option<Arc<Cfi>>, start: Vec<Range<u64>>) {
+        self.read.push(ReadImage { id, cfi, start });
+    }
+
     fn forget(&mut self) {
         self.images.clear();
         self.known.clear();
-        self.starts.clear();
+        self.vdso = OnceCell::new();
+        self.read.clear();
         self.bytes = 0;
     }
 
-    fn read(&mut self, file: ImageFile) -> Option<Arc<Cfi>> {
-        let (id, root) = (file.id, file.image.root);
+    /// Its call frame information, and where its start is.
+    fn read(&mut self, file: ImageFile) -> Option<(Arc<Cfi>, Vec<Range<u64>>)> {
+        let root = file.image.root;
         let stuck_max = match self.is_ending.load(Ordering::Relaxed) {
             true => 1,
             false => STUCK_MAX,
@@ -248,11 +264,8 @@ impl WorkerCfi {
         match read {
             Ok(read) => {
                 let (cfi, start) = read?;
-                if !start.is_empty() {
-                    self.starts.push((id, start));
-                }
                 self.bytes += cfi.len_bytes();
-                Some(Arc::new(cfi))
+                Some((Arc::new(cfi), start))
             }
             Err(_) => {
                 self.stuck.insert(root);
@@ -268,12 +281,17 @@ impl CfiSource for WorkerCfi {
             return known.clone();
         }
         let file = self.images.remove(&id)?;
-        let read = self.read(file);
-        self.known.insert(id, read.clone());
-        read
+        let (cfi, start) = self.read(file).unzip();
+        self.known.insert(id, cfi.clone());
+        self.tell_of(id, cfi.clone(), start.unwrap_or_default());
+        cfi
     }
 
     fn vdso(&mut self) -> Option<Arc<Cfi>> {
-        self.vdso.get_or_init(own_vdso).clone()
+        if self.vdso.get().is_none() {
+            let cfi = self.vdso.get_or_init(own_vdso).clone();
+            self.tell_of(VDSO, cfi, Vec::new());
+        }
+        self.vdso.get().cloned().flatten()
     }
 }
