@@ -177,10 +177,24 @@ fn a_sample_waits_for_its_image_and_the_next_ones_do_not_wherever_they_are() {
     sample_in(other, 40, 0).tell(&mut tally);
     let chain = [&[USER_MARKER], &other[..]].concat();
     assert_eq!(told.borrow()[4], Heard::Sample(chain));
+    // What only the worker may work out it tells of, for the next time.
+    if let Some(live) = &mut tally.live {
+        live.read.images.clear();
+    }
+    let third = [root - 1, leaf + 1, caller];
+    sample_in(third, 50, 0).tell(&mut tally);
+    rounds_until(&mut tally, &told, 7);
+    let chain = [&[USER_MARKER], &third[..]].concat();
+    assert_eq!(
+        told.borrow()[5..],
+        [Heard::Waits(50), Heard::Came(50, chain.clone())]
+    );
+    sample_in(third, 60, 0).tell(&mut tally);
+    assert_eq!(told.borrow()[7], Heard::Sample(chain));
     let counts = tally.counts();
     assert_eq!(
         (counts.samples, counts.drawn, counts.not_unwound),
-        (3, 3, 0)
+        (5, 5, 0)
     );
 }
 
