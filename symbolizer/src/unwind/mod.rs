@@ -62,6 +62,9 @@ pub(crate) enum Ended {
 pub(crate) trait CfiSource {
     /// That of an image; `None` where there is none that may be used.
     fn image(&mut self, id: ImageId) -> Option<Arc<Cfi>>;
+    /// Whether an image that there is none of may have it later: what is not known of its code yet must
+    /// not be remembered as nothing.
+    fn may_come(&self, id: ImageId) -> bool;
     /// That of the vdso.
     fn vdso(&mut self) -> Option<Arc<Cfi>>;
 }
@@ -167,7 +170,11 @@ impl Unwinder {
         if let Some(found) = self.known.get(image, offset) {
             return found;
         }
-        let cfi = cfi_of(image, source).filter(|cfi| cfi.machine() == machine);
+        let cfi = cfi_of(image, source);
+        if cfi.is_none() && source.may_come(image) {
+            return Found::Nothing;
+        }
+        let cfi = cfi.filter(|cfi| cfi.machine() == machine);
         let found = cfi.map_or(Found::Nothing, |cfi| cfi.find(offset, &mut self.context));
         self.known.note(image, offset, found);
         found

@@ -172,6 +172,10 @@ impl CfiSource for One {
         self.0.clone()
     }
 
+    fn may_come(&self, _: ImageId) -> bool {
+        false
+    }
+
     fn vdso(&mut self) -> Option<Arc<Cfi>> {
         None
     }

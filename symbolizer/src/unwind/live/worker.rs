@@ -15,7 +15,7 @@ use crate::source::find_image;
 use crate::unwind::cfi::Cfi;
 use crate::unwind::images::{ALL_BYTES_MAX, own_vdso};
 use crate::unwind::repair::{Lookups, Needed, Repair};
-use crate::unwind::{CfiSource, Ended, Machine, StackBytes, Start, Unwinder};
+use crate::unwind::{CfiSource, Ended, Machine, StackBytes, Start, Unwinder, VDSO};
 use profiler::files::within;
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -244,6 +244,11 @@ impl CfiSource for WorkerCfi {
         let read = self.read(file);
         self.known.insert(id, read.clone());
         read
+    }
+
+    /// It is told when a process is found that still has it mapped.
+    fn may_come(&self, id: ImageId) -> bool {
+        id != VDSO && !self.known.contains_key(&id)
     }
 
     fn vdso(&mut self) -> Option<Arc<Cfi>> {
