@@ -125,10 +125,6 @@ impl CfiSource for View<'_> {
         read
     }
 
-    fn may_come(&self, _: ImageId) -> bool {
-        false
-    }
-
     fn vdso(&mut self) -> Option<Arc<Cfi>> {
         let cfi = &*self.cfi;
         cfi.vdso.get_or_init(|| cfi.read_vdso()).clone()

@@ -116,6 +116,54 @@ fn the_caller_of_a_leaf_without_a_frame_is_behind_it() {
     assert_eq!(with(0), (Repair::AsRecorded, vec![]));
 }
 
+/// A function that went on with another stack has its frame, and all callers, on the one before: above or below.
+#[test]
+fn a_chain_goes_on_where_its_stack_is_another_one() {
+    let (caller, next) = (code(FRAMED), code(FRAMED + 1));
+    let with = |fp, stack: &[u64], next| {
+        Sampled {
+            pc: code(LEAF),
+            fp,
+            stack,
+            behind: &[next, code(FRAMED + 2)],
+        }
+        .repaired()
+    };
+    for other in [STACK - 0x1000, STACK + 0x10_0000] {
+        let found = with(slot(2), &[caller, 7, other, next, 8], next);
+        let expected = (Repair::Inserted(1), vec![caller, next]);
+        assert_eq!(found, expected, "{other:#x}");
+    }
+    // None of the frames that were left has a frame pointer; or the last one has none.
+    let none = with(STACK - 0x1000, &[caller, 7, 8], next);
+    assert_eq!(none, (Repair::Cut, vec![caller]));
+    let last = code(WRAPPER);
+    let none = with(slot(2), &[caller, 7, STACK - 0x1000, last, 8], last);
+    assert_eq!(none, (Repair::Cut, vec![caller, last]));
+}
+
+/// Too large a frame for the copy, and a frame pointer that is none: the kernel's walk ended at the leaf.
+#[test]
+fn a_leaf_alone_is_no_whole_stack_if_it_has_a_caller() {
+    let with = |pc, stack: &[u64], behind: &[u64]| {
+        Sampled {
+            pc,
+            fp: 5,
+            stack,
+            behind,
+        }
+        .repaired()
+    };
+    let wrapper = code(WRAPPER);
+    assert_eq!(with(wrapper, &[1], &[]), (Repair::Cut, vec![]));
+    assert_eq!(with(wrapper, &[], &[]), (Repair::Cut, vec![]));
+    assert_eq!(with(code(ALIGNED), &[1], &[]), (Repair::Cut, vec![]));
+    assert_eq!(with(code(ROOT), &[1], &[]), (Repair::AsRecorded, vec![]));
+    // The walk had something.
+    let next = code(FRAMED);
+    assert_eq!(with(wrapper, &[1], &[next]), (Repair::AsRecorded, vec![]));
+}
+
 #[test]
 fn a_recursion_through_one_call_keeps_all_its_levels() {
     // The leaf and its callers were called from the same place.
@@ -336,13 +384,6 @@ fn a_function_that_aligned_its_stack_is_in_the_chain_by_a_copy() {
 
 #[test]
 fn generated_code_and_addresses_that_are_none_end_it() {
-    let sampled = |caller| Sampled {
-        pc: code(LEAF),
-        fp: slot(2),
-        stack: &[1, 2][..0],
-        behind: caller,
-    };
-    assert_eq!(sampled(&[]).repaired().0, Repair::AsRecorded);
     for (caller, expected) in [
         // Generated: it goes on by its frame pointer.
         (

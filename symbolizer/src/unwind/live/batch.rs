@@ -5,8 +5,8 @@ use crate::image::{Image, ImageId};
 use crate::lookup::View;
 use crate::maps::MapTable;
 use crate::stacks::ContextId;
-use crate::unwind::Registers;
 use crate::unwind::rule::Found;
+use crate::unwind::{Registers, Unreached};
 use profiler::record::Sample;
 use profiler::{CgroupId, CodeAddr, record};
 use std::ops::Range;
@@ -79,6 +79,8 @@ pub(crate) struct Batch {
     /// Images that the worker did not hear of yet.
     pub(super) images: Vec<ImageFile>,
     pub(super) learned: Vec<Learned>,
+    /// Of its stacks that were unwound.
+    pub(crate) unreached: Unreached,
     /// Numbers of images are those of this generation.
     pub(super) generation: u32,
 }
@@ -142,6 +144,7 @@ impl Batch {
         for waiting in &mut self.waiting {
             (waiting.made, waiting.astray) = (None, None);
         }
+        self.unreached = Unreached::default();
     }
 
     /// Empties it; its room is used again.
@@ -151,5 +154,6 @@ impl Batch {
         self.stacks.clear();
         self.images.clear();
         self.learned.clear();
+        self.unreached = Unreached::default();
     }
 }

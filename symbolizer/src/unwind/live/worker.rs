@@ -15,7 +15,7 @@ use crate::source::find_image;
 use crate::unwind::cfi::Cfi;
 use crate::unwind::images::{ALL_BYTES_MAX, own_vdso};
 use crate::unwind::repair::{Lookups, Needed, Repair};
-use crate::unwind::{CfiSource, Ended, Machine, StackBytes, Start, Unwinder, VDSO};
+use crate::unwind::{CfiSource, Ended, Machine, StackBytes, Start, Unreached, Unwinder, VDSO};
 use profiler::files::within;
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -38,6 +38,8 @@ pub(super) struct Worker {
     frames: Vec<u64>,
     needed: Needed,
     chain: Vec<u64>,
+    /// Of the batch.
+    unreached: Unreached,
 }
 
 impl Worker {
@@ -58,6 +60,7 @@ impl Worker {
             frames: Vec::new(),
             needed: Needed::new(),
             chain: Vec::new(),
+            unreached: Unreached::default(),
         }
     }
 
@@ -98,6 +101,7 @@ impl Worker {
             }
         }
         batch.learned = learned;
+        batch.unreached = std::mem::take(&mut self.unreached);
     }
 
     fn start<'a>(&self, waiting: &Waiting, stack: &'a [u8]) -> Start<'a> {
@@ -155,12 +159,13 @@ impl Worker {
         if ended != Ended::Complete && recorded.len() - leaf > self.frames.len() {
             return self.repair(waiting, stack, recorded);
         }
+        self.unreached.count(ended);
         self.chain
             .extend_from_slice(recorded.get(..leaf).unwrap_or_default());
         self.chain.extend_from_slice(&self.frames);
         self.chain.push(match ended {
             Ended::Complete => WHOLE_MARKER,
-            Ended::Cut | Ended::Lost | Ended::TooDeep => CUT_MARKER,
+            Ended::Cut | Ended::Far | Ended::Lost | Ended::TooDeep => CUT_MARKER,
         });
         // Whatever the frame pointers were: they were not looked at.
         Some(Repair::AsRecorded)
