@@ -123,7 +123,12 @@ impl Unwinder {
                 Err(Stuck::Outermost) => return walk.reached_root(into),
                 Err(Stuck::Cut | Stuck::Far | Stuck::Lost) => {
                     let has_caller = matches!(found, Found::Rule(_) | Found::Other);
-                    if has_caller && behind.is_empty() && walk.is_at_leaf() {
+                    let next = walk.next().map(|addr| addr.saturating_sub(1));
+                    let ends = match next {
+                        Some(next) => find(maps, &mut last, next).is_none(),
+                        None => walk.is_at_leaf(),
+                    };
+                    if has_caller && ends {
                         return Repair::Cut;
                     }
                     let keeps =
@@ -201,6 +206,12 @@ impl Walk<'_> {
         self.fp = next_fp;
         self.taken += 1;
         self.sure = (frames, self.missing);
+    }
+
+    /// What it takes for the return address of the frame that it has last.
+    fn next(&self) -> Option<u64> {
+        let next = self.behind.get(self.taken).copied();
+        next.filter(|_| self.turned.is_none())
     }
 
     /// Whether no frame was left yet.

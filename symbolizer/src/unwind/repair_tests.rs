@@ -142,9 +142,9 @@ fn a_chain_goes_on_where_its_stack_is_another_one() {
     assert_eq!(none, (Repair::Cut, vec![caller, last]));
 }
 
-/// Too large a frame for the copy, and a frame pointer that is none: the kernel's walk ended at the leaf.
+/// Too large a frame for the copy, and a frame pointer that is none: the kernel's walk ended, or went on in data.
 #[test]
-fn a_leaf_alone_is_no_whole_stack_if_it_has_a_caller() {
+fn where_the_walk_has_no_caller_or_none_that_is_code_the_stack_is_cut() {
     let with = |pc, stack: &[u64], behind: &[u64]| {
         Sampled {
             pc,
@@ -159,6 +159,10 @@ fn a_leaf_alone_is_no_whole_stack_if_it_has_a_caller() {
     assert_eq!(with(wrapper, &[], &[]), (Repair::Cut, vec![]));
     assert_eq!(with(code(ALIGNED), &[1], &[]), (Repair::Cut, vec![]));
     assert_eq!(with(code(ROOT), &[1], &[]), (Repair::AsRecorded, vec![]));
+    assert_eq!(with(wrapper, &[1], &[0x1234]), (Repair::Cut, vec![]));
+    let called = [wrapper, 1];
+    let found = with(code(LEAF), &called[..1], &[0x1234, code(FRAMED)]);
+    assert_eq!(found, (Repair::Cut, vec![wrapper]));
     // The walk had something.
     let next = code(FRAMED);
     assert_eq!(with(wrapper, &[1], &[next]), (Repair::AsRecorded, vec![]));
@@ -290,8 +294,8 @@ fn where_the_frame_pointer_was_none_only_what_was_found_is_true() {
     assert_eq!(with(2), (Repair::Cut, vec![own]));
     assert_eq!(with(5), (Repair::Cut, vec![own, next]));
     assert_eq!(with(7), (Repair::Whole, vec![own, next, code(ROOT)]));
-    // Not even its return address: nothing is known that is better.
-    assert_eq!(with(1), (Repair::AsRecorded, vec![]));
+    // Not even its return address.
+    assert_eq!(with(1), (Repair::Cut, vec![]));
 }
 
 #[test]
