@@ -8,6 +8,7 @@ use crate::input::{self, Input};
 use crate::lookup::Sources;
 use crate::pipeline::{self, Converted};
 use crate::report;
+use crate::stacks;
 use crate::text;
 use crate::{output, target::Host};
 use collapse::clean_line;
@@ -49,6 +50,8 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let converted = pipeline::convert((*recording, &args.input), &options, how, host)?;
     pipeline::write(&converted.named, &picture(&converted, args), &outputs)?;
     report::converted(&converted, &args.input);
+    let said = stacks::unreached(&converted.named.counts);
+    said.iter().for_each(report::note);
     report::closing(&converted.named.totals, &outputs);
     if args.verbose {
         report::cost(&Cost::since("read", converted.read));

@@ -3,7 +3,7 @@
 
 use crate::cli::{RecordArgs, StacksArg};
 use profiler::live::UserPart;
-use symbolizer::{Astray, Counts, LiveStacks};
+use symbolizer::{Astray, Counts, LiveStacks, Unreached};
 
 /// What is copied of each stack to find the callers that frame pointers miss
 /// ([measured](../docs/decisions/0013-leaf-repair.md)).
@@ -46,7 +46,43 @@ pub(crate) fn notes(asked: StacksArg, counts: &Counts, astray: &[Astray]) -> Vec
         )),
         _ => {}
     }
+    notes.extend(unreached(counts));
     notes
+}
+
+/// Why stacks that were unwound are truncated, and what helps; of one in twenty at least.
+pub(crate) fn unreached(counts: &Counts) -> Option<String> {
+    let Unreached {
+        deeper,
+        far,
+        lost,
+        long,
+    } = counts.unreached;
+    let all = counts.unreached.all();
+    if all == 0 || 20 * all < counts.drawn {
+        return None;
+    }
+    let whys = [
+        (
+            deeper,
+            "deeper than what was copied of them (--call-graph dwarf,65528 copies most)",
+        ),
+        (
+            far,
+            "whose next caller lies over 64 KiB up, further than any copy reaches (a huge frame, a deep recursion, \
+             another stack)",
+        ),
+        (
+            lost,
+            "that cannot be followed: another stack, or code that tells nothing (Go: record with --call-graph fp)",
+        ),
+        (long, "of more frames than are followed"),
+    ];
+    let whys = whys.iter().filter(|(stacks, _)| *stacks > 0);
+    let whys: Vec<String> = whys
+        .map(|(stacks, why)| format!("{stacks} {why}"))
+        .collect();
+    Some(format!("truncated stacks: {}", whys.join("; ")))
 }
 
 /// The names with most samples, and how many.
@@ -82,6 +118,34 @@ mod tests {
             not_unwound,
             ..Counts::default()
         }
+    }
+
+    #[test]
+    fn why_stacks_are_truncated_is_said_where_many_are() {
+        let of = |drawn, unreached| {
+            let counts = Counts {
+                drawn,
+                unreached,
+                ..Counts::default()
+            };
+            super::unreached(&counts)
+        };
+        let some = Unreached {
+            deeper: 3,
+            far: 40,
+            lost: 0,
+            long: 2,
+        };
+        assert_eq!(
+            of(900, some).as_deref(),
+            Some(
+                "truncated stacks: 3 deeper than what was copied of them (--call-graph dwarf,65528 copies most); 40 whose \
+                 next caller lies over 64 KiB up, further than any copy reaches (a huge frame, a deep recursion, another \
+                 stack); 2 of more frames than are followed"
+            )
+        );
+        assert_eq!(of(901, some), None);
+        assert_eq!(of(0, Unreached::default()), None);
     }
 
     #[test]

@@ -193,7 +193,7 @@ fn stacks_that_lie_and_tiny_ones_end_and_cost_no_sample() {
         assert!(lies.total() > 100, "{how}\n{folded}");
         // As many as are followed, and what a sample has besides: nothing comes back to what it came from.
         let longest = lies.stacks.iter().map(|stack| stack.frames.len()).max();
-        assert!(longest <= Some(1024 + 64), "{how}: {longest:?}");
+        assert!(longest <= Some(4096 + 64), "{how}: {longest:?}");
         let small = folded.only(|stack| is_in(stack, "small") && !is_in(stack, "lie"));
         assert!(small.total() > 100, "{how}\n{folded}");
         let whole = small.share(|stack| stack.has_chain(&["start_thread", "small"]));
@@ -248,4 +248,60 @@ fn a_stack_that_is_deeper_than_what_was_taken_of_it_says_so() {
         "{}",
         run.folded()
     );
+}
+
+/// Nothing that is copied of a stack reaches them, but frame pointers do.
+#[test]
+fn callers_behind_huge_frames_and_on_other_stacks_are_found_by_frame_pointers() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let huge = ["main", "wide", "narrow", "far_spin", "far_leaf"];
+    let stacks = [
+        "main", "on_stack", "lower", "on_stack", "upper", "far_spin", "far_leaf",
+    ];
+    for (which, chain) in [("huge", &huge[..]), ("stacks", &stacks[..])] {
+        for how in ["fp", "dwarf,65528"] {
+            let run = record(Workload::Far, &["0.3", which], &["--call-graph", how]);
+            let right = whole(&run, chain);
+            assert!(right >= 0.97, "{which}, {how}: {right}\n{}", run.folded());
+            let cut = run.folded().share(is_cut);
+            assert!(cut < 0.03, "{which}, {how}: {cut}\n{}", run.folded());
+            assert_drawn_again(&run);
+        }
+    }
+}
+
+/// Without them they cannot be found: the stack is truncated there, and why is said.
+#[test]
+fn a_stack_that_no_copy_reaches_the_root_of_says_so() {
+    let Some(_host) = needs(Need::Root) else {
+        return;
+    };
+    let flags = ["--call-graph", "dwarf,65528"];
+    let run = record(Workload::FarFrameless, &["0.3", "huge"], &flags);
+    let chain = [
+        "[truncated stack]",
+        "wide",
+        "narrow",
+        "far_spin",
+        "far_leaf",
+    ];
+    let right = whole(&run, &chain);
+    assert!(right >= 0.97, "{right}\n{}", run.folded());
+    let said = &run.stderr;
+    assert!(
+        said.contains("whose next caller lies over 64 KiB up, further than any copy reaches"),
+        "{said}"
+    );
+    let run = record(Workload::FarFrameless, &["0.3", "stacks"], &flags);
+    let chain = [
+        "[truncated stack]",
+        "on_stack",
+        "upper",
+        "far_spin",
+        "far_leaf",
+    ];
+    let right = whole(&run, &chain);
+    assert!(right >= 0.97, "{right}\n{}", run.folded());
 }

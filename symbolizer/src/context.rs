@@ -6,6 +6,7 @@ use crate::pins::{Pins, RootRef};
 use crate::stack::LayerKind;
 use crate::stacks::ContextId;
 use crate::tasks::{CommId, SpaceId, Tasks};
+use crate::unwind::Unreached;
 use profiler::files::TargetRoot;
 use profiler::perfdata::sidecar::TextId;
 use profiler::record::Stamp;
@@ -131,6 +132,8 @@ pub struct Counts {
     /// Samples of this host whose stacks were counted as the kernel walked them, because too many others
     /// waited to be unwound.
     pub not_unwound: u64,
+    /// Of the unwound ones those that did not reach their roots, by why.
+    pub unreached: Unreached,
 }
 
 /// Where the tasks of a recording are.

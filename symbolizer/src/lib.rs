@@ -73,6 +73,6 @@ pub use stack::{
 pub use tally::{Counted, Tally};
 pub use tap::{Tap, Told};
 pub use told::kernel_build_id;
-pub use unwind::{Astray, CallGraph, ChainOptions, LiveStacks};
+pub use unwind::{Astray, CallGraph, ChainOptions, LiveStacks, Unreached};
 pub use watch::ProcessNews;
 pub use whose_map::NotItsMap;

@@ -215,6 +215,7 @@ impl Tally {
             Some(made) => self.count_words(id, made.iter().copied(), counted),
             None => self.count_recorded(id, sample, weight),
         }
+        self.counts.unreached = chains.unreached;
         self.chains = Some(chains);
     }
 

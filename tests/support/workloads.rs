@@ -46,6 +46,11 @@ pub(crate) enum Workload {
     Trampolines,
     /// `descend`, as often as asked for, and `compute`; arguments: threads or 0 for `main`, depth, seconds.
     Deep,
+    /// `main → wide → narrow → far_spin → far_leaf`, or `main → on_stack → lower → on_stack → upper → …` on three
+    /// stacks; arguments: seconds, `huge` or `stacks`.
+    Far,
+    /// The same without frame pointers.
+    FarFrameless,
     /// A process that execs, whose pid is used again, or that changes its name; argument: which.
     Identity,
     /// A call that is its function's last instruction, symbols without size; argument: seconds.
@@ -105,7 +110,9 @@ impl Workload {
 
     fn more_flags(self) -> &'static [&'static str] {
         match self {
-            Workload::LeavesFrameless | Workload::Trampolines => &["-fomit-frame-pointer"],
+            Workload::LeavesFrameless | Workload::FarFrameless | Workload::Trampolines => {
+                &["-fomit-frame-pointer"]
+            }
             _ => &[],
         }
     }
@@ -121,6 +128,7 @@ impl Workload {
             Workload::Leaves | Workload::LeavesFrameless => "leaves.c",
             Workload::Trampolines => "trampolines.c",
             Workload::Deep => "deep.c",
+            Workload::Far | Workload::FarFrameless => "far.c",
             Workload::Identity => "identity.c",
             Workload::Traps => "traps.c",
             Workload::LyingStacks => "hostile/stacks.c",

@@ -3,7 +3,7 @@
 
 use super::branches::chain_of_branches;
 use super::images::{Files, ImageCfi, VdsoIs, View};
-use super::{Ended, Machine, Registers, StackBytes, Start, Unwinder};
+use super::{Ended, Machine, Registers, StackBytes, Start, Unreached, Unwinder};
 use crate::chain::{CUT_MARKER, USER_MARKER, WHOLE_MARKER};
 use crate::lookup::Lookup;
 use crate::told::Told;
@@ -48,6 +48,7 @@ pub(crate) struct Chains {
     unwound: Vec<u64>,
     /// The chain of the last sample.
     words: Vec<u64>,
+    pub(crate) unreached: Unreached,
 }
 
 impl Chains {
@@ -60,6 +61,7 @@ impl Chains {
             unwinder: None,
             unwound: Vec::new(),
             words: Vec::new(),
+            unreached: Unreached::default(),
         }
     }
 
@@ -146,12 +148,13 @@ impl Chains {
         if ended != Ended::Complete && sample.chain.len() - user > self.unwound.len() + 1 {
             return false;
         }
+        self.unreached.count(ended);
         self.words.extend(sample.chain.iter().take(user));
         self.words.push(USER_MARKER);
         self.words.extend_from_slice(&self.unwound);
         self.words.push(match ended {
             Ended::Complete => WHOLE_MARKER,
-            Ended::Cut | Ended::Lost | Ended::TooDeep => CUT_MARKER,
+            Ended::Cut | Ended::Far | Ended::Lost | Ended::TooDeep => CUT_MARKER,
         });
         true
     }

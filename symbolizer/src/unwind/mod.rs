@@ -11,6 +11,8 @@ mod branches;
 mod cfi;
 mod chains;
 #[cfg(test)]
+mod ended_tests;
+#[cfg(test)]
 mod hostile_tests;
 mod images;
 mod index;
@@ -26,6 +28,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod trampoline;
+mod unreached;
 
 pub(crate) use chains::Chains;
 pub use chains::{CallGraph, ChainOptions};
@@ -34,6 +37,7 @@ pub(crate) use live::LiveChains;
 pub use live::{Astray, LiveStacks};
 pub(crate) use machine::{Machine, Registers};
 pub(crate) use stack::StackBytes;
+pub use unreached::Unreached;
 
 use crate::image::ImageId;
 use crate::maps::{Backing, MapTable, Mapping};
@@ -44,8 +48,9 @@ use rule::Found;
 use std::sync::Arc;
 use step::{Caller, Frame, Stuck};
 
-/// Frames of one stack.
-pub(crate) const FRAMES_MAX: usize = 1024;
+/// Frames of one stack: as many as the largest copy of one has, of 16 bytes each. Recursions of compilers
+/// have over a thousand.
+pub(crate) const FRAMES_MAX: usize = 4096;
 
 /// How the unwinding of a stack ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub(crate) enum Ended {
     Complete,
     /// At the end of what was copied of the stack.
     Cut,
+    /// Where the next word lies further up than a copy can reach.
+    Far,
     /// At a frame that could not be left: no call frame information and no frame pointer, or
     /// wrong ones.
     Lost,
@@ -65,6 +72,11 @@ pub(crate) enum Ended {
 pub(crate) trait CfiSource {
     /// That of an image; `None` where there is none that may be used.
     fn image(&mut self, id: ImageId) -> Option<Arc<Cfi>>;
+    /// Whether an image that there is none of may have it later: what is not known of its code yet must
+    /// not be remembered as nothing.
+    fn may_come(&self, _id: ImageId) -> bool {
+        false
+    }
     /// That of the vdso.
     fn vdso(&mut self) -> Option<Arc<Cfi>>;
     /// Whether it may be asked now what holds at a byte of an image.
@@ -152,6 +164,7 @@ impl Unwinder {
                 Ok(caller) => caller,
                 Err(Stuck::Outermost) => return Ended::Complete,
                 Err(Stuck::Cut) => return Ended::Cut,
+                Err(Stuck::Far) => return Ended::Far,
                 Err(Stuck::Lost) => return Ended::Lost,
             };
             let addr = without_signature(caller.return_address, machine, maps);
@@ -178,7 +191,11 @@ impl Unwinder {
         if let Some(found) = self.known.get(image, offset) {
             return found;
         }
-        let cfi = cfi_of(image, source).filter(|cfi| cfi.machine() == machine);
+        let cfi = cfi_of(image, source);
+        if cfi.is_none() && source.may_come(image) {
+            return Found::Nothing;
+        }
+        let cfi = cfi.filter(|cfi| cfi.machine() == machine);
         let found = cfi.map_or(Found::Nothing, |cfi| cfi.find(offset, &mut self.context));
         self.known.note(image, offset, found);
         found

@@ -113,6 +113,7 @@ impl Unwinder {
             taken: 0,
             missing: 0,
             sure: (0, 0),
+            is_proven: false,
         };
         let mut last = None;
         let (mut lookup, mut is_interrupted) = (leaf, true);
@@ -150,7 +151,21 @@ impl Unwinder {
             let caller = match left {
                 Ok(caller) => caller,
                 Err(Stuck::Outermost) => return walk.reached_root(Proof::Root, into),
-                Err(Stuck::Cut | Stuck::Lost) => break,
+                Err(Stuck::Cut | Stuck::Far | Stuck::Lost) => {
+                    let has_caller = matches!(found, Found::Rule(_) | Found::Other);
+                    let next = walk.next().map(|addr| addr.saturating_sub(1));
+                    let ends = match next {
+                        Some(next) => find(maps, &mut last, next).is_none(),
+                        None => walk.is_at_leaf(),
+                    };
+                    if has_caller && ends {
+                        return Repair::Cut;
+                    }
+                    let keeps =
+                        matches!(found, Found::Rule(rule) if rule.keeps_frame_pointer(machine));
+                    walk.is_proven = keeps && registers.get(machine.fp()) == Some(walk.fp);
+                    break;
+                }
             };
             let addr = without_signature(caller.return_address, machine, maps);
             if addr >> 63 != 0 || find(maps, &mut last, addr.saturating_sub(1)).is_none() {
@@ -229,6 +244,9 @@ struct Walk<'a> {
     missing: usize,
     /// How many frames there were, and how many of them it had missed, when it got its last one.
     sure: (usize, usize),
+    /// The last frame that was found keeps its return address where the walk reads its next one, as its call frame
+    /// information says: also if that is on another stack (`rust_psm_on_stack`, other coroutines).
+    is_proven: bool,
 }
 
 impl Walk<'_> {
@@ -247,6 +265,17 @@ impl Walk<'_> {
         self.fp = next_fp;
         self.taken += 1;
         self.sure = (frames, self.missing);
+    }
+
+    /// What it takes for the return address of the frame that it has last.
+    fn next(&self) -> Option<u64> {
+        let next = self.behind.get(self.taken).copied();
+        next.filter(|_| self.turned.is_none())
+    }
+
+    /// Whether no frame was left yet.
+    fn is_at_leaf(&self) -> bool {
+        self.taken == 0 && self.missing == 0 && self.turned.is_none()
     }
 
     /// Whether it ended where it should: behind frames with frame pointers come those of the start.
@@ -271,8 +300,9 @@ impl Walk<'_> {
         if self.taken < self.behind.len() {
             return match self.missing {
                 0 => Repair::AsRecorded,
-                // No frame pointer lies below the frames that were left.
-                _ if self.fp < sp => Repair::Cut,
+                // No frame pointer lies below the frames that were left, unless it is known to be one. Where none of
+                // these frames has one, those behind it have none either, and the walk would miss them.
+                _ if self.fp < sp && !(self.is_proven && self.taken > 0) => Repair::Cut,
                 _ => Repair::Inserted(self.taken),
             };
         }

@@ -128,6 +128,58 @@ fn the_caller_of_a_leaf_without_a_frame_is_behind_it() {
     assert_eq!(with(0), (Repair::AsRecorded, vec![]));
 }
 
+/// A function that went on with another stack has its frame, and all callers, on the one before: above or below.
+#[test]
+fn a_chain_goes_on_where_its_stack_is_another_one() {
+    let (caller, next) = (code(FRAMED), code(FRAMED + 1));
+    let with = |fp, stack: &[u64], next| {
+        Sampled {
+            pc: code(LEAF),
+            fp,
+            stack,
+            behind: &[next, code(FRAMED + 2)],
+        }
+        .repaired()
+    };
+    for other in [STACK - 0x1000, STACK + 0x10_0000] {
+        let found = with(slot(2), &[caller, 7, other, next, 8], next);
+        let expected = (Repair::Inserted(1), vec![caller, next]);
+        assert_eq!(found, expected, "{other:#x}");
+    }
+    // None of the frames that were left has a frame pointer; or the last one has none.
+    let none = with(STACK - 0x1000, &[caller, 7, 8], next);
+    assert_eq!(none, (Repair::Cut, vec![caller]));
+    let last = code(WRAPPER);
+    let none = with(slot(2), &[caller, 7, STACK - 0x1000, last, 8], last);
+    assert_eq!(none, (Repair::Cut, vec![caller, last]));
+}
+
+/// Too large a frame for the copy, and a frame pointer that is none: the kernel's walk ended, or went on in data.
+#[test]
+fn where_the_walk_has_no_caller_or_none_that_is_code_the_stack_is_cut() {
+    let with = |pc, stack: &[u64], behind: &[u64]| {
+        Sampled {
+            pc,
+            fp: 5,
+            stack,
+            behind,
+        }
+        .repaired()
+    };
+    let wrapper = code(WRAPPER);
+    assert_eq!(with(wrapper, &[1], &[]), (Repair::Cut, vec![]));
+    assert_eq!(with(wrapper, &[], &[]), (Repair::Cut, vec![]));
+    assert_eq!(with(code(ALIGNED), &[1], &[]), (Repair::Cut, vec![]));
+    assert_eq!(with(code(ROOT), &[1], &[]), (Repair::AsRecorded, vec![]));
+    assert_eq!(with(wrapper, &[1], &[0x1234]), (Repair::Cut, vec![]));
+    let called = [wrapper, 1];
+    let found = with(code(LEAF), &called[..1], &[0x1234, code(FRAMED)]);
+    assert_eq!(found, (Repair::Cut, vec![wrapper]));
+    // The walk had something.
+    let next = code(FRAMED);
+    assert_eq!(with(wrapper, &[1], &[next]), (Repair::AsRecorded, vec![]));
+}
+
 #[test]
 fn a_recursion_through_one_call_keeps_all_its_levels() {
     // The leaf and its callers were called from the same place.
@@ -256,8 +308,8 @@ fn where_the_frame_pointer_was_none_only_what_was_found_is_true() {
     assert_eq!(with(2), (Repair::Cut, vec![own]));
     assert_eq!(with(5), (Repair::Cut, vec![own, next]));
     assert_eq!(with(7), (Repair::Whole, vec![own, next, code(ROOT)]));
-    // Not even its return address: nothing is known that is better.
-    assert_eq!(with(1), (Repair::AsRecorded, vec![]));
+    // Not even its return address.
+    assert_eq!(with(1), (Repair::Cut, vec![]));
 }
 
 #[test]
@@ -350,13 +402,6 @@ fn a_function_that_aligned_its_stack_is_in_the_chain_by_a_copy() {
 
 #[test]
 fn generated_code_and_addresses_that_are_none_end_it() {
-    let sampled = |caller| Sampled {
-        pc: code(LEAF),
-        fp: slot(2),
-        stack: &[1, 2][..0],
-        behind: caller,
-    };
-    assert_eq!(sampled(&[]).repaired().0, Repair::AsRecorded);
     for (caller, expected) in [
         // Generated: it goes on by its frame pointer.
         (

@@ -94,6 +94,16 @@ impl Rule {
         Some(rule)
     }
 
+    /// Whether the return address lies where frame pointers lead: behind the caller's own.
+    pub(super) fn keeps_frame_pointer(&self, machine: Machine) -> bool {
+        let mut saved = machine.saved().iter().zip(self.saved);
+        let number = machine.return_address();
+        let words = saved.find(|(register, _)| **register == number);
+        let words = words.map_or(0, |(_, words)| i64::from(words));
+        let is_there = words != 0 && i64::from(self.cfa_offset) + 8 * words == 8;
+        self.cfa_register == machine.fp() && is_there
+    }
+
     fn short(row: &Row, machine: Machine, is_signal_frame: bool) -> Option<Self> {
         let CfaRule::RegisterAndOffset { register, offset } = row.cfa() else {
             return None;

@@ -36,6 +36,8 @@ pub(super) enum Stuck {
     Outermost,
     /// What is needed lies beyond what was copied of the stack.
     Cut,
+    /// It lies beyond what can be copied of one.
+    Far,
     /// A register is needed that is not known, or what was found cannot be.
     Lost,
 }
@@ -190,7 +192,12 @@ impl Frame<'_> {
             None => return Err(Stuck::Lost),
         };
         if return_address == 0 {
-            return Err(Stuck::Outermost);
+            // Whoever makes a stack by hand begins it so, with registers of 0 (fibers of Ruby and D). But 0 is also
+            // what lies most often where no return address is.
+            return Err(match self.registers.get(self.machine.fp()) {
+                Some(0) => Stuck::Outermost,
+                _ => Stuck::Lost,
+            });
         }
         self.registers.set(self.machine.sp(), Some(sp));
         self.registers.set(self.machine.pc(), Some(return_address));
@@ -205,6 +212,7 @@ impl Frame<'_> {
 fn stuck(outside: Outside) -> Stuck {
     match outside {
         Outside::Above => Stuck::Cut,
+        Outside::Far => Stuck::Far,
         Outside::Below => Stuck::Lost,
     }
 }

@@ -240,7 +240,7 @@ pub(super) const RBP: u8 = 6;
 pub(super) const RSP: u8 = 7;
 
 /// leaf (no frame) ← middle (24 bytes, rbx saved) ← root (no return address)
-fn three() -> Vec<(u64, Vec<u8>)> {
+pub(super) fn three() -> Vec<(u64, Vec<u8>)> {
     vec![
         (0, [cfa(RSP, 8), saved(PC, 1)].concat()),
         (0x100, [cfa(RSP, 32), saved(PC, 1), saved(RBX, 2)].concat()),

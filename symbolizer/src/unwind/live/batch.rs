@@ -5,10 +5,10 @@ use crate::image::{Image, ImageId};
 use crate::lookup::View;
 use crate::maps::MapTable;
 use crate::stacks::ContextId;
-use crate::unwind::Registers;
 use crate::unwind::cfi::Cfi;
 use crate::unwind::roots::End;
 use crate::unwind::rule::Found;
+use crate::unwind::{Registers, Unreached};
 use profiler::record::Sample;
 use profiler::{CgroupId, CodeAddr, record};
 use std::ops::Range;
@@ -93,6 +93,8 @@ pub(crate) struct Batch {
     pub(super) ends: Vec<End>,
     /// What the worker has read.
     pub(super) read: Vec<ReadImage>,
+    /// Of its stacks that were unwound.
+    pub(crate) unreached: Unreached,
     /// Numbers of images are those of this generation.
     pub(super) generation: u32,
 }
@@ -156,6 +158,7 @@ impl Batch {
         for waiting in &mut self.waiting {
             (waiting.made, waiting.astray) = (None, None);
         }
+        self.unreached = Unreached::default();
     }
 
     /// Empties it; its room is used again.
@@ -167,5 +170,6 @@ impl Batch {
         self.learned.clear();
         self.ends.clear();
         self.read.clear();
+        self.unreached = Unreached::default();
     }
 }

@@ -119,6 +119,7 @@ impl Tally {
             // What was sampled since is counted as what is there now, what waited is not.
             self.count_batch();
             self.count_made(&batch);
+            self.counts.unreached += batch.unreached;
             for waiting in &batch.waiting {
                 if let Some(end) = waiting.astray {
                     live.astray.count(waiting.context, end);

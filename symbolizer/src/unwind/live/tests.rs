@@ -6,7 +6,7 @@ use crate::choice::Counting;
 use crate::context::{Origin, Selected};
 use crate::tally::Tally;
 use profiler::live::EventSink;
-use profiler::record::{self, Chain, Comm, Event, Stamp};
+use profiler::record::{self, Chain, Comm, Event, Fork, Stamp};
 use profiler::{HostPid, HostTid};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -241,4 +241,37 @@ fn samples_of_images_that_are_forgotten_meanwhile_are_counted_as_they_were_recor
     sample_at(20, 0).tell(&mut tally);
     rounds_until(&mut tally, &told, 4);
     assert_eq!(told.borrow()[3], Heard::Came(20, repaired()));
+}
+
+/// Its image could not be held, so nothing could be read of it; that says nothing of the next process's.
+#[test]
+fn a_process_that_is_gone_leaves_no_image_without_rules_to_the_next_one() {
+    if !is_x86_64() {
+        return;
+    }
+    let (mut tally, told) = tally(LiveStacks::Repair);
+    // No pid is as high (/proc/sys/kernel/pid_max).
+    let (own, gone) = (stamp(5), HostPid(1 << 30));
+    tally.event(&Event::Fork(Fork {
+        stamp: own,
+        pid: gone,
+        tid: HostTid(gone.0),
+        parent_pid: own.pid,
+        parent_tid: own.tid,
+    }));
+    let [leaf, _, root] = addrs();
+    sample_at(10, 0).with(|sample| {
+        let stamp = Stamp {
+            pid: gone,
+            tid: HostTid(gone.0),
+            ..sample.stamp
+        };
+        tally.event(&Event::Sample(Sample { stamp, ..*sample }));
+    });
+    rounds_until(&mut tally, &told, 3);
+    let as_recorded = vec![USER_MARKER, leaf, root];
+    assert_eq!(told.borrow()[2], Heard::Came(10, as_recorded));
+    sample_at(20, 0).tell(&mut tally);
+    rounds_until(&mut tally, &told, 5);
+    assert_eq!(told.borrow()[4], Heard::Came(20, repaired()));
 }

@@ -16,7 +16,7 @@ use crate::unwind::cfi::Cfi;
 use crate::unwind::images::{ALL_BYTES_MAX, own_vdso};
 use crate::unwind::repair::{Lookups, Needed, Repair};
 use crate::unwind::start::start_code;
-use crate::unwind::{CfiSource, Ended, Machine, StackBytes, Start, Unwinder, VDSO};
+use crate::unwind::{CfiSource, Ended, Machine, StackBytes, Start, Unreached, Unwinder, VDSO};
 use profiler::files::within;
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -42,6 +42,8 @@ pub(super) struct Worker {
     frames: Vec<u64>,
     needed: Needed,
     chain: Vec<u64>,
+    /// Of the batch.
+    unreached: Unreached,
 }
 
 impl Worker {
@@ -63,6 +65,7 @@ impl Worker {
             frames: Vec::new(),
             needed: Needed::new(),
             chain: Vec::new(),
+            unreached: Unreached::default(),
         }
     }
 
@@ -108,6 +111,7 @@ impl Worker {
         batch.ends = self.unwinder.roots.take_news();
         self.hear_of_starts();
         (batch.read, self.heard) = (std::mem::take(&mut self.cfi.read), 0);
+        batch.unreached = std::mem::take(&mut self.unreached);
     }
 
     fn start<'a>(&self, waiting: &Waiting, stack: &'a [u8]) -> Start<'a> {
@@ -183,12 +187,13 @@ impl Worker {
         if ended != Ended::Complete && recorded.len() - leaf > self.frames.len() {
             return self.repair(waiting, stack, recorded);
         }
+        self.unreached.count(ended);
         self.chain
             .extend_from_slice(recorded.get(..leaf).unwrap_or_default());
         self.chain.extend_from_slice(&self.frames);
         self.chain.push(match ended {
             Ended::Complete => WHOLE_MARKER,
-            Ended::Cut | Ended::Lost | Ended::TooDeep => CUT_MARKER,
+            Ended::Cut | Ended::Far | Ended::Lost | Ended::TooDeep => CUT_MARKER,
         });
         // Whatever the frame pointers were: they were not looked at.
         Some(Repair::AsRecorded)
@@ -285,6 +290,11 @@ impl CfiSource for WorkerCfi {
         self.known.insert(id, cfi.clone());
         self.tell_of(id, cfi.clone(), start.unwrap_or_default());
         cfi
+    }
+
+    /// It is told when a process is found that still has it mapped.
+    fn may_come(&self, id: ImageId) -> bool {
+        id != VDSO && !self.known.contains_key(&id)
     }
 
     fn vdso(&mut self) -> Option<Arc<Cfi>> {
