@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use symbolizer::{Frame, FrameKind, Layer, LayerKind, PathSeed};
+use symbolizer::{Frame, FrameKind, Layer, LayerKind, PathSeed, Unresolved};
 
 use crate::clean::clean_name;
 use crate::tree::NodeKind;
@@ -51,11 +51,12 @@ pub(crate) struct Names<'a> {
     seed: PathSeed,
 }
 
-/// A name that was met.
+/// A name that was met, or an image that a frame without a name is in.
 struct Met {
     hash: u64,
     at: *const u8,
     kind: NodeKind,
+    reason: &'static str,
     id: LabelId,
 }
 
@@ -150,9 +151,7 @@ impl Names<'_> {
         };
         let outer = match &frame.name {
             Ok(name) => self.of_name(kind, name),
-            Err(reason) => self
-                .labels
-                .intern_unresolved(&reason.to_string(), reason.kind()),
+            Err(reason) => self.of_reason(reason),
         };
         let inlined = frame.inlined.iter();
         FrameLabels {
@@ -163,16 +162,40 @@ impl Names<'_> {
         }
     }
 
-    /// The frames keep all their names: where one is, no other comes to be.
     fn of_name(&mut self, kind: NodeKind, name: &Arc<str>) -> LabelId {
+        self.of_met(name, (kind, ""), |labels| labels.intern(kind, name))
+    }
+
+    fn of_reason(&mut self, reason: &Unresolved) -> LabelId {
+        let kind = reason.kind();
+        let intern = |labels: &mut Labels| labels.intern_unresolved(&reason.to_string(), kind);
+        match reason.about() {
+            Some(name) => self.of_met(name, (NodeKind::Unresolved, kind), intern),
+            None => intern(self.labels),
+        }
+    }
+
+    /// The frames keep all their names: where one is, no other comes to be.
+    fn of_met(
+        &mut self,
+        name: &Arc<str>,
+        (kind, reason): (NodeKind, &'static str),
+        intern: impl FnOnce(&mut Labels) -> LabelId,
+    ) -> LabelId {
         let at = Arc::as_ptr(name).cast::<u8>();
         let hash = self.seed.then(self.seed.root(), at.addr() as u64).place();
-        let is_it = |met: &Met| met.at == at && met.kind == kind;
+        let is_it = |met: &Met| met.at == at && met.kind == kind && met.reason == reason;
         if let Some(met) = self.met.find(hash, is_it) {
             return met.id;
         }
-        let id = self.labels.intern(kind, name);
-        let met = Met { hash, at, kind, id };
+        let id = intern(self.labels);
+        let met = Met {
+            hash,
+            at,
+            kind,
+            reason,
+            id,
+        };
         self.met.insert_unique(hash, met, |met| met.hash);
         id
     }

@@ -5,6 +5,27 @@ use symbolizer::{PathHash, PathSeed};
 
 use crate::labels::LabelId;
 
+/// The nodes of several [`Paths`] with one root: equal paths of two of them have a node for each.
+pub(crate) fn side_by_side(parts: Vec<Vec<PathNode>>) -> Vec<PathNode> {
+    let mut parts = parts.into_iter();
+    let mut all = parts.next().unwrap_or_else(|| Paths::default().nodes);
+    for part in parts {
+        let before = all.len() as u32 - 1;
+        let mut part = part.into_iter();
+        if let (Some(root), Some(whole)) = (part.next(), all.first_mut()) {
+            whole.self_weight = whole.self_weight.saturating_add(root.self_weight);
+        }
+        all.extend(part.map(|node| PathNode {
+            parent: match node.parent {
+                ROOT => ROOT,
+                parent => before + parent,
+            },
+            ..node
+        }));
+    }
+    all
+}
+
 /// Counted paths, in the order they were met. The node of the empty path is the root.
 ///
 /// A node is found by a hash of the whole path to it: a path that was met before is one lookup,
@@ -99,38 +120,9 @@ impl Paths {
         self.weigh(node, weight);
     }
 
-    /// All paths of both.
-    pub(crate) fn merged(self, other: Self) -> Self {
-        let (mut large, small) = if self.nodes.len() >= other.nodes.len() {
-            (self, other)
-        } else {
-            (other, self)
-        };
-        large.last.clear();
-        // For each node of the small one its number in the large one, the hash of its path there, and
-        // whether it was there: below one that was not is none that was.
-        let mut places = Vec::with_capacity(small.nodes.len());
-        for (number, node) in small.nodes.iter().enumerate() {
-            let root = (ROOT, large.seed.root(), true);
-            let place = if number == 0 {
-                root
-            } else {
-                let parent = places.get(node.parent as usize).copied().unwrap_or(root);
-                let (parent, hash, was_there) = parent;
-                let hash = large.seed.then(hash, u64::from(node.label.0));
-                let known = was_there.then(|| large.find(hash)).flatten();
-                let place = known.unwrap_or_else(|| large.insert(parent, node.label, hash));
-                (place, hash, known.is_some())
-            };
-            places.push(place);
-            large.weigh(place.0, node.self_weight);
-        }
-        large
-    }
-
     /// Parents before their children, the root first.
-    pub(crate) fn nodes(&self) -> &[PathNode] {
-        &self.nodes
+    pub(crate) fn into_nodes(self) -> Vec<PathNode> {
+        self.nodes
     }
 
     fn weigh(&mut self, at: u32, weight: u64) {
@@ -210,8 +202,8 @@ mod tests {
                 }
                 paths
             };
-            let whole = parts.iter().map(paths_of).reduce(Paths::merged);
-            FrameTree::new(labels, whole.expect("a part"))
+            let parts = parts.iter().map(|part| paths_of(part).into_nodes());
+            FrameTree::of_nodes(labels, &side_by_side(parts.collect()))
         };
         let whole = tree_of(&[&all]);
         assert_eq!(

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use symbolizer::{Resolved, StackPart, Unresolved};
 
 use crate::labels::{Label, LabelId, Labels};
-use crate::paths::{PathNode, Paths, ROOT};
+use crate::paths::{PathNode, Paths, ROOT, side_by_side};
 
 /// What a node of the tree stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,50 +112,64 @@ impl FrameTree {
             }
             paths
         };
-        let paths = resolved
-            .parts
-            .into_par_iter()
-            .map(paths_of)
-            .reduce_with(Paths::merged);
-        Self::new(labels, paths.unwrap_or_default())
+        let parts = resolved.parts.into_par_iter();
+        let parts = parts.map(|part| paths_of(part).into_nodes()).collect();
+        Self::of_nodes(labels, &side_by_side(parts))
     }
 
     /// The tree of paths that were counted already.
     pub fn new(labels: Labels, paths: Paths) -> Self {
+        Self::of_nodes(labels, &paths.into_nodes())
+    }
+
+    /// Nodes of one label below one parent become one.
+    pub(crate) fn of_nodes(labels: Labels, nodes: &[PathNode]) -> Self {
         let (mut labels, rank_of) = labels.ranked();
-        let nodes = paths.nodes();
-        let rank = |node: &PathNode| rank_of.get(node.label.0 as usize).copied().unwrap_or(0);
+        let rank = |number: u32| {
+            let label = nodes.get(number as usize).map(|node| node.label);
+            label
+                .and_then(|label| rank_of.get(label.0 as usize).copied())
+                .unwrap_or(labels.len() as u32)
+        };
         let children = Children::of(nodes, rank);
         let totals = totals(nodes);
-        let root_label = labels.len() as u32;
+        let mut stored = Vec::with_capacity(nodes.len());
+        let mut waiting = vec![(Same::One(ROOT), 0)];
+        while let Some((same, depth)) = waiting.pop() {
+            let numbers = same.numbers();
+            let (mut self_weight, mut total_weight) = (0_u64, 0_u64);
+            for number in numbers {
+                let node = nodes.get(*number as usize);
+                let total = totals.get(*number as usize).copied().unwrap_or(0);
+                self_weight = self_weight.saturating_add(node.map_or(0, |node| node.self_weight));
+                total_weight = total_weight.saturating_add(total);
+            }
+            if total_weight == 0 && depth > 0 {
+                continue;
+            }
+            stored.push(Stored {
+                label: numbers.first().map_or(0, |number| rank(*number)),
+                depth,
+                self_weight,
+                total_weight,
+            });
+            let gathered;
+            let below = match same {
+                Same::One(number) => children.of_node(number),
+                Same::Many(ref numbers) => {
+                    let each = numbers.iter().map(|number| children.of_node(*number));
+                    gathered = sorted(each.flatten().copied().collect(), rank);
+                    &gathered
+                }
+            };
+            let groups = below.chunk_by(|a, b| rank(*a) == rank(*b)).rev();
+            waiting.extend(groups.map(|group| (Same::of(group), depth + 1)));
+        }
         labels.push(Label {
             name: "all".into(),
             kind: NodeKind::Root,
             reason: "",
         });
-        let mut stored = Vec::with_capacity(nodes.len());
-        let mut waiting = vec![(ROOT, 0)];
-        while let Some((number, depth)) = waiting.pop() {
-            let total_weight = totals.get(number as usize).copied().unwrap_or(0);
-            let Some(node) = nodes.get(number as usize) else {
-                continue;
-            };
-            if total_weight == 0 && number != ROOT {
-                continue;
-            }
-            stored.push(Stored {
-                label: if number == ROOT {
-                    root_label
-                } else {
-                    rank(node)
-                },
-                depth,
-                self_weight: node.self_weight,
-                total_weight,
-            });
-            let below = children.of_node(number).iter().rev();
-            waiting.extend(below.map(|child| (*child, depth + 1)));
-        }
         Self {
             nodes: stored,
             labels,
@@ -204,6 +218,33 @@ impl FrameTree {
     }
 }
 
+/// Nodes that are one in the tree: mostly a single one.
+enum Same {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl Same {
+    fn of(group: &[u32]) -> Self {
+        match group {
+            [number] => Self::One(*number),
+            numbers => Self::Many(numbers.to_vec()),
+        }
+    }
+
+    fn numbers(&self) -> &[u32] {
+        match self {
+            Self::One(number) => std::slice::from_ref(number),
+            Self::Many(numbers) => numbers,
+        }
+    }
+}
+
+fn sorted(mut numbers: Vec<u32>, rank: impl Fn(u32) -> u32) -> Vec<u32> {
+    numbers.sort_unstable_by_key(|number| rank(*number));
+    numbers
+}
+
 /// The weight of each node with all below it.
 fn totals(nodes: &[PathNode]) -> Vec<u64> {
     let mut totals: Vec<u64> = nodes.iter().map(|node| node.self_weight).collect();
@@ -225,7 +266,7 @@ struct Children {
 }
 
 impl Children {
-    fn of(nodes: &[PathNode], rank: impl Fn(&PathNode) -> u32) -> Self {
+    fn of(nodes: &[PathNode], rank: impl Fn(u32) -> u32) -> Self {
         let mut starts = vec![0_u32; nodes.len() + 1];
         for node in nodes.iter().skip(1) {
             starts[node.parent as usize + 1] += 1;
@@ -245,7 +286,7 @@ impl Children {
         for (start, end) in starts.iter().zip(starts.iter().skip(1)) {
             let siblings = &mut numbers[*start as usize..*end as usize];
             if siblings.len() > 1 {
-                siblings.sort_unstable_by_key(|number| rank(&nodes[*number as usize]));
+                siblings.sort_unstable_by_key(|number| rank(*number));
             }
         }
         Self { starts, numbers }

@@ -1,6 +1,7 @@
 //! A call chain's words, told apart: markers, leaves, return addresses.
 
 use profiler::record::Chain;
+use std::iter;
 
 /// `PERF_CONTEXT_MAX`: chain entries from here on are markers (include/uapi/linux/perf_event.h).
 const FIRST_MARKER: u64 = -4095_i64 as u64;
@@ -66,6 +67,43 @@ pub(crate) fn part_behind(words: &[u64]) -> Part {
     last.map_or(Part::User, |marker| Part::behind(*marker))
 }
 
+/// The parts of a chain in which there are entries, without their markers.
+pub(crate) fn parts(words: &[u64]) -> impl Iterator<Item = (Part, &[u64])> {
+    let mut part = Part::User;
+    let mut rest = words;
+    iter::from_fn(move || {
+        while let [marker, others @ ..] = rest
+            && is_marker(*marker)
+        {
+            part = Part::behind(*marker);
+            rest = others;
+        }
+        let len = rest.iter().position(|word| is_marker(*word));
+        let (entries, others) = rest.split_at(len.unwrap_or(rest.len()));
+        rest = others;
+        (!entries.is_empty()).then_some((part, entries))
+    })
+}
+
+/// The parts as [`parts`] gives them, in the other order.
+pub(crate) fn parts_from_root(words: &[u64]) -> impl Iterator<Item = (Part, &[u64])> {
+    let mut rest = words;
+    iter::from_fn(move || {
+        while let [others @ .., marker] = rest
+            && is_marker(*marker)
+        {
+            rest = others;
+        }
+        let before = rest.iter().rposition(|word| is_marker(*word));
+        let (others, entries) = rest.split_at(before.map_or(0, |marker| marker + 1));
+        let part = others
+            .last()
+            .map_or(Part::User, |marker| Part::behind(*marker));
+        rest = others;
+        (!entries.is_empty()).then_some((part, entries))
+    })
+}
+
 /// The entries of a chain without its markers, leaf first: each with the address to look it up by.
 ///
 /// An entry behind a part's first is a return address, looked up one byte back: a call that is a
@@ -120,5 +158,30 @@ mod tests {
                 (Part::Other, 5)
             ]
         );
+        let told: Vec<_> = parts(&chain).collect();
+        assert_eq!(
+            told,
+            [
+                (Part::Kernel, &[9, 8][..]),
+                (Part::User, &[7, 6]),
+                (Part::Other, &[5])
+            ]
+        );
+        assert_eq!(
+            parts(&[4, USER_MARKER]).collect::<Vec<_>>(),
+            [(Part::User, &[4][..])]
+        );
+        assert_eq!(parts(&[USER_MARKER, KERNEL_MARKER]).count(), 0);
+        for chain in [
+            &chain[..],
+            &chain[1..],
+            &[USER_MARKER, KERNEL_MARKER],
+            &[4, guest],
+            &[],
+        ] {
+            let mut backwards: Vec<_> = parts_from_root(chain).collect();
+            backwards.reverse();
+            assert_eq!(parts(chain).collect::<Vec<_>>(), backwards);
+        }
     }
 }

@@ -2,8 +2,9 @@
 //! What must be asked while the process lives is asked then.
 
 use crate::context::{Context, ContextKind, KnownContext, Origin, Selected, Split, place_of};
-use crate::maps::MapTable;
+use crate::locate::{ContextPlace, Words};
 use crate::pins::RootRef;
+use crate::stack::LayerKind;
 use crate::stacks::ContextId;
 use crate::tally::{IDLE_COMM, IDLE_PID, Tally};
 use crate::tasks::{Space, SpaceId, UNKNOWN_COMM};
@@ -15,8 +16,15 @@ use std::sync::Arc;
 impl Tally {
     pub(crate) fn context_of(&mut self, sample: &Sample<'_>) -> ContextId {
         let (pid, tid) = (sample.stamp.pid, sample.stamp.tid);
+        let is_split_by_cpu = self.counting.layers.contains(&LayerKind::Cpu);
+        let key = (sample.cgroup, is_split_by_cpu.then_some(sample.stamp.cpu));
+        let known = self.tasks.thread(pid, tid).map(|thread| thread.context);
+        if let Some(Some((known, id))) = known
+            && known == key
+        {
+            return id;
+        }
         let split = Split::by(&self.counting.layers, &sample.stamp);
-        let key = (sample.cgroup, split.cpu);
         // u32::MAX: the task is past its exit, the kernel has no pid for it any more.
         let taskless: Option<&[u8]> = match pid {
             IDLE_PID => Some(IDLE_COMM.as_bytes()),
@@ -32,13 +40,7 @@ impl Tally {
                 split,
             });
         }
-        if let Some(thread) = self.tasks.thread(pid, tid) {
-            if let Some((known, id)) = thread.context
-                && known == key
-            {
-                return id;
-            }
-        } else if self.counting.origin == Origin::LiveHost {
+        if known.is_none() && self.counting.origin == Origin::LiveHost {
             // Never told of: begun while `/proc` was read, or its FORK was lost.
             live::scan(pid, &mut |event| self.event(event));
         }
@@ -83,7 +85,7 @@ impl Tally {
                 began_ns: None,
                 // Its images are looked for by their paths on this host, and checked.
                 root: RootRef::Host,
-                maps: MapTable::default(),
+                maps: Arc::default(),
                 proc_cgroups: None,
                 dump: None,
             });
@@ -108,7 +110,7 @@ impl Tally {
             identity,
             began_ns: live::began_wall_ns(pid),
             root,
-            maps: MapTable::default(),
+            maps: Arc::default(),
             proc_cgroups,
             dump: None,
         })
@@ -137,6 +139,22 @@ impl Tally {
             space.dump = dump;
         }
         id
+    }
+
+    /// What locating stacks needs to know of each context.
+    pub(crate) fn places_of_contexts(&self) -> Vec<ContextPlace> {
+        let contexts = self.contexts.iter().map(|known| {
+            let space = known.context.space;
+            ContextPlace {
+                counted_in: known.counted_in,
+                space: space.and_then(|id| Some((id, Arc::clone(&self.tasks.space(id)?.maps)))),
+                words: match known.dump {
+                    Some(_) => Words::Rewritten,
+                    None => Words::Recorded,
+                },
+            }
+        });
+        contexts.collect()
     }
 
     fn intern_context(&mut self, context: Context) -> ContextId {

@@ -7,8 +7,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 /// A map from small integers.
 pub(crate) type FastMap<K, V> = HashMap<K, V, FastState>;
 
-/// What a stack is known by, without its words. Made of four lanes of 64 bits that only who knows
-/// the seed could make equal: of a million stacks that just happen to be, two are with a probability
+/// What a stack is known by, without its words. Made of two lanes of 64 bits that only who knows
+/// the secrets could make equal: of a million stacks that just happen to be, two are with a probability
 /// below 10^-7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StackHash {
@@ -32,55 +32,59 @@ impl StackHash {
 #[derive(Clone, Copy)]
 pub(crate) struct FastState {
     seed: u64,
+    secrets: Secrets,
+}
+
+/// What stacks are hashed with: nobody who writes addresses knows them.
+#[derive(Clone, Copy)]
+struct Secrets {
+    a: u64,
+    b: u64,
+    c: u64,
+    d: u64,
 }
 
 impl Default for FastState {
     fn default() -> Self {
+        let state = RandomState::new();
+        let [a, b, c, d] = [1, 2, 3, 4].map(|number| state.hash_one(number));
         Self {
-            seed: RandomState::new().build_hasher().finish() | 1,
+            seed: state.build_hasher().finish() | 1,
+            secrets: Secrets { a, b, c, d },
         }
     }
 }
 
 impl FastState {
-    /// Hash of a stack and of what it belongs to. Four lanes, so that one multiplication does not
-    /// wait for the one before.
+    /// Hash of a stack and of what it belongs to. Two words a multiplication, each with a secret, and two
+    /// lanes, so that none waits for the one before.
     pub(crate) fn hash_words(&self, first: u64, words: &[u64]) -> StackHash {
-        let seed = self.seed;
-        let mut lanes = [
-            seed ^ first,
-            seed.rotate_left(16),
-            seed.rotate_left(32),
-            seed.rotate_left(48),
-        ];
-        let (quads, rest) = words.as_chunks::<4>();
-        for quad in quads {
-            for (lane, word) in lanes.iter_mut().zip(quad) {
-                *lane = fold(*lane ^ word, seed);
-            }
+        let Secrets { a, b, c, d } = self.secrets;
+        // Of their own: no word can make up for another length or owner.
+        let mut lanes = [folded(a ^ first, b ^ words.len() as u64), a];
+        let (fours, rest) = words.as_chunks::<4>();
+        for [w, x, y, z] in fours {
+            lanes[0] = folded(lanes[0] ^ w, c ^ x);
+            lanes[1] = folded(lanes[1] ^ y, d ^ z);
         }
-        for (lane, word) in lanes.iter_mut().zip(rest) {
-            *lane = fold(*lane ^ word, seed);
-        }
-        let len = words.len() as u64;
-        let place = lanes
-            .iter()
-            .fold(len, |state, lane| fold(state ^ lane, seed));
-        let other = seed.rotate_left(29) ^ 0xd6e8_feb8_6659_fd93;
-        let check = lanes
-            .iter()
-            .rev()
-            .fold(len, |state, lane| fold(state ^ lane, other));
+        let mut rest = rest.iter().copied();
+        let mut next = || rest.next().unwrap_or(0);
+        let [w, x, y] = [next(), next(), next()];
+        let lanes = [folded(lanes[0] ^ w, c ^ x), folded(lanes[1] ^ y, d)];
         StackHash {
-            place,
-            check: (check >> 32) as u32,
+            place: folded(lanes[0] ^ c, lanes[1] ^ d),
+            check: (folded(lanes[0] ^ b, lanes[1] ^ a) >> 32) as u32,
         }
     }
 }
 
-/// One 64 × 64 → 128 bit multiplication, its halves folded together.
 fn fold(value: u64, seed: u64) -> u64 {
-    let product = u128::from(value) * u128::from(seed ^ 0x9e37_79b9_7f4a_7c15 | 1);
+    folded(value, seed ^ 0x9e37_79b9_7f4a_7c15 | 1)
+}
+
+/// One 64 × 64 → 128 bit multiplication, its halves folded together.
+fn folded(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
     (product as u64) ^ ((product >> 64) as u64)
 }
 
@@ -143,5 +147,18 @@ mod tests {
         assert_ne!(hash(&[]), hash(&[0]));
         assert_ne!(hash(&[1, 2, 3, 4, 5]), hash(&[5, 2, 3, 4, 1]));
         assert_ne!(hash(&[1, 2, 3, 4]), hash(&[2, 1, 3, 4]));
+        let mut met = std::collections::HashSet::new();
+        for first in 0..4 {
+            for len in 0..12 {
+                for word in 0..8 {
+                    let mut words = vec![7; len];
+                    if let Some(last) = words.last_mut() {
+                        *last = word;
+                    }
+                    met.insert(state.hash_words(first, &words).place());
+                }
+            }
+        }
+        assert_eq!(met.len(), 4 * (1 + 11 * 8), "word, length or owner is lost");
     }
 }

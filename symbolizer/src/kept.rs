@@ -2,50 +2,84 @@
 //! can be had. Stacks lead through the same few thousand pages again and again: which of them need no
 //! look at their mappings any more is remembered.
 
-use crate::chain::{Part, entries};
+use crate::chain::{Part, parts};
 use crate::context::Origin;
 use crate::image::Images;
 use crate::maps::Backing;
 use crate::tasks::{SpaceId, Tasks};
 
 /// A power of two; the table fits into a second-level cache.
-const SLOTS: usize = 1 << 12;
+const SLOTS: usize = 1 << 14;
 /// The least of all architectures: a mapping begins and ends at one.
 const PAGE_BITS: u32 = 12;
 
+/// A page of a space.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Page {
+    space: u32,
+    number: u64,
+}
+
+const NO_PAGE: Page = Page {
+    space: u32::MAX,
+    number: u64::MAX,
+};
+
+/// How long what is noted of a page is true.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Until(u32);
+
+impl Until {
+    const ALWAYS: Self = Self(u32::MAX);
+
+    /// Until a mapping comes: they are counted.
+    fn next_mapping(mapped: u32) -> Self {
+        Self(mapped % Self::ALWAYS.0)
+    }
+}
+
+impl Page {
+    fn of(space: SpaceId, addr: u64) -> Self {
+        Self {
+            space: space.0,
+            number: addr >> PAGE_BITS,
+        }
+    }
+
+    fn slot(self) -> usize {
+        let mixed = (self.number ^ u64::from(self.space) << 20).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> (64 - SLOTS.ilog2())) as usize % SLOTS
+    }
+}
+
 /// Remembers the last page that came to each slot. What it has forgotten is looked at again.
 pub(crate) struct KeptPages {
-    slots: Vec<Option<(SpaceId, u64)>>,
+    slots: Box<[(Page, Until); SLOTS]>,
 }
 
 impl Default for KeptPages {
     fn default() -> Self {
         Self {
-            slots: vec![None; SLOTS],
+            slots: Box::new([(NO_PAGE, Until::ALWAYS); SLOTS]),
         }
     }
 }
 
 impl KeptPages {
-    /// Whether the page of this address was noted.
-    pub(crate) fn has(&self, space: SpaceId, addr: u64) -> bool {
-        let page = addr >> PAGE_BITS;
-        self.slots.get(slot(space, page)) == Some(&Some((space, page)))
+    /// Whether the page of this address was noted; so many mappings came until now.
+    #[inline]
+    fn has(&self, space: SpaceId, addr: u64, mapped: u32) -> bool {
+        let page = Page::of(space, addr);
+        let (noted, until) = self.slots[page.slot()];
+        noted == page && (until == Until::ALWAYS || until == Until::next_mapping(mapped))
     }
 
-    /// Notes the page of this address: its mapping is kept, its image held or given up. A space whose
-    /// addresses change their meaning is left for a new one, so that this stays true.
-    pub(crate) fn note(&mut self, space: SpaceId, addr: u64) {
-        let page = addr >> PAGE_BITS;
-        if let Some(slot) = self.slots.get_mut(slot(space, page)) {
-            *slot = Some((space, page));
-        }
+    /// Notes the page of this address. Of one that is mapped: its mapping is kept, its image held or given up.
+    /// A space whose addresses change their meaning is left for a new one, so that this stays true.
+    fn note(&mut self, space: SpaceId, addr: u64, until: Until) {
+        let page = Page::of(space, addr);
+        self.slots[page.slot()] = (page, until);
     }
-}
-
-fn slot(space: SpaceId, page: u64) -> usize {
-    let mixed = (page ^ u64::from(space.0) << 20).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> (64 - SLOTS.ilog2())) as usize
 }
 
 /// Keeps the mappings that a stack leads through for naming it, and holds their images where they
@@ -58,26 +92,35 @@ pub(crate) fn keep_mappings(
     space: SpaceId,
     words: &[u64],
 ) {
+    let mapped = tasks.mapped();
     // Most entries lie in the mapping of the one before.
     let mut last = 0..0;
-    for (part, addr) in entries(words.iter().copied()) {
-        if part != Part::User || last.contains(&addr) || kept.has(space, addr) {
-            continue;
-        }
-        let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr) else {
-            continue;
-        };
-        last = mapping.start..mapping.end;
-        if let Backing::Image(image) = mapping.backing
-            && images.wants_holding(image)
-        {
-            match origin {
-                Origin::LiveHost => images.hold(image, pid, last.clone(), root),
-                Origin::File => images.look_below(image, root),
+    for (_, entries) in parts(words).filter(|(part, _)| *part == Part::User) {
+        // Behind a part's first they are return addresses.
+        let mut back = 0;
+        for word in entries {
+            let addr = word.saturating_sub(back);
+            back = 1;
+            if last.contains(&addr) || kept.has(space, addr, mapped) {
+                continue;
             }
-        }
-        if !matches!(mapping.backing, Backing::Image(image) if images.wants_holding(image)) {
-            kept.note(space, addr);
+            let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr) else {
+                // Code without frame pointers sends the kernel's walk to the same data again and again.
+                kept.note(space, addr, Until::next_mapping(mapped));
+                continue;
+            };
+            last = mapping.start..mapping.end;
+            if let Backing::Image(image) = mapping.backing
+                && images.wants_holding(image)
+            {
+                match origin {
+                    Origin::LiveHost => images.hold(image, pid, last.clone(), root),
+                    Origin::File => images.look_below(image, root),
+                }
+            }
+            if !matches!(mapping.backing, Backing::Image(image) if images.wants_holding(image)) {
+                kept.note(space, addr, Until::ALWAYS);
+            }
         }
     }
 }
@@ -85,17 +128,71 @@ pub(crate) fn keep_mappings(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::USER_MARKER;
+    use crate::maps::Mapping;
+    use crate::pins::RootRef;
+    use crate::tasks::Space;
+    use profiler::HostPid;
+    use std::sync::Arc;
 
     #[test]
     fn a_page_is_known_in_its_own_space_until_another_takes_its_slot() {
         let mut kept = KeptPages::default();
-        kept.note(SpaceId(1), 0x7f00_1234);
-        assert!(kept.has(SpaceId(1), 0x7f00_1fff));
-        assert!(!kept.has(SpaceId(2), 0x7f00_1234));
-        assert!(!kept.has(SpaceId(1), 0x7f00_2000));
+        kept.note(SpaceId(1), 0x7f00_1234, Until::ALWAYS);
+        assert!(kept.has(SpaceId(1), 0x7f00_1fff, 0));
+        assert!(kept.has(SpaceId(1), 0x7f00_1fff, 9));
+        assert!(!kept.has(SpaceId(2), 0x7f00_1234, 0));
+        assert!(!kept.has(SpaceId(1), 0x7f00_2000, 0));
         for page in 0..100 * SLOTS as u64 {
-            kept.note(SpaceId(3), page << PAGE_BITS);
+            kept.note(SpaceId(3), page << PAGE_BITS, Until::ALWAYS);
         }
-        assert!(!kept.has(SpaceId(1), 0x7f00_1234));
+        assert!(!kept.has(SpaceId(1), 0x7f00_1234, 0));
+    }
+
+    #[test]
+    fn that_nothing_is_mapped_is_known_until_something_is() {
+        let mut kept = KeptPages::default();
+        kept.note(SpaceId(1), 0x1000, Until::next_mapping(7));
+        assert!(kept.has(SpaceId(1), 0x1001, 7));
+        assert!(!kept.has(SpaceId(1), 0x1001, 8));
+        kept.note(SpaceId(1), 0x1000, Until::next_mapping(u32::MAX));
+        assert!(kept.has(SpaceId(1), 0x1001, u32::MAX));
+        assert!(!kept.has(SpaceId(1), 0x1001, 1));
+    }
+
+    #[test]
+    fn a_mapping_that_comes_to_a_page_that_had_none_is_kept() {
+        let mut tasks = Tasks::new();
+        let pid = HostPid(7);
+        tasks.entered(pid, None);
+        let space = tasks.begin_space(space_of(pid));
+        let (mut images, mut kept) = (Images::default(), KeptPages::default());
+        let mut keep = |tasks: &mut Tasks| {
+            let words = [USER_MARKER, 0x1800];
+            keep_mappings(Origin::File, &mut images, tasks, &mut kept, space, &words);
+            tasks.space(space).map(|space| space.maps.len())
+        };
+        assert_eq!(keep(&mut tasks), Some(0));
+        let mapping = Mapping {
+            start: 0x1000,
+            end: 0x2000,
+            file_offset: 0,
+            backing: Backing::Vdso,
+        };
+        tasks.map(pid, mapping);
+        assert_eq!(keep(&mut tasks), Some(1));
+    }
+
+    fn space_of(pid: HostPid) -> Space {
+        Space {
+            pid,
+            since_ns: 0,
+            identity: None,
+            began_ns: None,
+            root: RootRef::Host,
+            maps: Arc::default(),
+            proc_cgroups: None,
+            dump: None,
+        }
     }
 }

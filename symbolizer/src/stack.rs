@@ -49,7 +49,7 @@ pub enum LayerKind {
     Cpu,
 }
 
-/// A part of the stacks of a recording. A context's stacks are all in one part.
+/// A part of the stacks of a recording; equal stacks are in one part.
 #[derive(Debug, Default)]
 pub struct StackPart {
     stacks: Vec<(StackHead, u32)>,
@@ -116,15 +116,9 @@ impl StackPart {
     }
 
     /// Adds a stack with the frames that it does not share; its number.
-    pub(crate) fn push(
-        &mut self,
-        head: StackHead,
-        frames: impl IntoIterator<Item = FrameId>,
-    ) -> u32 {
-        let before = self.frames.len();
-        self.frames.extend(frames);
-        self.stacks
-            .push((head, (self.frames.len() - before) as u32));
+    pub(crate) fn push(&mut self, head: StackHead, frames: &[FrameId]) -> u32 {
+        self.frames.extend_from_slice(frames);
+        self.stacks.push((head, frames.len() as u32));
         (self.stacks.len() - 1) as u32
     }
 
@@ -165,14 +159,14 @@ impl<'a> FromIterator<&'a NamedStack> for Resolved {
                 layer(LayerKind::Container, &stack.container),
                 layer(LayerKind::Comm, &stack.comm),
             ]);
-            let ids = (first..resolved.frames.len() as u32).map(FrameId);
+            let ids: Vec<_> = (first..resolved.frames.len() as u32).map(FrameId).collect();
             let head = StackHead {
                 context,
                 shared: 0,
                 entries: 0,
                 weight: stack.samples,
             };
-            part.push(head, ids);
+            part.push(head, &ids);
         }
         resolved.parts.push(part);
         resolved
@@ -243,6 +237,19 @@ pub enum Unresolved {
 }
 
 impl Unresolved {
+    /// The image or the memory that it is said of, where it is.
+    pub fn about(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Stripped(name)
+            | Self::Gone(name)
+            | Self::Replaced(name)
+            | Self::Unverified(name)
+            | Self::Unreadable(name)
+            | Self::JitWithoutMap(name) => Some(name),
+            Self::Unmapped | Self::KernelRestricted | Self::KernelUnknown | Self::Truncated => None,
+        }
+    }
+
     /// One word for the reason, for totals: `stripped`, `gone`, …
     pub fn kind(&self) -> &'static str {
         match self {

@@ -83,23 +83,23 @@ pub(crate) enum Batch {
 }
 
 impl StackTable {
-    /// Takes one sample of a chain's words (leaf first, with markers) in `context`; it is counted
-    /// with its batch.
+    /// Takes one sample of a chain's words (leaf first, with markers) in `context`, which `put` may
+    /// replace; it is counted with its batch.
     pub(crate) fn push(
         &mut self,
         context: ContextId,
         words: impl Iterator<Item = u64>,
+        put: impl FnOnce(&mut [u64]),
         weight: u64,
     ) -> Batch {
         let start = self.pending_words.len();
         self.pending_words.extend(words);
-        let hash = self.hash.hash_words(
-            u64::from(context.0),
-            self.pending_words.get(start..).unwrap_or(&[]),
-        );
+        let words = self.pending_words.get_mut(start..).unwrap_or_default();
+        put(words);
+        let hash = self.hash.hash_words(u64::from(context.0), words);
         self.pending.push(Pending {
             context,
-            len_words: (self.pending_words.len() - start) as u32,
+            len_words: words.len() as u32,
             start,
             weight,
             hash,
@@ -239,7 +239,7 @@ mod tests {
             (1, &[]),
             (1, &[1, 2, 3]),
         ] {
-            let _ = table.push(ContextId(context), words.iter().copied(), 1);
+            let _ = table.push(ContextId(context), words.iter().copied(), |_| {}, 1);
         }
         let mut new = Vec::new();
         table.count_batch(|context, words| new.push((context.0, words.to_vec())));
@@ -250,7 +250,7 @@ mod tests {
             (1, vec![]),
         ];
         assert_eq!(new, first_seen);
-        let _ = table.push(ContextId(1), [1, 2].into_iter(), 10);
+        let _ = table.push(ContextId(1), [1, 2].into_iter(), |_| {}, 10);
         table.count_batch(|_, words| panic!("{words:?} was seen before"));
         table.weigh();
         let counts: Vec<_> = table
@@ -277,7 +277,7 @@ mod tests {
             for stack in 0..10_000_u64 {
                 let words = [stack, stack ^ 7, 42].into_iter();
                 let context = ContextId((stack % 3) as u32);
-                if table.push(context, words, 1) == Batch::Full {
+                if table.push(context, words, |_| {}, 1) == Batch::Full {
                     table.count_batch(|_, _| seen_first += 1);
                 }
             }

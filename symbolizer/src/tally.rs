@@ -12,7 +12,7 @@ use crate::image::Images;
 use crate::jitdump::{DumpId, Jits, Marker, pid_of};
 use crate::kept::{KeptPages, keep_mappings};
 use crate::kernel::Ksymbols;
-use crate::locate::{ContextPlace, Locator, Words};
+use crate::locate::{Ahead, Locator};
 use crate::maps::{Backing, Mapping};
 use crate::memory::Memories;
 use crate::pins::Pins;
@@ -27,6 +27,7 @@ use crate::watch::Watches;
 use profiler::live::EventSink;
 use profiler::record::{Event, Mapped, MappedFile, Sample, Stamp, Throttle};
 use profiler::{BuildId, CgroupId, HostPid};
+use std::mem;
 use std::sync::Arc;
 
 /// The idle task of every CPU.
@@ -34,8 +35,9 @@ pub(crate) const IDLE_PID: HostPid = HostPid(0);
 /// Its name; the kernel adds the CPU to it.
 pub(crate) const IDLE_COMM: &str = "swapper";
 
-/// Words of raw stacks that are kept before they are counted by their places: 96 MiB.
-const LOCATE_WORDS: usize = 12 << 20;
+/// Words of raw stacks that are kept before they are counted by their places: 16 MiB, twice. Few
+/// enough that the table stays near the caches, many enough that most stacks that come again are in it.
+const LOCATE_WORDS: usize = 2 << 20;
 
 /// A recording in the making.
 pub struct Tally {
@@ -53,7 +55,7 @@ pub struct Tally {
     pub(crate) chains: Option<Box<Chains>>,
     /// Of a recording of this host whose samples carry registers.
     pub(crate) live: Option<Box<LiveChains>>,
-    pub(crate) located: Locator,
+    pub(crate) located: Ahead,
     pub(crate) contexts: Vec<KnownContext>,
     pub(crate) context_ids: FastMap<Context, ContextId>,
     /// The first context of each kind.
@@ -109,7 +111,7 @@ impl Tally {
             stacks: StackTable::default(),
             chains: None,
             live: None,
-            located: Locator::default(),
+            located: Ahead::default(),
             contexts: Vec::new(),
             context_ids: FastMap::default(),
             counted_in: FastMap::default(),
@@ -235,16 +237,7 @@ impl Tally {
         words: impl Iterator<Item = u64>,
         (time_ns, weight): (u64, u64),
     ) {
-        if let Some(dump) = self.dump_of(id) {
-            let mut scratch = std::mem::take(&mut self.jits.words);
-            scratch.clear();
-            scratch.extend(self.ksymbols.words_at(words, time_ns));
-            self.wait((dump, id), &scratch, (time_ns, weight));
-            self.jits.words = scratch;
-            return;
-        }
-        let words = self.ksymbols.words_at(words, time_ns);
-        if self.stacks.push(id, words, weight) == Batch::Full {
+        if self.push(id, words, (time_ns, weight)) == Batch::Full {
             self.count_batch();
         }
     }
@@ -256,17 +249,28 @@ impl Tally {
         words: &[u64],
         (time_ns, weight): (u64, u64),
     ) {
-        let dump = self.dump_of(id);
-        let words = self.ksymbols.words_at(words.iter().copied(), time_ns);
-        if let Some(dump) = dump {
-            let mut scratch = std::mem::take(&mut self.jits.words);
-            scratch.clear();
-            scratch.extend(words);
-            self.wait((dump, id), &scratch, (time_ns, weight));
-            self.jits.words = scratch;
-        } else if self.stacks.push(id, words, weight) == Batch::Full {
+        if self.push(id, words.iter().copied(), (time_ns, weight)) == Batch::Full {
             self.count_rewritten();
         }
+    }
+
+    fn push(
+        &mut self,
+        id: ContextId,
+        words: impl Iterator<Item = u64>,
+        (time_ns, weight): (u64, u64),
+    ) -> Batch {
+        let Some(dump) = self.dump_of(id) else {
+            let put = |words: &mut [u64]| self.ksymbols.put_at(words, time_ns);
+            return self.stacks.push(id, words, put, weight);
+        };
+        let mut scratch = mem::take(&mut self.jits.words);
+        scratch.clear();
+        scratch.extend(words);
+        self.ksymbols.put_at(&mut scratch, time_ns);
+        self.wait((dump, id), &scratch, (time_ns, weight));
+        self.jits.words = scratch;
+        Batch::Open
     }
 
     fn dump_of(&self, id: ContextId) -> Option<DumpId> {
@@ -304,25 +308,10 @@ impl Tally {
         }
     }
 
-    /// Counts the stacks by their places, and forgets their addresses.
+    /// Counts the stacks by their places, while the next ones come, and forgets their addresses.
     fn locate(&mut self) {
-        let contexts: Vec<_> = self
-            .contexts
-            .iter()
-            .map(|known| {
-                let space = known.context.space;
-                ContextPlace {
-                    counted_in: known.counted_in,
-                    space: space.and_then(|id| Some((id, &self.tasks.space(id)?.maps))),
-                    words: match known.dump {
-                        Some(_) => Words::Rewritten,
-                        None => Words::Recorded,
-                    },
-                }
-            })
-            .collect();
-        self.located.take(&mut self.stacks, &contexts);
-        self.stacks.clear();
+        let contexts = self.places_of_contexts();
+        self.located.take(&mut self.stacks, contexts);
         // Of a file, they tell which containers an image was mapped in, when it is looked for.
         if self.counting.origin == Origin::LiveHost {
             self.tasks.forget_left_maps();
@@ -334,13 +323,14 @@ impl Tally {
         self.end_live();
         self.settle_all();
         self.count_batch();
-        self.locate();
+        let contexts = self.places_of_contexts();
+        let mut located = mem::take(&mut self.located).finish();
+        located.take(&mut self.stacks, &contexts);
         let Self {
             tasks,
             images,
             memories,
             pins,
-            located,
             contexts,
             cgroup_paths,
             ksymbols,

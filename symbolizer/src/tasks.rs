@@ -41,8 +41,8 @@ pub(crate) struct Space {
     pub(crate) began_ns: Option<u64>,
     pub(crate) root: RootRef,
     /// Its mappings that sampled stacks led through: a program may have a million others, and may
-    /// change them between any two samples.
-    pub(crate) maps: MapTable,
+    /// change them between any two samples. Shared with those who locate its stacks.
+    pub(crate) maps: Arc<MapTable>,
     /// `/proc/PID/cgroup`, where the sample's cgroup does not tell the container.
     pub(crate) proc_cgroups: Option<Arc<str>>,
     /// What says of its generated code what was there, and when.
@@ -95,6 +95,7 @@ pub(crate) struct Tasks {
     comms: Vec<Arc<str>>,
     comm_ids: HashMap<Arc<str>, CommId>,
     exited: VecDeque<(u64, HostTid)>,
+    mapped: u32,
 }
 
 impl Tasks {
@@ -106,6 +107,7 @@ impl Tasks {
             comms: Vec::new(),
             comm_ids: HashMap::new(),
             exited: VecDeque::new(),
+            mapped: 0,
         }
     }
 
@@ -180,7 +182,7 @@ impl Tasks {
             };
             last = mapping.start..mapping.end;
             if kept.is_none() {
-                space.maps.insert(mapping);
+                Arc::make_mut(&mut space.maps).insert(mapping);
             }
         }
     }
@@ -199,7 +201,7 @@ impl Tasks {
                 let process = self.processes.get(&space.pid);
                 let process = process.filter(|process| process.space == Some(id))?;
                 let (found, _) = process.maps.find(addr)?;
-                space.maps.insert(found);
+                Arc::make_mut(&mut space.maps).insert(found);
                 found
             }
         };
@@ -340,7 +342,13 @@ impl Tasks {
         }
     }
 
+    /// How many mappings came; it begins anew when they are too many for it.
+    pub(crate) fn mapped(&self) -> u32 {
+        self.mapped
+    }
+
     pub(crate) fn map(&mut self, pid: HostPid, mapping: Mapping) {
+        self.mapped = self.mapped.wrapping_add(1);
         if let Some(process) = self.processes.get(&pid)
             && process.maps.len() >= MAPPINGS_MAX
         {
@@ -385,7 +393,7 @@ impl Tasks {
     /// Images that a mapping leads to, of a living process or of a sampled space.
     pub(crate) fn images_in_use(&self) -> HashSet<ImageId> {
         let living = self.processes.values().map(|process| &*process.maps);
-        let sampled = self.spaces.iter().map(|space| &space.maps);
+        let sampled = self.spaces.iter().map(|space| &*space.maps);
         living.chain(sampled).flat_map(MapTable::images).collect()
     }
 
@@ -399,7 +407,7 @@ impl Tasks {
             .collect();
         for (space, number) in self.spaces.iter_mut().zip(0..) {
             if space.maps.len() > 0 && space.dump.is_none() && !current.contains(&SpaceId(number)) {
-                space.maps = MapTable::default();
+                space.maps = Arc::default();
             }
         }
     }

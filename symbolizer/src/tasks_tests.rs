@@ -49,7 +49,7 @@ fn space(tasks: &mut Tasks, pid: u32) -> SpaceId {
         identity: None,
         began_ns: None,
         root: RootRef::Unknown,
-        maps: MapTable::default(),
+        maps: Arc::default(),
         proc_cgroups: None,
         dump: None,
     })

@@ -188,7 +188,16 @@ impl EventTable {
         self.by_id(id)
     }
 
+    /// The id of a sample, in the byte order it still has, where samples have one.
+    #[inline]
+    pub(crate) fn sample_id(&self, sample: &[u8], order: ByteOrder) -> Option<u64> {
+        let at = self.places.first()?.sample_id?;
+        let id = sample.get(usize::from(at)..)?.first_chunk::<8>()?;
+        Some(order.u64(*id))
+    }
+
     /// The time of a record of `event`, in host byte order; `None` where it carries none.
+    #[inline]
     pub(crate) fn time_ns(&self, event: u16, kind: u32, record: &[u8]) -> Option<u64> {
         let places = self.places.get(usize::from(event))?;
         let at = match kind {

@@ -77,6 +77,8 @@ pub(crate) struct Walk<'a> {
     sent_bytes: u64,
     /// Whether the events are ready to be looked up.
     is_prepared: bool,
+    /// The id of the last sample and its event: the next one mostly has it.
+    last_id: Option<(u64, u16)>,
     /// The other side wants no more.
     pub(crate) is_stopped: bool,
 }
@@ -105,6 +107,7 @@ impl<'a> Walk<'a> {
             sent_before: VecDeque::new(),
             sent_bytes: 0,
             is_prepared: false,
+            last_id: None,
             is_stopped: false,
         }
     }
@@ -167,13 +170,19 @@ impl<'a> Walk<'a> {
     /// The record's event: `None` for a sample that is nobody's.
     #[inline]
     fn event_of(&mut self, kind: u32, record: &[u8], order: ByteOrder) -> Option<u16> {
-        match self.events.event_of(kind, record, order) {
-            None if kind == SAMPLE => {
-                self.unknown_samples += 1;
-                None
-            }
-            event => Some(event.unwrap_or(0)),
+        if kind != SAMPLE {
+            return Some(self.events.event_of(kind, record, order).unwrap_or(0));
         }
+        let id = self.events.sample_id(record, order);
+        if let (Some(id), Some((last, event))) = (id, self.last_id)
+            && id == last
+        {
+            return Some(event);
+        }
+        let event = self.events.event_of(kind, record, order);
+        self.unknown_samples += u64::from(event.is_none());
+        self.last_id = id.zip(event);
+        event
     }
 
     /// Makes the events ready to be looked up; `offset` is where they are needed.
@@ -204,6 +213,11 @@ impl<'a> Walk<'a> {
             return;
         }
         let time_ns = self.events.time_ns(event, kind, record);
+        self.push(time_ns, event, record, at);
+    }
+
+    #[inline]
+    fn push(&mut self, time_ns: Option<u64>, event: u16, record: &[u8], at: usize) {
         let place = Place {
             chunk: self.next_chunk,
             at: at as u32,
@@ -236,6 +250,7 @@ impl<'a> Walk<'a> {
             | header_records::EVENT_UPDATE
             | header_records::FEATURE => {
                 self.is_prepared = false;
+                self.last_id = None;
                 let events = Arc::make_mut(&mut self.events);
                 header_records::take(kind, record, place, &mut self.about, events)?;
                 None

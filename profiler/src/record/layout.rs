@@ -85,7 +85,23 @@ const BEFORE_ID: [u64; 4] = [
     sample_bits::ADDR,
 ];
 
+/// Fields of a sample before its counters and its chain: each is one word.
+const HEAD: u64 = sample_bits::IDENTIFIER
+    | sample_bits::IP
+    | sample_bits::TID
+    | sample_bits::TIME
+    | sample_bits::ADDR
+    | sample_bits::ID
+    | sample_bits::STREAM_ID
+    | sample_bits::CPU
+    | sample_bits::PERIOD;
+
 impl Layout {
+    /// Words that a sample has before its counters and its chain.
+    pub(crate) fn head_words(&self) -> u64 {
+        u64::from((self.sample_type & HEAD).count_ones())
+    }
+
     /// Whether all of `bits` are in the sample type.
     pub(crate) fn has(&self, bits: u64) -> bool {
         self.sample_type & bits == bits

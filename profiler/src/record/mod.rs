@@ -54,7 +54,7 @@ pub enum RecordError {
         "record ends at byte {offset_bytes}: {wanted_bytes} bytes expected, {found_bytes} left"
     )]
     Truncated {
-        /// Where the field starts, from the record's first byte.
+        /// Where the field starts, or fields that are read as one, from the record's first byte.
         offset_bytes: usize,
         /// Its length.
         wanted_bytes: usize,

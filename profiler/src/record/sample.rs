@@ -26,38 +26,27 @@ const BEHIND_CHAIN: u64 = bit::RAW
 /// and each is longer than what is read of its record.
 #[inline(always)]
 pub(crate) fn decode<'a>(mut at: Cursor<'a>, layout: &Layout) -> Result<Sample<'a>, RecordError> {
-    let mut event_id = if layout.has(bit::IDENTIFIER) {
-        Some(at.u64()?)
-    } else {
-        None
+    // As one piece: whether they are there is asked once.
+    let mut head = at.words(layout.head_words())?.iter();
+    let mut next = |field: u64| match layout.has(field) {
+        true => head.next().copied(),
+        false => None,
     };
-    let ip = if layout.has(bit::IP) { at.u64()? } else { 0 };
-    let (pid, tid) = if layout.has(bit::TID) {
-        (at.u32()?, at.u32()?)
-    } else {
-        (u32::MAX, u32::MAX)
+    let u64_of = |word: Option<[u8; 8]>| word.map(u64::from_ne_bytes);
+    // Two halves, in the order in which they lie in memory.
+    let halves_of = |[a, b, c, d, e, f, g, h]: [u8; 8]| {
+        let halves = ([a, b, c, d], [e, f, g, h]);
+        (u32::from_ne_bytes(halves.0), u32::from_ne_bytes(halves.1))
     };
-    let time_ns = if layout.has(bit::TIME) { at.u64()? } else { 0 };
-    if layout.has(bit::ADDR) {
-        at.u64()?;
-    }
-    if layout.has(bit::ID) {
-        event_id = Some(at.u64()?);
-    }
-    if layout.has(bit::STREAM_ID) {
-        at.u64()?;
-    }
-    let cpu = if layout.has(bit::CPU) {
-        let (cpu, _reserved) = (at.u32()?, at.u32()?);
-        cpu
-    } else {
-        u32::MAX
-    };
-    let period = if layout.has(bit::PERIOD) {
-        at.u64()?
-    } else {
-        1
-    };
+    let identifier = u64_of(next(bit::IDENTIFIER));
+    let ip = u64_of(next(bit::IP)).unwrap_or(0);
+    let (pid, tid) = next(bit::TID).map_or((u32::MAX, u32::MAX), halves_of);
+    let time_ns = u64_of(next(bit::TIME)).unwrap_or(0);
+    next(bit::ADDR);
+    let event_id = u64_of(next(bit::ID)).or(identifier);
+    next(bit::STREAM_ID);
+    let (cpu, _reserved) = next(bit::CPU).map_or((u32::MAX, 0), halves_of);
+    let period = u64_of(next(bit::PERIOD)).unwrap_or(1);
     let read = if layout.has(bit::READ) {
         Some(decode_read(&mut at, layout.read_format)?)
     } else {
@@ -89,8 +78,11 @@ pub(crate) fn decode<'a>(mut at: Cursor<'a>, layout: &Layout) -> Result<Sample<'
         user_registers: None,
         user_stack: &[],
     };
-    if layout.sample_type & BEHIND_CHAIN != 0 {
-        decode_behind_chain(&mut at, layout, &mut sample)?;
+    match layout.sample_type & BEHIND_CHAIN {
+        0 => {}
+        // What container-aware recordings have, and most no more.
+        bit::CGROUP => sample.cgroup = Some(CgroupId(at.u64()?)),
+        _ => decode_behind_chain(&mut at, layout, &mut sample)?,
     }
     Ok(sample)
 }
@@ -118,7 +110,6 @@ fn decode_read<'a>(at: &mut Cursor<'a>, read_format: u64) -> Result<ReadValues<'
     Ok(ReadValues::One { value, id })
 }
 
-#[inline(always)]
 fn decode_behind_chain<'a>(
     at: &mut Cursor<'a>,
     layout: &Layout,

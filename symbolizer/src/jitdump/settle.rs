@@ -321,7 +321,7 @@ impl Tally {
         };
         let batch = self
             .stacks
-            .push(stack.context, words.iter().copied(), weight);
+            .push(stack.context, words.iter().copied(), |_| {}, weight);
         waiting.counted(number);
         if batch == Batch::Full {
             self.count_rewritten();

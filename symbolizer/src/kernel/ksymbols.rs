@@ -3,7 +3,7 @@
 //! The kernel puts a new program where one was that is gone. So before a stack is counted, its addresses in such code
 //! are replaced by what was there at its time, as it is done with generated code of processes (`jitdump`).
 
-use crate::chain::{Part, is_marker, part_behind};
+use crate::chain::{KERNEL_MARKER, is_marker};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -99,28 +99,27 @@ impl Ksymbols {
         self.names.get(id.0 as usize).map(|name| &**name)
     }
 
-    /// The words of a chain, those that lead into code that came or went as what was there at that time.
-    pub(crate) fn words_at(
-        &self,
-        words: impl Iterator<Item = u64>,
-        time_ns: u64,
-    ) -> impl Iterator<Item = u64> {
-        let mut part = part_behind(&[]);
-        let mut is_return_address = false;
-        let first = self.pieces.keys().next().copied().unwrap_or(u64::MAX);
-        words.map(move |word| {
-            if is_marker(word) {
-                part = part_behind(&[word]);
-                is_return_address = false;
-                return word;
+    /// Puts what was there at that time in place of the words of a chain that lead into code that came or went.
+    pub(crate) fn put_at(&self, chain: &mut [u64], time_ns: u64) {
+        let Some(first) = self.pieces.keys().next().copied() else {
+            return;
+        };
+        let mut rest = chain;
+        while let Some(marker) = rest.iter().position(|word| *word == KERNEL_MARKER) {
+            let behind = rest.get_mut(marker + 1..).unwrap_or_default();
+            let len = behind.iter().position(|word| is_marker(*word));
+            let (part, others) = behind.split_at_mut(len.unwrap_or(behind.len()));
+            for (number, word) in part.iter_mut().enumerate() {
+                // Behind a part's first they are return addresses.
+                let address = word.saturating_sub(u64::from(number > 0));
+                if (first..self.end).contains(&address)
+                    && let Some(name) = self.at(address, time_ns)
+                {
+                    *word = word_of(name);
+                }
             }
-            let address = word.saturating_sub(u64::from(is_return_address));
-            is_return_address = true;
-            if part != Part::Kernel || !(first..self.end).contains(&address) {
-                return word;
-            }
-            self.at(address, time_ns).map_or(word, word_of)
-        })
+            rest = others;
+        }
     }
 
     fn versions_at(&self, address: u64) -> Option<&[Version]> {
@@ -291,17 +290,20 @@ mod tests {
             BASE,
             BASE + 8,
         ];
-        let words: Vec<u64> = known.words_at(chain.into_iter(), 10).collect();
+        let put_at = |time_ns| {
+            let mut words = chain;
+            known.put_at(&mut words, time_ns);
+            words
+        };
         let prog = word_of(KsymbolId(0));
         assert_eq!(
-            words,
+            put_at(10),
             [KERNEL_MARKER, prog, prog, BASE, USER_MARKER, BASE, BASE + 8]
         );
         assert_eq!(ksymbol_in(prog), Some(KsymbolId(0)));
         assert_eq!(ksymbol_in(prog - 1), Some(KsymbolId(0)));
         assert_eq!(ksymbol_in(BASE), None);
-        let before: Vec<u64> = known.words_at(chain.into_iter(), 9).collect();
-        assert_eq!(before, chain);
+        assert_eq!(put_at(9), chain);
     }
 
     #[test]

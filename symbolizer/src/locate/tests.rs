@@ -1,8 +1,8 @@
 //! Locating by address: what is one place, what is cut, what one stack takes over from another.
 
 use super::*;
-use crate::chain::{KERNEL_MARKER, USER_MARKER};
-use crate::maps::Mapping;
+use crate::chain::{CUT_MARKER, KERNEL_MARKER, USER_MARKER, WHOLE_MARKER};
+use crate::maps::{Backing, Mapping};
 use std::collections::BTreeMap;
 
 /// A stack with its places, root first.
@@ -14,8 +14,8 @@ struct Found {
     weight: u64,
 }
 
-fn located(words: &[u64], space: SpaceOf<'_>, max_stack: u32) -> (Vec<Place>, bool) {
-    let all = locate_stacks(&[&[(0, words)]], &[space], max_stack);
+fn located(words: &[u64], space: &SpaceOf, max_stack: u32) -> (Vec<Place>, bool) {
+    let all = locate_stacks(&[&[(0, words)]], std::slice::from_ref(space), max_stack);
     let [found] = &all[..] else {
         panic!("one stack became {}", all.len())
     };
@@ -23,17 +23,13 @@ fn located(words: &[u64], space: SpaceOf<'_>, max_stack: u32) -> (Vec<Place>, bo
 }
 
 /// Takes the stacks batch by batch; the context of a number is counted in that of its half.
-fn locate_stacks(
-    batches: &[&[(u32, &[u64])]],
-    spaces: &[SpaceOf<'_>],
-    max_stack: u32,
-) -> Vec<Found> {
+fn locate_stacks(batches: &[&[(u32, &[u64])]], spaces: &[SpaceOf], max_stack: u32) -> Vec<Found> {
     let contexts: Vec<_> = spaces
         .iter()
         .zip(0..)
         .map(|(space, number)| ContextPlace {
             counted_in: ContextId(number / 2 * 2),
-            space: *space,
+            space: space.clone(),
             words: Words::Recorded,
         })
         .collect();
@@ -41,7 +37,7 @@ fn locate_stacks(
     let mut table = StackTable::default();
     for batch in batches {
         for (context, words) in *batch {
-            let _ = table.push(ContextId(*context), words.iter().copied(), 1);
+            let _ = table.push(ContextId(*context), words.iter().copied(), |_| {}, 1);
             table.count_batch(|_, _| {});
         }
         locator.take(&mut table, &contexts);
@@ -68,7 +64,7 @@ fn locate_stacks(
     all
 }
 
-fn table() -> MapTable {
+fn table() -> Arc<MapTable> {
     let mut maps = MapTable::default();
     let image = Backing::Image(ImageId(1));
     maps.insert(Mapping {
@@ -89,7 +85,7 @@ fn table() -> MapTable {
         file_offset: 0,
         backing: Backing::Vdso,
     });
-    maps
+    maps.into()
 }
 
 #[test]
@@ -115,7 +111,7 @@ fn a_return_address_is_looked_up_inside_the_call_and_a_leaf_where_it_is() {
         Place::Kernel(0xffff_0000),
     ];
     let maps = table();
-    let found = located(&chain, Some((SpaceId(3), &maps)), 127);
+    let found = located(&chain, &Some((SpaceId(3), maps)), 127);
     assert_eq!(found, (expected.to_vec(), false));
 }
 
@@ -126,7 +122,7 @@ fn a_guests_part_is_not_looked_up_in_our_tables() {
     assert_eq!(
         located(
             &[guest, 0x1100, USER_MARKER, 0x1100],
-            Some((SpaceId(3), &maps)),
+            &Some((SpaceId(3), maps)),
             127
         ),
         (
@@ -140,7 +136,7 @@ fn a_guests_part_is_not_looked_up_in_our_tables() {
 fn a_stack_without_a_space_keeps_its_frames() {
     let chain = [KERNEL_MARKER, 0xffff_0000, USER_MARKER, 0x1000];
     assert_eq!(
-        located(&chain, None, 127),
+        located(&chain, &None, 127),
         (vec![Place::Unmapped, Place::Kernel(0xffff_0000)], false)
     );
 }
@@ -148,9 +144,9 @@ fn a_stack_without_a_space_keeps_its_frames() {
 #[test]
 fn a_walk_through_data_is_one_frame_and_no_cut_stack() {
     let maps = table();
-    let space = Some((SpaceId(3), &maps));
+    let space = Some((SpaceId(3), maps));
     let len_and_cut = |words: &[u64]| {
-        let (found, is_cut) = located(words, space, 4);
+        let (found, is_cut) = located(words, &space, 4);
         (found.len(), is_cut)
     };
     assert_eq!(
@@ -170,17 +166,17 @@ fn a_walk_through_data_is_one_frame_and_no_cut_stack() {
 #[test]
 fn what_is_taken_over_from_the_stack_before_is_what_would_have_been_found() {
     let (here, mut there) = (table(), table());
-    there.insert(Mapping {
+    Arc::make_mut(&mut there).insert(Mapping {
         start: 0x1000,
         end: 0x2000,
         file_offset: 0x8000,
         backing: Backing::Image(ImageId(2)),
     });
     let spaces = [
-        Some((SpaceId(1), &here)),
-        Some((SpaceId(2), &there)),
+        Some((SpaceId(1), Arc::clone(&here))),
+        Some((SpaceId(2), there)),
         None,
-        Some((SpaceId(1), &here)),
+        Some((SpaceId(1), here)),
     ];
     // Equal ends in equal and other spaces; a leaf that is a return address in the next stack.
     let chains: [&[u64]; 7] = [
@@ -206,7 +202,7 @@ fn what_is_taken_over_from_the_stack_before_is_what_would_have_been_found() {
         .collect();
     let mut expected: BTreeMap<(usize, Vec<Place>, bool), u64> = BTreeMap::new();
     for (context, chain) in &stacks {
-        let (places, is_cut) = located(chain, spaces[*context as usize], 6);
+        let (places, is_cut) = located(chain, &spaces[*context as usize], 6);
         let counted_in = *context as usize / 2 * 2;
         *expected.entry((counted_in, places, is_cut)).or_default() += 3;
     }
@@ -224,12 +220,12 @@ fn what_is_taken_over_from_the_stack_before_is_what_would_have_been_found() {
 #[test]
 fn what_was_unwound_says_itself_whether_its_root_is_missing() {
     let maps = table();
-    let space = Some((SpaceId(3), &maps));
+    let space = Some((SpaceId(3), maps));
     let whole = [USER_MARKER, 0x1100, 0x1200, 0x1300, WHOLE_MARKER];
     let cut = [USER_MARKER, 0x1100, 0x1200, 0x1300, CUT_MARKER];
-    assert!(!located(&whole, space, 3).1);
-    assert!(located(&cut, space, 127).1);
-    assert_eq!(located(&whole, space, 127).0, located(&cut, space, 127).0);
+    assert!(!located(&whole, &space, 3).1);
+    assert!(located(&cut, &space, 127).1);
+    assert_eq!(located(&whole, &space, 127).0, located(&cut, &space, 127).0);
     let found = locate_stacks(&[&[(0, &whole), (0, &cut), (0, &whole[..4])]], &[space], 3);
     let cuts: Vec<bool> = found.iter().map(|found| found.is_cut).collect();
     assert_eq!(cuts, [false, true, true]);
@@ -237,7 +233,7 @@ fn what_was_unwound_says_itself_whether_its_root_is_missing() {
 
 #[test]
 fn one_program_at_many_addresses_needs_the_memory_of_one() {
-    let tables: Vec<MapTable> = (1..=50_u64)
+    let tables: Vec<Arc<MapTable>> = (1..=50_u64)
         .map(|run| {
             let mut maps = MapTable::default();
             maps.insert(Mapping {
@@ -246,7 +242,7 @@ fn one_program_at_many_addresses_needs_the_memory_of_one() {
                 file_offset: 0,
                 backing: Backing::Image(ImageId(1)),
             });
-            maps
+            Arc::new(maps)
         })
         .collect();
     let contexts: Vec<_> = tables
@@ -254,7 +250,7 @@ fn one_program_at_many_addresses_needs_the_memory_of_one() {
         .zip(0..)
         .map(|(maps, number)| ContextPlace {
             counted_in: ContextId(0),
-            space: Some((SpaceId(number), maps)),
+            space: Some((SpaceId(number), Arc::clone(maps))),
             words: Words::Recorded,
         })
         .collect();
@@ -263,7 +259,7 @@ fn one_program_at_many_addresses_needs_the_memory_of_one() {
         let at = |offset: u64| (u64::from(run) << 20) + offset;
         for leaf in 0..10 {
             let words = [USER_MARKER, at(leaf), at(0x100)];
-            let _ = table.push(ContextId(run - 1), words.into_iter(), 1);
+            let _ = table.push(ContextId(run - 1), words.into_iter(), |_| {}, 1);
         }
         table.count_batch(|_, _| {});
     }

@@ -1,0 +1,358 @@
+//! One shard of the stacks: each is located from where it differs from the one before, and counted.
+
+use super::near::Near;
+use super::{ContextPlace, Place, PlaceId, Words};
+use crate::chain::{CUT_MARKER, Part, WHOLE_MARKER, is_marker, part_behind, parts_from_root};
+use crate::hash::FastMap;
+use crate::jitdump::name_in;
+use crate::kernel::ksymbol_in;
+use crate::maps::{Backing, MapTable};
+use crate::path_hash::{PathHash, PathSeed};
+use crate::stack::{FrameId, StackHead, StackPart};
+use crate::stacks::{ContextId, RawStack};
+use crate::tasks::SpaceId;
+use hashbrown::HashTable;
+use std::hint::black_box;
+use std::mem;
+
+/// What no mapping covers: every shard's first place.
+const UNMAPPED: PlaceId = PlaceId(0);
+/// No place: what lies before a stack's root.
+const NOTHING: PlaceId = PlaceId(u32::MAX);
+
+/// An entry of the stack that was located last.
+#[derive(Clone, Copy)]
+struct Step {
+    id: PlaceId,
+    /// How many frames there are up to it, from the root on.
+    frames: u32,
+    /// Of the context and the places up to it.
+    hash: PathHash,
+}
+
+/// A stack that was located and is to be counted.
+#[derive(Clone, Copy)]
+struct Located {
+    hash: PathHash,
+    /// That it is counted in.
+    context: ContextId,
+    entries: u32,
+    /// Frames, from the root on, that it shares with the one located before it, and those it has besides.
+    shared: u32,
+    new: u32,
+    weight: u64,
+}
+
+/// Where a located stack is counted, by a hash of its context and its places.
+#[derive(Clone, Copy)]
+struct Slot {
+    place: u64,
+    check: u32,
+    /// Its number in the part.
+    stack: u32,
+    /// Kept here while more of it comes: what was found is in the cache.
+    weight: u64,
+}
+
+impl Slot {
+    fn is_of(&self, hash: PathHash) -> bool {
+        self.place == hash.place() && self.check == hash.check()
+    }
+}
+
+/// Stacks in the order they were located, counted by their places.
+pub(super) struct Shard {
+    pub(super) places: Vec<Place>,
+    place_ids: FastMap<Place, PlaceId>,
+    stacks: StackPart,
+    slots: HashTable<Slot>,
+    seed: PathSeed,
+    kernel: FastMap<u64, PlaceId>,
+    near_kernel: Near<4096>,
+    /// Of `space`; what is forgotten is looked up in its mappings again.
+    near_user: Near<8192>,
+    space: Option<SpaceId>,
+    /// The stack before: its context, its words, its entries, root first.
+    context: Option<ContextId>,
+    words: Vec<u64>,
+    steps: Vec<Step>,
+    /// Those that wait for being counted, and the frames that are new in each.
+    located: Vec<Located>,
+    located_frames: Vec<FrameId>,
+    /// Frames of the stack that was counted last.
+    counted: Vec<FrameId>,
+    /// Of how many frames, at least, that stack and the last one in `stacks` begin alike.
+    shared_with_kept: u32,
+    /// The context of that one.
+    kept_context: Option<ContextId>,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self {
+            places: vec![Place::Unmapped],
+            place_ids: FastMap::default(),
+            stacks: StackPart::default(),
+            slots: HashTable::new(),
+            seed: PathSeed::default(),
+            kernel: FastMap::default(),
+            near_kernel: Near::default(),
+            near_user: Near::default(),
+            space: None,
+            context: None,
+            words: Vec::new(),
+            steps: Vec::new(),
+            located: Vec::new(),
+            located_frames: Vec::new(),
+            counted: Vec::new(),
+            shared_with_kept: 0,
+            kept_context: None,
+        }
+    }
+}
+
+impl Shard {
+    /// Room for stacks that are not yet known. Some of those that come are.
+    pub(super) fn make_room(&mut self, stacks: usize) {
+        self.slots.reserve(stacks, |slot| slot.place);
+        self.stacks.reserve(stacks);
+    }
+
+    /// Locates a stack, which is counted with the next [`Self::count_located`].
+    ///
+    /// Entries in a row that no mapping covers become one: code without frame pointers sends the
+    /// kernel's walk through data, and how many words of it were read says nothing.
+    pub(super) fn locate(&mut self, stack: RawStack, words: &[u64], context: &ContextPlace) {
+        self.enter(context.space.as_ref().map(|(id, _)| *id));
+        let (words, end) = without_end(words);
+        let known = if self.context == Some(stack.context) {
+            shared_entries(words, &self.words)
+        } else {
+            0
+        };
+        self.steps.truncate(known);
+        let root = Step {
+            id: NOTHING,
+            frames: 0,
+            hash: self
+                .seed
+                .then(self.seed.root(), u64::from(context.counted_in.0)),
+        };
+        let mut last = self.steps.last().copied().unwrap_or(root);
+        let shared = last.frames;
+        let leaf_side = words.get(..words.len() - known).unwrap_or_default();
+        for (part, entries) in parts_from_root(leaf_side) {
+            // The first of a part is where it is, the others are return addresses.
+            for (number, word) in entries.iter().enumerate().rev() {
+                let addr = word.saturating_sub(u64::from(number > 0));
+                let id = self.place(part, addr, context);
+                // What has no frame of its own changes no hash.
+                if !(id == UNMAPPED && last.id == UNMAPPED) {
+                    last.frames += 1;
+                    last.hash = self.seed.then(last.hash, u64::from(id.0));
+                    self.located_frames.push(FrameId(id.0));
+                }
+                last.id = id;
+                self.steps.push(last);
+            }
+        }
+        // A walk that ended in data did not miss the root by the limit.
+        let root_is_code = self.steps.first().is_some_and(|step| step.id != UNMAPPED);
+        let entries = match end {
+            Some(CUT_MARKER) => u32::MAX,
+            None if root_is_code => self.steps.len() as u32,
+            _ => 0,
+        };
+        self.located.push(Located {
+            hash: self.seed.then(last.hash, u64::from(entries)),
+            context: context.counted_in,
+            entries,
+            shared,
+            new: last.frames - shared,
+            weight: stack.weight,
+        });
+        self.context = Some(stack.context);
+        self.words.clear();
+        self.words.extend_from_slice(words);
+    }
+
+    /// What is known of addresses is of one space.
+    fn enter(&mut self, space: Option<SpaceId>) {
+        if space == self.space {
+            return;
+        }
+        self.space = space;
+        self.near_user.clear();
+    }
+
+    /// Counts the stacks that were located. The table is far larger than the caches: that of all of them is asked for
+    /// before one is looked at, so that the waits for memory overlap.
+    pub(super) fn count_located(&mut self) {
+        let mut touched = 0;
+        for located in &self.located {
+            // Never equal: this only fetches control bytes and candidates.
+            self.slots.find(located.hash.place(), |slot| {
+                touched ^= slot.stack;
+                false
+            });
+        }
+        black_box(touched);
+        let mut all = mem::take(&mut self.located);
+        let frames = mem::take(&mut self.located_frames);
+        let mut rest = &frames[..];
+        for located in all.drain(..) {
+            let (new, behind) = rest
+                .split_at_checked(located.new as usize)
+                .unwrap_or_default();
+            rest = behind;
+            self.counted.truncate(located.shared as usize);
+            self.counted.extend_from_slice(new);
+            self.shared_with_kept = self.shared_with_kept.min(located.shared);
+            self.count(&located);
+        }
+        self.located = all;
+        self.located_frames = frames;
+        self.located_frames.clear();
+    }
+
+    /// Counts the stack of the frames in `counted`.
+    fn count(&mut self, located: &Located) {
+        let hash = located.hash;
+        if let Some(slot) = self.slots.find_mut(hash.place(), |slot| slot.is_of(hash)) {
+            slot.weight = slot.weight.saturating_add(located.weight);
+            return;
+        }
+        let shared = if self.kept_context == Some(located.context) {
+            self.shared_with_kept
+        } else {
+            0
+        };
+        let head = StackHead {
+            context: located.context.0,
+            shared,
+            entries: located.entries,
+            weight: 0,
+        };
+        let frames = self.counted.get(shared as usize..).unwrap_or_default();
+        let slot = Slot {
+            place: hash.place(),
+            check: hash.check(),
+            stack: self.stacks.push(head, frames),
+            weight: located.weight,
+        };
+        self.slots
+            .insert_unique(slot.place, slot, |slot| slot.place);
+        self.kept_context = Some(located.context);
+        self.shared_with_kept = self.counted.len() as u32;
+    }
+
+    /// The mappings may be others when the next stacks come.
+    pub(super) fn forget_last(&mut self) {
+        self.context = None;
+        self.space = None;
+        self.near_user.clear();
+        self.shared_with_kept = 0;
+    }
+
+    /// All stacks with their weights; a frame's id is its place's in `places`.
+    pub(super) fn into_stacks(self) -> StackPart {
+        let mut stacks = self.stacks;
+        for slot in &self.slots {
+            stacks.weigh(slot.stack, slot.weight);
+        }
+        stacks
+    }
+
+    fn place(&mut self, part: Part, addr: u64, context: &ContextPlace) -> PlaceId {
+        match (part, &context.space) {
+            (Part::Kernel, _) => {
+                if let Some(id) = self.near_kernel.get(addr) {
+                    return id;
+                }
+                let id = *self.kernel.entry(addr).or_insert_with(|| {
+                    let place = match ksymbol_in(addr) {
+                        Some(code) => Place::KernelCode(code),
+                        None => Place::Kernel(addr),
+                    };
+                    intern(&mut self.places, &mut self.place_ids, place)
+                });
+                self.near_kernel.put(addr, id);
+                id
+            }
+            (Part::User, Some((space, maps))) => {
+                if let Some(id) = self.near_user.get(addr) {
+                    return id;
+                }
+                let name = match context.words {
+                    Words::Recorded => None,
+                    Words::Rewritten => name_in(addr),
+                };
+                let place = match name {
+                    Some(name) => Place::Jitted(name),
+                    None => place_in(*space, maps, addr),
+                };
+                let id = intern(&mut self.places, &mut self.place_ids, place);
+                self.near_user.put(addr, id);
+                id
+            }
+            _ => UNMAPPED,
+        }
+    }
+}
+
+fn intern(
+    places: &mut Vec<Place>,
+    place_ids: &mut FastMap<Place, PlaceId>,
+    place: Place,
+) -> PlaceId {
+    if place == Place::Unmapped {
+        return UNMAPPED;
+    }
+    *place_ids.entry(place).or_insert_with(|| {
+        places.push(place);
+        PlaceId(places.len() as u32 - 1)
+    })
+}
+
+/// A chain without the marker that says how the unwinding of its user part ended.
+fn without_end(words: &[u64]) -> (&[u64], Option<u64>) {
+    match words {
+        [words @ .., end @ (CUT_MARKER | WHOLE_MARKER)] => (words, Some(*end)),
+        words => (words, None),
+    }
+}
+
+/// How many words at the root's side, none of them a marker, lead to the same entries in both.
+fn shared_entries(words: &[u64], before: &[u64]) -> usize {
+    let pairs = words.iter().rev().zip(before.iter().rev());
+    let equal = pairs.take_while(|(a, b)| a == b && !is_marker(**a)).count();
+    let at = |words: &[u64]| {
+        words
+            .len()
+            .checked_sub(equal + 1)
+            .and_then(|at| words.get(at).copied())
+    };
+    if equal == 0 || (at(words).is_some_and(is_marker) && at(words) == at(before)) {
+        return equal;
+    }
+    // Its first may be a leaf in the one and a return address in the other; and what comes before
+    // must put both into the same part.
+    let leaf_side =
+        |words: &[u64]| part_behind(words.get(..words.len() - equal).unwrap_or_default());
+    if leaf_side(words) == leaf_side(before) {
+        equal - 1
+    } else {
+        0
+    }
+}
+
+fn place_in(space: SpaceId, maps: &MapTable, addr: u64) -> Place {
+    match maps.find(addr) {
+        Some((mapping, offset)) => match mapping.backing {
+            Backing::Image(image) => Place::Image(image, offset),
+            Backing::Vdso => Place::Vdso(offset),
+            Backing::Generated(memory) => Place::Generated(space, addr, memory),
+        },
+        None => Place::Unmapped,
+    }
+}
