@@ -1,6 +1,7 @@
 //! Which kernel was recorded, and whose symbols name it: those that the user gave, this kernel's, those that
 //! perf kept.
 
+use crate::kallsyms::{KernelText, scan};
 use crate::lookup::LookupError;
 use profiler::BuildId;
 use profiler::live;
@@ -23,51 +24,6 @@ pub(crate) struct RecordedKernel<'a> {
     text: Option<(&'a str, u64)>,
     /// The time of its last sample, where the header has it.
     until_ns: Option<u64>,
-}
-
-/// What a text of kernel symbols is.
-struct Scanned {
-    symbols: u64,
-    at_zero: u64,
-    /// The address of the symbol that was asked for.
-    found: Option<u64>,
-}
-
-fn scan(kallsyms: &[u8], symbol: &str) -> Scanned {
-    let mut scanned = Scanned {
-        symbols: 0,
-        at_zero: 0,
-        found: None,
-    };
-    for (address, name) in symbols(kallsyms) {
-        scanned.symbols += 1;
-        scanned.at_zero += u64::from(address == 0);
-        if name == symbol.as_bytes() {
-            scanned.found.get_or_insert(address);
-        }
-    }
-    scanned
-}
-
-/// The address of a symbol; 0 where addresses are hidden. What is asked for, `_text`, is among the first.
-pub(crate) fn address_of(symbol: &str, kallsyms: &[u8]) -> Option<u64> {
-    let mut symbols = symbols(kallsyms);
-    let found = symbols.find(|(_, name)| *name == symbol.as_bytes());
-    found.map(|(address, _)| address)
-}
-
-/// Addresses and names, line by line.
-fn symbols(kallsyms: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    let lines = kallsyms.split(|byte| *byte == b'\n');
-    lines.filter_map(|line| {
-        let mut words = line.split(|byte| *byte == b' ');
-        let (Some(address), Some([_]), Some(name)) = (words.next(), words.next(), words.next())
-        else {
-            return None;
-        };
-        let digits = std::str::from_utf8(address).ok()?;
-        Some((u64::from_str_radix(digits, 16).ok()?, name))
-    })
 }
 
 /// The host that was recorded, where it is told and is not this one.
@@ -115,15 +71,15 @@ impl<'a> RecordedKernel<'a> {
     pub(crate) fn look(&self) -> Running {
         let not = |why| Running {
             is: Err(why),
-            kallsyms: Vec::new(),
+            kallsyms: KernelText::of(std::io::empty()),
         };
         let this_build = match self.check_build() {
             Ok(this_build) => this_build,
             Err(why) => return not(why),
         };
-        match live::kallsyms() {
-            Ok(kallsyms) => Running {
-                is: self.check_place(this_build, &kallsyms),
+        match KernelText::running() {
+            Ok(mut kallsyms) => Running {
+                is: self.check_place(this_build, &mut kallsyms),
                 kallsyms,
             },
             Err(error) => not(NotRunning::AnotherKernel(format!(
@@ -155,7 +111,11 @@ impl<'a> RecordedKernel<'a> {
     }
 
     /// Whether it lies where this host's kernel does, whose kallsyms these are, and is not of the future.
-    fn check_place(&self, this_build: ThisBuild, kallsyms: &[u8]) -> Result<(), NotRunning> {
+    fn check_place(
+        &self,
+        this_build: ThisBuild,
+        kallsyms: &mut KernelText,
+    ) -> Result<(), NotRunning> {
         let another = |why: String| Err(NotRunning::AnotherKernel(why));
         let is_this_build = this_build == ThisBuild::Known;
         // perf's clock begins with the boot: nothing was recorded later than now, or a little.
@@ -168,7 +128,7 @@ impl<'a> RecordedKernel<'a> {
         if let Some(host) = self.other_host {
             // The same build of the kernel may run there; its modules lie where they were loaded.
             let found = self.text.and_then(|(symbol, recorded)| {
-                let found = address_of(symbol, kallsyms).filter(|found| *found != 0)?;
+                let found = kallsyms.address_of(symbol).filter(|found| *found != 0)?;
                 is_this_build.then(|| recorded.wrapping_sub(found))
             });
             return match found {
@@ -183,7 +143,7 @@ impl<'a> RecordedKernel<'a> {
                 another("the recording does not tell where its kernel lay".into())
             };
         };
-        match address_of(symbol, kallsyms) {
+        match kallsyms.address_of(symbol) {
             // Hidden from us: whoever reads the symbols says so.
             Some(0) | None if is_this_build => Ok(()),
             Some(found) if found == recorded => Ok(()),
@@ -205,9 +165,19 @@ impl<'a> RecordedKernel<'a> {
     ) -> Result<Result<Kallsyms, String>, LookupError> {
         match given {
             Some(path) => self.given(path).map(Ok),
-            None => Ok(running
-                .into_symbols()
-                .or_else(|why| self.kept(lookup).ok_or(why))),
+            None => Ok(match running.into_symbols() {
+                Ok(symbols) => {
+                    let kept = self.kept(lookup).map(|kept| Kallsyms {
+                        code_from: symbols.code_from,
+                        ..kept
+                    });
+                    Ok(Kallsyms {
+                        copy: kept.map(Box::new),
+                        ..symbols
+                    })
+                }
+                Err(why) => self.kept(lookup).ok_or(why),
+            }),
         }
     }
 
@@ -254,18 +224,18 @@ impl<'a> RecordedKernel<'a> {
         };
         Ok(Kallsyms {
             unchecked,
-            ..Kallsyms::recorded(text)
+            ..Kallsyms::recorded(std::io::Cursor::new(text))
         })
     }
 
     /// What perf kept of the kernel with this build id: of whichever boot it saw first.
     fn kept(&self, lookup: &Lookup) -> Option<Kallsyms> {
         let (symbol, recorded) = self.text?;
-        let text = lookup.cached_kallsyms(&self.build_id?)?;
-        let found = address_of(symbol, &text).filter(|found| *found != 0)?;
+        let mut text = KernelText::of(lookup.cached_kallsyms(&self.build_id?)?);
+        let found = text.address_of(symbol).filter(|found| *found != 0)?;
         Some(Kallsyms {
             moved_by: Some(recorded.wrapping_sub(found)),
-            ..Kallsyms::recorded(text)
+            ..Kallsyms::recorded(text.into_reader())
         })
     }
 }
@@ -273,7 +243,7 @@ impl<'a> RecordedKernel<'a> {
 /// What this host's kernel is to the recorded one.
 pub(crate) struct Running {
     is: Result<(), NotRunning>,
-    kallsyms: Vec<u8>,
+    kallsyms: KernelText,
 }
 
 impl Running {
@@ -283,8 +253,8 @@ impl Running {
     }
 
     /// What `/proc/kallsyms` says, where it was looked at.
-    pub(crate) fn kallsyms(&self) -> &[u8] {
-        &self.kallsyms
+    pub(crate) fn kallsyms(&mut self) -> &mut KernelText {
+        &mut self.kallsyms
     }
 
     fn into_symbols(self) -> Result<Kallsyms, String> {
@@ -296,7 +266,8 @@ impl Running {
         };
         Ok(Kallsyms {
             moved_by,
-            ..Kallsyms::recorded(self.kallsyms)
+            code_from: live::kernel_code_from(),
+            ..Kallsyms::recorded(self.kallsyms.into_reader())
         })
     }
 }
@@ -322,6 +293,7 @@ enum NotRunning {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Cursor;
     use std::path::PathBuf;
     use symbolizer::LookupPlaces;
 
@@ -343,24 +315,13 @@ mod tests {
     }
 
     #[test]
-    fn symbols_are_counted_and_the_one_that_is_asked_for_is_found() {
-        let scanned = scan(&kallsyms(TEXT), "_text");
-        assert_eq!((scanned.symbols, scanned.at_zero), (3, 1));
-        assert_eq!(scanned.found, Some(TEXT));
-        assert_eq!(address_of("_text", &kallsyms(TEXT)), scanned.found);
-        assert_eq!(scan(&kallsyms(TEXT), "_stext").found, None);
-        assert_eq!(address_of("_stext", &kallsyms(TEXT)), None);
-        assert_eq!(scan(b"", "_text").symbols, 0);
-    }
-
-    #[test]
     fn this_kernel_is_the_recorded_one_only_if_everything_that_is_known_agrees() {
         let text = Some(("_text", TEXT));
         let release = live::kernel_release().expect("/proc is mounted");
         let other_id = BuildId::new(&[7; 20]);
         let check = |kernel: &RecordedKernel<'_>, at| {
             let build = kernel.check_build()?;
-            kernel.check_place(build, &kallsyms(at))
+            kernel.check_place(build, &mut KernelText::of(Cursor::new(kallsyms(at))))
         };
         assert_eq!(check(&kernel(text), TEXT), Ok(()));
         let same_release = RecordedKernel {

@@ -13,6 +13,7 @@ mod how;
 mod input;
 mod json;
 mod jvm;
+mod kallsyms;
 mod kernel;
 mod lookup;
 mod naming;

@@ -13,7 +13,7 @@ use crate::recording_files::{self, RecordingFiles};
 use crate::target::{Host, Target};
 use crate::vmlinux;
 use collapse::{FrameTree, Taken, Totals, write_folded};
-use flamegraph_web::{Picture, write_svg};
+use flamegraph_web::{Picture, SvgError, write_svg};
 use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
 use profiler::perfdata::{self, Ending, ImageBuildId, Outcome, ReadOptions};
@@ -149,7 +149,10 @@ pub(crate) fn record<F: FnOnce()>(
         // Outside of the target: not a part of this recording.
         not_chosen: 0,
         kallsyms: live::kallsyms()
-            .map(Kallsyms::recorded)
+            .map(|text| Kallsyms {
+                code_from: live::kernel_code_from(),
+                ..Kallsyms::recorded(text)
+            })
             .map_err(|error| format!("cannot read /proc/kallsyms: {error}")),
         build_ids: &[],
         max_stack: live::max_stack(),
@@ -247,9 +250,9 @@ pub(crate) fn convert(
     }
     sources.chosen.check()?;
     let kernel = RecordedKernel::new(&outcome.about, &tally);
-    let running = kernel.look();
+    let mut running = kernel.look();
     let on = recorded_on(&kernel, &running);
-    let vmlinux = vmlinux::of_recording(sources.vmlinux.as_deref(), &kernel, &running)?;
+    let vmlinux = vmlinux::of_recording(sources.vmlinux.as_deref(), &kernel, &mut running)?;
     let lookup = sources.lookup.recorded(on).with_vmlinux(vmlinux);
     let kallsyms = kernel.kallsyms(sources.kallsyms.as_deref(), running, &lookup)?;
     tally.read_dumps(&JitDumpOptions {
@@ -371,12 +374,20 @@ pub(crate) fn write_tree(
     let mut written = Ok(());
     for output in outputs {
         let done = match output.format {
+            // Both as they are made: they may be far longer than all that they are made of.
             Format::Svg => {
-                let mut svg = Vec::new();
-                write_svg(tree, picture, &mut svg)?;
-                output.write(|out| out.write_all(&svg))
+                let mut drawn = Ok(());
+                let done = output.write(|out| match write_svg(tree, picture, out) {
+                    Err(SvgError::Write(source)) => Err(source),
+                    Err(error) => {
+                        drawn = Err(error);
+                        Err(std::io::Error::other("there is no picture"))
+                    }
+                    Ok(()) => Ok(()),
+                });
+                drawn?;
+                done
             }
-            // As it is made: it may be far longer than all that it is made of.
             Format::Folded => output.write(|out| write_folded(tree, out)),
             // Written while it was recorded.
             Format::PerfData => continue,

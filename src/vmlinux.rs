@@ -1,6 +1,7 @@
 //! `--vmlinux`: the recorded kernel's own image, if that is what the file is.
 
-use crate::kernel::{RecordedKernel, Running, address_of};
+use crate::kallsyms::KernelText;
+use crate::kernel::{RecordedKernel, Running};
 use profiler::BuildId;
 use profiler::live;
 use std::path::{Path, PathBuf};
@@ -65,10 +66,11 @@ pub(crate) fn of_this_host(path: Option<&Path>) -> Result<Option<Vmlinux>, NotVm
     let Some(path) = path else {
         return Ok(None);
     };
-    let kallsyms = live::kallsyms().unwrap_or_default();
     let here = Booted {
         build_id: live::kernel_build_id(),
-        text: text_in(&kallsyms),
+        text: KernelText::running()
+            .ok()
+            .and_then(|mut kallsyms| text_in(&mut kallsyms)),
     };
     given(path, &here).map(Some)
 }
@@ -77,23 +79,23 @@ pub(crate) fn of_this_host(path: Option<&Path>) -> Result<Option<Vmlinux>, NotVm
 pub(crate) fn of_recording(
     path: Option<&Path>,
     recorded: &RecordedKernel<'_>,
-    running: &Running,
+    running: &mut Running,
 ) -> Result<Option<Vmlinux>, NotVmlinux> {
     let Some(path) = path else {
         return Ok(None);
     };
     let is_here = running.is_recorded();
     let own = || is_here.then(live::kernel_build_id).flatten();
-    let here = || is_here.then(|| text_in(running.kallsyms())).flatten();
+    let mut here = || is_here.then(|| text_in(running.kallsyms())).flatten();
     let booted = Booted {
         build_id: recorded.build_id().or_else(own),
-        text: recorded.text().or_else(here),
+        text: recorded.text().or_else(&mut here),
     };
     given(path, &booted).map(Some)
 }
 
-fn text_in(kallsyms: &[u8]) -> Option<(&'static str, u64)> {
-    let found = address_of(TEXT, kallsyms).filter(|found| *found != 0);
+fn text_in(kallsyms: &mut KernelText) -> Option<(&'static str, u64)> {
+    let found = kallsyms.address_of(TEXT).filter(|found| *found != 0);
     found.map(|found| (TEXT, found))
 }
 

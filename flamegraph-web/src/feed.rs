@@ -1,23 +1,13 @@
-//! What the renderer is fed: folded lines of the frames that are wide enough to be drawn.
-//!
-//! The renderer knows a frame by its text alone and gives equal texts one colour, so each name is
-//! followed by a mark: one character of a private plane, which no cleaned name can hold, that
-//! numbers the frame's style. [`write_unmarked`] takes the marks out of the finished drawing. They serve
-//! two more ends: no name is mistaken for a count or an annotation, and no name is a beginning of
-//! another one, which in sorted lines would split a frame with samples of its own in two.
+//! What the renderer is fed: folded lines of the frames that are wide enough to be drawn, in the order that it
+//! draws them in.
 
-use collapse::{FrameTree, NO_NAME, Node, NodeKind};
+use collapse::{FrameTree, NodeKind};
 use inferno::flamegraph::color::PaletteMap;
+use inferno::flamegraph::defaults;
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
-use crate::palette::{ALL, Hues, Style};
-
-/// A style's number is added to this.
-const STYLE_MARK: u32 = 0xf_0000;
-/// An ASCII character that the renderer would read as syntax is added to this.
-const SYNTAX_MARK: u32 = 0xf_1000;
-const SYNTAX: [char; 3] = [';', ' ', '#'];
+use crate::marks::{LabelId, Labels, Ranks, ShortNames};
+use crate::palette::{Hues, Style};
 
 /// A browser stays quick with as many. More are drawn only if they are all wide.
 const FRAMES_MAX: usize = 20_000;
@@ -30,11 +20,14 @@ const NARROWEST: u64 = 10_000;
 /// A frame that has at least one of as many samples is drawn even then: of a few hundred deep
 /// stacks that share little, all the frames may be too many.
 const WIDE: u64 = 1_000;
+/// How wide the renderer takes the picture to be when it cuts texts.
+const PICTURE_PIXELS: f64 = 1200.0;
 
 /// The lines, and the colour for every name in them.
-pub(crate) struct Feed {
+pub(crate) struct Feed<'a> {
     pub(crate) lines: String,
     pub(crate) palette: PaletteMap,
+    pub(crate) names: ShortNames<'a>,
     pub(crate) drawn: Drawn,
 }
 
@@ -50,13 +43,13 @@ pub(crate) struct Drawn {
     pub(crate) deep_left_out: usize,
 }
 
-impl Feed {
+impl<'a> Feed<'a> {
     /// All frames, or of very many the widest.
-    pub(crate) fn of(tree: &FrameTree) -> Self {
+    pub(crate) fn of(tree: &'a FrameTree) -> Self {
         Self::within(tree, FRAMES_MAX, FEED_BYTES_MAX)
     }
 
-    fn within(tree: &FrameTree, frames_max: usize, bytes_max: usize) -> Self {
+    fn within(tree: &'a FrameTree, frames_max: usize, bytes_max: usize) -> Self {
         let mut samples_min = samples_min(tree, frames_max);
         let mut depth_max = DEPTH_MAX;
         loop {
@@ -74,22 +67,21 @@ impl Feed {
         }
     }
 
-    /// `None` if the lines need more than `bytes_max`.
+    /// `None` if the lines, with their names in full, need more than `bytes_max`.
     fn build(
-        tree: &FrameTree,
+        tree: &'a FrameTree,
         samples_min: u64,
         depth_max: usize,
         bytes_max: usize,
     ) -> Option<Self> {
-        let mut palette = PaletteMap::default();
-        palette.insert("", ALL);
         let mut drawn = Drawn {
             samples_min,
             depth_max,
             narrow_left_out: 0,
             deep_left_out: 0,
         };
-        let mut lines = Lines::new(tree.samples(), bytes_max);
+        let mut labels = Labels::new();
+        let mut frames: Vec<Shown> = Vec::new();
         let hues = Hues::of(tree);
         let mut hue = hues.outside();
         // Of the container that the node is in.
@@ -106,17 +98,70 @@ impl Feed {
             } else if node.depth > depth_max {
                 drawn.deep_left_out += 1;
             } else {
-                let style = Style::new(hue, node.kind);
-                let name = marked(&node, style);
-                palette.insert(&name, style.colour_of(&node));
-                lines.open(node.depth, &name, node.total_samples)?;
+                frames.push(Shown {
+                    label: labels.id(&node, Style::new(hue, node.kind)),
+                    depth: node.depth,
+                    samples: node.total_samples,
+                });
             }
         }
+        let frames = Frames::of(frames);
+        let lines = Lines::new(tree.samples(), &frames, bytes_max);
+        let lines = lines.of(&frames, &mut labels)?;
+        let (palette, names) = labels.finish();
         Some(Self {
-            lines: lines.finish()?,
+            lines,
             palette,
+            names,
             drawn,
         })
+    }
+}
+
+/// A frame that is drawn.
+struct Shown {
+    label: LabelId,
+    /// 1 for the lowest.
+    depth: usize,
+    samples: u64,
+}
+
+/// The frames that are drawn, each before those above it.
+struct Frames {
+    all: Vec<Shown>,
+    /// Where the frames above each one end.
+    ends: Vec<usize>,
+}
+
+impl Frames {
+    fn of(all: Vec<Shown>) -> Self {
+        let mut ends = vec![all.len(); all.len()];
+        let mut open: Vec<usize> = Vec::new();
+        for (at, frame) in all.iter().enumerate() {
+            while open.len() >= frame.depth {
+                if let Some(end) = open.pop().and_then(|below| ends.get_mut(below)) {
+                    *end = at;
+                }
+            }
+            open.push(at);
+        }
+        Self { all, ends }
+    }
+
+    /// Those right above a frame, or the lowest.
+    fn above(&self, below: Option<usize>) -> impl Iterator<Item = usize> {
+        let first = below.map_or(0, |below| below + 1);
+        let end_of = |at: usize| self.ends.get(at).copied();
+        let end = below.and_then(end_of).unwrap_or(self.all.len());
+        std::iter::successors(Some(first), move |at| end_of(*at)).take_while(move |at| *at < end)
+    }
+
+    fn samples(&self, at: usize) -> u64 {
+        self.all.get(at).map_or(0, |frame| frame.samples)
+    }
+
+    fn rank(&self, at: usize, ranks: &Ranks) -> u32 {
+        self.all.get(at).map_or(0, |frame| ranks.of(frame.label))
     }
 }
 
@@ -141,119 +186,90 @@ fn samples_min(tree: &FrameTree, frames_max: usize) -> u64 {
 struct Lines {
     text: String,
     path: String,
-    /// For each open frame: where its name ends in `path`, and its samples that are in no line yet.
-    open: Vec<(usize, u64)>,
+    /// For each open frame: where its name ends in `path`, and where it would with all names in full.
+    open: Vec<(usize, usize)>,
+    /// What the lines would be with all names in full.
+    full_bytes: usize,
+    bytes_max: usize,
     /// Samples that lines may still be given. Where counts have been saturated, their sum has not
     /// been: the renderer adds them up unchecked.
     left: u64,
-    bytes_max: usize,
+    /// How many characters a frame of one sample has room for.
+    sample_chars: f64,
 }
 
 impl Lines {
-    fn new(samples: u64, bytes_max: usize) -> Self {
-        let (text, path) = (String::new(), String::new());
+    fn new(samples: u64, frames: &Frames, bytes_max: usize) -> Self {
+        let lowest = frames.above(None).map(|at| frames.samples(at));
+        let width = lowest.fold(0, u64::saturating_add).min(samples);
+        let char_pixels = defaults::FONT_SIZE as f64 * defaults::FONT_WIDTH;
+        let picture_chars = PICTURE_PIXELS / char_pixels;
         Self {
-            text,
-            path,
+            text: String::new(),
+            path: String::new(),
             open: Vec::new(),
-            left: samples,
+            full_bytes: 0,
             bytes_max,
+            left: samples,
+            sample_chars: picture_chars / width.max(1) as f64,
         }
     }
 
-    /// `depth` is 1 for the first name of a path.
-    fn open(&mut self, depth: usize, name: &str, samples: u64) -> Option<()> {
-        self.close(depth - 1)?;
-        if let Some((_, parents)) = self.open.last_mut() {
-            *parents = parents.saturating_sub(samples);
-            self.path.push(';');
+    /// The lines in ascending order of their marked names.
+    fn of(mut self, frames: &Frames, labels: &mut Labels<'_>) -> Option<String> {
+        let ranks = labels.ranks();
+        let mut waiting: Vec<usize> = Vec::new();
+        let mut above: Vec<usize> = frames.above(None).collect();
+        loop {
+            // Nearly always ascending: without the marks it is their order in the tree.
+            above.sort_by_key(|at| frames.rank(*at, &ranks));
+            waiting.extend(above.drain(..).rev());
+            let Some(at) = waiting.pop() else {
+                return Some(self.text);
+            };
+            let Some(frame) = frames.all.get(at) else {
+                continue;
+            };
+            self.open(frame, labels);
+            above.extend(frames.above(Some(at)));
+            let samples = above.iter().map(|at| frames.samples(*at));
+            self.line(samples.fold(frame.samples, u64::saturating_sub))?;
         }
-        self.path.push_str(name);
-        self.open.push((self.path.len(), samples));
-        Some(())
     }
 
-    /// Leaves all but the first `depth` names of the path.
-    fn close(&mut self, depth: usize) -> Option<()> {
-        while self.open.len() > depth {
-            let (end, own) = self.open.pop()?;
-            self.path.truncate(end);
-            let own = own.min(self.left);
-            if own > 0 {
-                self.left -= own;
-                if self.text.len() + end > self.bytes_max {
-                    return None;
-                }
-                self.text.push_str(&self.path);
-                // A `String` takes everything.
-                let _ = writeln!(self.text, " {own}");
-            }
-        }
-        let end = self.open.last().map_or(0, |(end, _)| *end);
+    fn open(&mut self, frame: &Shown, labels: &mut Labels<'_>) {
+        self.open.truncate(frame.depth - 1);
+        let (end, mut full_end) = self.open.last().copied().unwrap_or_default();
         self.path.truncate(end);
+        if !self.open.is_empty() {
+            self.path.push(';');
+            full_end += 1;
+        }
+        let room_chars = frame.samples as f64 * self.sample_chars;
+        labels.write(frame.label, room_chars, &mut self.path);
+        full_end += labels.len(frame.label);
+        self.open.push((self.path.len(), full_end));
+    }
+
+    /// Writes the path, if it has samples of its own.
+    fn line(&mut self, own: u64) -> Option<()> {
+        let own = own.min(self.left);
+        if own == 0 {
+            return Some(());
+        }
+        self.left -= own;
+        let full = self.open.last().map_or(0, |(_, full_end)| *full_end);
+        self.full_bytes += full;
+        if self.full_bytes > self.bytes_max {
+            return None;
+        }
+        self.text.push_str(&self.path);
+        let end = self.text.len();
+        // A `String` takes everything.
+        let _ = writeln!(self.text, " {own}");
+        self.full_bytes += self.text.len() - end;
         Some(())
     }
-
-    fn finish(mut self) -> Option<String> {
-        self.close(0)?;
-        Some(self.text)
-    }
-}
-
-/// The frame's text for the renderer.
-fn marked(node: &Node<'_>, style: Style) -> String {
-    let name = if node.name.is_empty() {
-        NO_NAME
-    } else {
-        node.name
-    };
-    let mut out = String::with_capacity(name.len() + 4);
-    for (at, c) in name.char_indices() {
-        // Lines are trimmed, and left out if they begin with `# `.
-        let syntax = c == ';' || (at == 0 && SYNTAX.contains(&c));
-        out.push(if syntax {
-            mark(SYNTAX_MARK + u32::from(c))
-        } else {
-            c
-        });
-    }
-    out.push(mark(STYLE_MARK + style.number()));
-    out
-}
-
-fn mark(code: u32) -> char {
-    char::from_u32(code).expect("marks are in plane 15, which is all characters")
-}
-
-/// Writes a drawing without its marks.
-pub(crate) fn write_unmarked(drawing: &str, out: &mut impl Write) -> io::Result<()> {
-    let mut rest = drawing;
-    while let Some((before, c, after)) = next_mark(rest) {
-        out.write_all(before.as_bytes())?;
-        if let Some(syntax) = SYNTAX
-            .iter()
-            .find(|syntax| SYNTAX_MARK + u32::from(**syntax) == c)
-        {
-            // All of it is ASCII.
-            out.write_all(&[*syntax as u8])?;
-        }
-        rest = after;
-    }
-    out.write_all(rest.as_bytes())
-}
-
-fn next_mark(text: &str) -> Option<(&str, u32, &str)> {
-    // Planes 12 to 15 begin with the first of these bytes in UTF-8, plane 16 with the other.
-    let starts = memchr::memchr2_iter(0xf3, 0xf4, text.as_bytes());
-    let mut marks = starts.filter_map(|at| {
-        let (before, rest) = text.split_at_checked(at)?;
-        let c = rest
-            .chars()
-            .next()
-            .filter(|c| u32::from(*c) >= STYLE_MARK)?;
-        Some((before, u32::from(c), rest.get(c.len_utf8()..)?))
-    });
-    marks.next()
 }
 
 #[cfg(test)]
@@ -261,12 +277,7 @@ mod tests {
     use collapse::{Frame, FrameKind, NamedStack};
 
     use super::*;
-
-    fn unmarked(drawing: &str) -> String {
-        let mut out = Vec::new();
-        write_unmarked(drawing, &mut out).expect("memory");
-        String::from_utf8(out).expect("whole characters")
-    }
+    use crate::marks::unmarked;
 
     fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
         FrameTree::of(stacks.into_iter().collect())
@@ -285,8 +296,9 @@ mod tests {
         }
     }
 
-    fn lines(feed: &Feed) -> Vec<String> {
-        feed.lines.lines().map(unmarked).collect()
+    fn lines(feed: &Feed<'_>) -> Vec<String> {
+        let lines = feed.lines.lines();
+        lines.map(|line| unmarked(line, &feed.names)).collect()
     }
 
     #[test]
@@ -300,7 +312,7 @@ mod tests {
         let feed = Feed::of(&tree);
         assert_eq!(
             lines(&feed),
-            ["c;p;main;f 3", "c;p;main 4", "c;p 5", "d;p;main 6"]
+            ["c;p 5", "c;p;main 4", "c;p;main;f 3", "d;p;main 6"]
         );
         assert_eq!(
             (feed.drawn.narrow_left_out, feed.drawn.deep_left_out),
@@ -317,8 +329,9 @@ mod tests {
             stack("c", &["main", "narrow", "above"], 1),
             stack("c", &["main", "other"], 1),
         ];
-        let feed = Feed::of(&tree_of(&stacks));
-        assert_eq!(lines(&feed), ["c;p;main;wide 19999", "c;p;main 2"]);
+        let tree = tree_of(&stacks);
+        let feed = Feed::of(&tree);
+        assert_eq!(lines(&feed), ["c;p;main 2", "c;p;main;wide 19999"]);
         assert_eq!((feed.drawn.samples_min, feed.drawn.narrow_left_out), (3, 3));
     }
 
@@ -333,7 +346,7 @@ mod tests {
         let feed = Feed::within(&tree, 6, usize::MAX);
         assert_eq!(
             lines(&feed),
-            ["c;p;f8 8", "c;p;f9 9", "c;p;wide 19000", "c;p 27"]
+            ["c;p 27", "c;p;f8 8", "c;p;f9 9", "c;p;wide 19000"]
         );
         assert_eq!((feed.drawn.samples_min, feed.drawn.narrow_left_out), (8, 6));
     }
@@ -343,7 +356,8 @@ mod tests {
         let stacks: Vec<NamedStack> = (0..500)
             .map(|i| stack("c", &[&format!("f{i}")], 1))
             .collect();
-        let feed = Feed::within(&tree_of(&stacks), 6, usize::MAX);
+        let tree = tree_of(&stacks);
+        let feed = Feed::within(&tree, 6, usize::MAX);
         assert_eq!(lines(&feed).len(), 500);
         assert_eq!((feed.drawn.samples_min, feed.drawn.narrow_left_out), (1, 0));
     }
@@ -377,13 +391,55 @@ mod tests {
     #[test]
     fn saturated_counts_do_not_add_up_past_the_limit() {
         let stacks = [stack("c", &["f"], u64::MAX), stack("c", &["g"], u64::MAX)];
-        let feed = Feed::of(&tree_of(&stacks));
+        let tree = tree_of(&stacks);
+        let feed = Feed::of(&tree);
         assert_eq!(lines(&feed), [format!("c;p;f {}", u64::MAX)]);
     }
 
     #[test]
-    fn marks_are_all_that_is_taken_out() {
-        let text = "a\u{f0012}b\u{f103b}\u{f1020}\u{f1023}\u{e000}🔥\u{eff}é";
-        assert_eq!(unmarked(text), "ab; #\u{e000}🔥\u{eff}é");
+    fn lines_are_in_the_order_of_their_marked_names() {
+        let names = [
+            "a",
+            "ab",
+            "a;b",
+            ";a",
+            "a b",
+            "aé",
+            "a🔥",
+            "a\u{e0041}",
+            " ",
+            "#",
+        ];
+        let stacks: Vec<NamedStack> = names
+            .iter()
+            .flat_map(|name| [stack("c", &[name], 1), stack("c", &[name, "above"], 1)])
+            .collect();
+        let tree = tree_of(&stacks);
+        let feed = Feed::of(&tree);
+        let given: Vec<&str> = feed.lines.lines().collect();
+        let mut sorted = given.clone();
+        sorted.sort_unstable();
+        assert_eq!(given, sorted);
+        assert_eq!(given.len(), 20);
+    }
+
+    #[test]
+    fn only_a_frame_whose_text_will_be_cut_has_its_name_in_full() {
+        let long = "a".repeat(160);
+        let mut stacks: Vec<NamedStack> = ["aa", "a", "zz"]
+            .iter()
+            .map(|name| stack("c", &["main", name], 1))
+            .collect();
+        stacks.push(stack("c", &["main", &long], 100));
+        let tree = tree_of(&stacks);
+        let feed = Feed::of(&tree);
+        let expected = [&long, "aa", "a", "zz"];
+        let ends = lines(&feed).into_iter().map(|line| {
+            let path = line.rsplit_once(' ').map(|(path, _)| path.to_owned());
+            path.and_then(|path| Some(path.rsplit_once(';')?.1.to_owned()))
+        });
+        assert_eq!(ends.flatten().collect::<Vec<_>>(), expected);
+        let names = feed.lines.chars().filter(char::is_ascii_alphabetic);
+        assert_eq!(names.collect::<String>(), long);
     }
 }

@@ -1,8 +1,10 @@
 //! A tree of counted frames becomes one self-contained SVG. Pure: its output is a function of its input.
 #![forbid(unsafe_code)]
 
+mod drawing;
 mod feed;
 mod legend;
+mod marks;
 mod palette;
 mod svg;
 

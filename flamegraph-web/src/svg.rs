@@ -8,7 +8,8 @@ use inferno::flamegraph::color::{BackgroundColor, Color};
 use inferno::flamegraph::{self, Options, TextTruncateDirection};
 use thiserror::Error;
 
-use crate::feed::{Drawn, Feed, write_unmarked};
+use crate::drawing::Drawing;
+use crate::feed::Feed;
 use crate::legend::Legend;
 
 /// The texts around the graph. Any text will do: it is cleaned, escaped and, if too long, cut.
@@ -63,26 +64,30 @@ const UNIT_CHARS_MAX: usize = 40;
 ///
 /// The same tree and texts give the same bytes. A tree of no samples is a picture that says so.
 pub fn write_svg(tree: &FrameTree, picture: &Picture, mut out: impl Write) -> Result<(), SvgError> {
-    let written = if tree.samples() == 0 {
-        out.write_all(without_samples(picture).as_bytes())
-    } else {
-        let (drawing, drawn) = draw(tree, picture)?;
-        let pieces = pieces(&drawing, |top| Legend::of(tree, &drawn, top))?;
-        let mut pieces = pieces.iter();
-        pieces.try_for_each(|piece| write_unmarked(piece, &mut out))
-    };
-    written.and_then(|()| out.flush()).map_err(SvgError::Write)
+    if tree.samples() == 0 {
+        let written = out.write_all(without_samples(picture).as_bytes());
+        return written.and_then(|()| out.flush()).map_err(SvgError::Write);
+    }
+    let Feed {
+        lines,
+        mut palette,
+        names,
+        drawn,
+    } = Feed::of(tree);
+    let mut options = options(picture);
+    options.palette_map = Some(&mut palette);
+    let legend = |top| Legend::of(tree, &drawn, top);
+    let mut drawing = Drawing::new(out, &names, legend);
+    let done = flamegraph::from_lines(&mut options, lines.lines().rev(), &mut drawing);
+    drawing.finish(done)
 }
 
-/// What the renderer makes of it, with our marks in the names.
-fn draw(tree: &FrameTree, picture: &Picture) -> Result<(String, Drawn), SvgError> {
-    let mut feed = Feed::of(tree);
+fn options(picture: &Picture) -> Options<'static> {
     let mut options = Options::default();
     options.title = clean_line(&picture.title, TITLE_CHARS_MAX).into_owned();
     options.subtitle = Some(clean_line(&picture.subtitle, SUBTITLE_CHARS_MAX).into_owned());
     options.notes = for_comment(&clean_line(&picture.notes, NAME_CHARS_MAX));
     options.count_name = clean_line(&picture.unit, UNIT_CHARS_MAX).into_owned();
-    options.palette_map = Some(&mut feed.palette);
     options.bgcolors = Some(BackgroundColor::Flat(Color {
         r: 253,
         g: 253,
@@ -98,87 +103,9 @@ fn draw(tree: &FrameTree, picture: &Picture) -> Result<(String, Drawn), SvgError
     options.min_width = 0.0;
     // Colours come from the palette; were one missing, it would still not be a random one.
     options.deterministic = true;
-    // A line of a deep stack is longer than its frame's element, that of a shallow one shorter.
-    let mut drawing = Vec::with_capacity(feed.lines.len());
-    flamegraph::from_lines(&mut options, feed.lines.lines(), &mut drawing)
-        .map_err(SvgError::Draw)?;
-    let drawing = String::from_utf8(drawing)
-        .map_err(|error| SvgError::Draw(io::Error::new(io::ErrorKind::InvalidData, error)))?;
-    Ok((drawing, feed.drawn))
-}
-
-/// The pieces of the picture: takes out the document type, whose address a viewer could load, and adds
-/// the legend below. The drawing is megabytes long and not copied.
-///
-/// Everything searched here begins with `<`, which no escaped text holds.
-fn pieces(
-    drawing: &str,
-    legend: impl FnOnce(usize) -> Legend,
-) -> Result<Vec<Cow<'_, str>>, SvgError> {
-    const DOCTYPE: &str = "<!DOCTYPE ";
-    const ROOT: &str = "<svg version=\"1.1\" ";
-    const BACKGROUND: &str = r#"<rect x="0" y="0" width="100%" height=""#;
-    const END: &str = "</svg></svg>";
-
-    let (declaration, rest) = split(drawing, DOCTYPE)?;
-    let (_, rest) = split(rest, ">")?;
-    let (between, rest) = split(rest, ROOT)?;
-    let (root, rest) = split(rest, ">")?;
-    let (prelude, rest) = split(rest, BACKGROUND)?;
-    let (height, rest) = split(rest, "\"")?;
-    let rest = rest
-        .strip_suffix(END)
-        .ok_or(SvgError::Shape { expected: END })?;
-    let (to_root, from_root) = at_root_text(rest)?;
-
-    let old: usize = height
-        .parse()
-        .map_err(|_| SvgError::Shape { expected: "height" })?;
-    let legend = legend(old);
-    let new = old + legend.height;
-    let root = root
-        .replace(
-            &format!(r#" height="{old}""#),
-            &format!(r#" height="{new}""#),
-        )
-        .replace(&format!(r#" {old}""#), &format!(r#" {new}""#));
-    Ok(vec![
-        declaration.into(),
-        between.into(),
-        ROOT.into(),
-        root.into(),
-        ">".into(),
-        prelude.into(),
-        BACKGROUND.into(),
-        format!("{new}\"").into(),
-        to_root.into(),
-        "all".into(),
-        from_root.into(),
-        "</svg>".into(),
-        legend.elements.into(),
-        "</svg>\n".into(),
-    ])
-}
-
-/// What is before and after the text of the root frame. The renderer leaves it to the viewer's script,
-/// which does not run where the picture is only shown (an `<img>`, a converter).
-fn at_root_text(frames: &str) -> Result<(&str, &str), SvgError> {
-    // The shares of all other frames have two decimals: `100.00%`.
-    const ROOT_TITLE: &str = ", 100%)</title>";
-    const NO_TEXT: &str = "></text>";
-
-    let (before, rest) = split(frames, ROOT_TITLE)?;
-    let (root, _) = split(rest, NO_TEXT)?;
-    let at = before.len() + ROOT_TITLE.len() + root.len() + ">".len();
-    frames
-        .split_at_checked(at)
-        .ok_or(SvgError::Shape { expected: NO_TEXT })
-}
-
-/// What is before and after the first `expected`.
-fn split<'a>(text: &'a str, expected: &'static str) -> Result<(&'a str, &'a str), SvgError> {
-    text.split_once(expected)
-        .ok_or(SvgError::Shape { expected })
+    // Lines are taken from the last to the first, and not sorted: they are in their order.
+    options.flame_chart = true;
+    options
 }
 
 fn without_samples(picture: &Picture) -> String {

@@ -21,6 +21,7 @@ mod frame_codes;
 pub mod fuzzing;
 mod generated;
 mod hash;
+mod hex;
 mod image;
 mod java_name;
 mod jitdump;

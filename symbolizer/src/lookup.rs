@@ -296,9 +296,9 @@ impl Lookup {
 
     /// The copy of kallsyms that perf's cache has of the kernel with this build id. Of some boot of it,
     /// not necessarily of the recorded one.
-    pub fn cached_kallsyms(&self, kernel: &BuildId) -> Option<Vec<u8>> {
+    pub fn cached_kallsyms(&self, kernel: &BuildId) -> Option<BoundedFile> {
         self.cached(kernel, "kallsyms")
-            .find_map(|(_, held)| read_whole(&held, KALLSYMS_LIMIT_BYTES).ok())
+            .find_map(|(_, held)| held.open_regular(KALLSYMS_LIMIT_BYTES).ok())
     }
 }
 
@@ -324,11 +324,6 @@ pub(crate) fn split_id(id: &BuildId) -> PathBuf {
     }
 }
 
-fn read_whole(held: &HeldFile, limit_bytes: u64) -> Result<Vec<u8>, FileError> {
-    held.open_regular(limit_bytes)
-        .and_then(|file: BoundedFile| file.read_all())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,6 +331,10 @@ mod tests {
 
     fn id() -> BuildId {
         BuildId::new(&[0xab, 0xcd, 0xef]).expect("three bytes")
+    }
+
+    fn text_of(file: BoundedFile) -> String {
+        String::from_utf8(file.read_all().expect("it is there")).expect("text")
     }
 
     fn with_cache(dir: &Path) -> Lookup {
@@ -359,14 +358,15 @@ mod tests {
         let read = |name| -> Vec<String> {
             let found = lookup.cached(&id(), name);
             found
-                .map(|(_, held)| {
-                    String::from_utf8(read_whole(&held, 100).expect("small")).expect("text")
-                })
+                .map(|(_, held)| text_of(held.open_regular(100).expect("small")))
                 .collect()
         };
         assert_eq!(read("elf"), ["new"]);
         assert_eq!(read("vdso"), [""; 0]);
-        assert_eq!(lookup.cached_kallsyms(&id()), Some(b"text".to_vec()));
+        assert_eq!(
+            lookup.cached_kallsyms(&id()).map(text_of),
+            Some("text".into())
+        );
 
         fs::remove_file(byte.join("cdef")).expect("removed");
         fs::write(byte.join("cdef"), "old").expect("written");

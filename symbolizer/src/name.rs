@@ -11,6 +11,8 @@ use crate::stack::{Frame, FrameKind, Unresolved};
 use crate::vdso::Vdso;
 use profiler::BuildId;
 use std::collections::HashSet;
+use std::fmt;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,27 +21,65 @@ use std::time::Duration;
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The text of kallsyms: the recorded kernel's, as it was booted when it was recorded.
-#[derive(Debug)]
 pub struct Kallsyms {
-    /// As `/proc/kallsyms` has it.
-    pub text: Vec<u8>,
+    /// As `/proc/kallsyms` has it. It is read as far as is needed.
+    pub text: Box<dyn Read + Send>,
     /// Of another boot of the same kernel: its text lay this much further up (wrapping) when it was
     /// recorded. Modules of another boot are left out.
     pub moved_by: Option<u64>,
+    /// No code of that kernel lies below this address; 0 where it is not known.
+    pub code_from: u64,
     /// Why it cannot be told whether it is that kernel's: it is used all the same.
     pub unchecked: Option<String>,
+    /// A copy that has the same of the kernel's own code, but perhaps not of modules. The kernel makes its
+    /// text anew for each reader; a copy is there.
+    pub copy: Option<Box<Kallsyms>>,
 }
 
 impl Kallsyms {
     /// Of the kernel that was recorded, since its boot.
-    pub fn recorded(text: Vec<u8>) -> Self {
+    pub fn recorded(text: impl Read + Send + 'static) -> Self {
         Self {
-            text,
+            text: Box::new(text),
             moved_by: None,
+            code_from: 0,
             unchecked: None,
+            copy: None,
+        }
+    }
+
+    /// What it says of `wanted`, ascending addresses.
+    fn read(mut self, wanted: &[u64]) -> Result<KernelSymbols, KernelSymbolsError> {
+        // What is below is no code, and is not worth going through all of the text.
+        let code = wanted.partition_point(|at| *at < self.code_from);
+        let wanted = wanted.get(code..).unwrap_or_default();
+        let span = wanted
+            .last()
+            .zip(wanted.first())
+            .map(|(last, first)| last - first);
+        let may_be_own = span.is_none_or(|span| span < OWN_CODE_BYTES);
+        let copy = self.copy.filter(|_| may_be_own);
+        let copy = copy.and_then(|copy| copy.read(wanted).ok());
+        match copy.filter(|copy| copy.is_own_code(wanted)) {
+            Some(copy) => Ok(copy),
+            None => KernelSymbols::read(&mut self.text, wanted, self.moved_by),
         }
     }
 }
+
+impl fmt::Debug for Kallsyms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kallsyms")
+            .field("moved_by", &self.moved_by)
+            .field("code_from", &self.code_from)
+            .field("unchecked", &self.unchecked)
+            .field("copy", &self.copy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The code of a kernel itself is not longer: of addresses that lie further apart some are a module's.
+const OWN_CODE_BYTES: u64 = 128 << 20;
 
 /// Which vdso was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,19 +136,20 @@ pub(crate) fn kernel(
     let hidden = |reason: String, hint| Problem::KernelHidden { reason, hint };
     let mut unchecked = None;
     let parsed = match kallsyms {
-        Ok(kallsyms) => {
-            unchecked = kallsyms.unchecked;
-            let parsed = KernelSymbols::parse(kallsyms.text).map_err(|error| {
+        Ok(mut kallsyms) => {
+            unchecked = kallsyms.unchecked.take();
+            let mut wanted: Vec<u64> = addrs.iter().map(|(_, addr)| *addr).collect();
+            wanted.sort_unstable();
+            wanted.dedup();
+            kallsyms.read(&wanted).map_err(|error| {
                 let unresolved = match error {
                     KernelSymbolsError::Restricted { .. } => Unresolved::KernelRestricted,
-                    KernelSymbolsError::Empty { .. } => Unresolved::KernelUnknown,
+                    KernelSymbolsError::Empty { .. } | KernelSymbolsError::Unreadable { .. } => {
+                        Unresolved::KernelUnknown
+                    }
                 };
                 (unresolved, hidden(error.to_string(), error.hint()))
-            });
-            match kallsyms.moved_by {
-                Some(by) => parsed.map(|symbols| symbols.of_another_boot(by)),
-                None => parsed,
-            }
+            })
         }
         Err(error) => Err((Unresolved::KernelUnknown, hidden(error, None))),
     };
@@ -159,5 +200,66 @@ fn recorded_vdso(is: VdsoIs, lookup: &Lookup) -> Option<Vdso> {
             kept.find_map(|(_, held)| Some(Vdso::kept(read_with_id(&held, &id, Wanted::All)?, id)))
         }),
         VdsoIs::Unknown => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: u64 = 0xffff_ffff_8100_0000;
+    const MODULE: u64 = 0xffff_ffff_8500_0000;
+    const FAR_MODULE: u64 = 0xffff_ffff_c000_0000;
+
+    /// Of a kernel that calls its code by `name`.
+    fn kallsyms(name: &str) -> Kallsyms {
+        let text = format!(
+            "{TEXT:016x} T _text\n{:016x} t {name}\n{:016x} T _etext\n{MODULE:016x} t {name}\t[m]\n\
+             {FAR_MODULE:016x} t {name}\t[far]\n",
+            TEXT + 0x10,
+            TEXT + 0x1000,
+        );
+        Kallsyms {
+            code_from: 1 << 63,
+            ..Kallsyms::recorded(std::io::Cursor::new(text))
+        }
+    }
+
+    #[test]
+    fn a_copy_answers_where_all_is_the_kernels_own_code() {
+        let named = |wanted: &[u64], copy: Kallsyms| -> Vec<Option<String>> {
+            let kallsyms = Kallsyms {
+                copy: Some(Box::new(copy)),
+                ..kallsyms("made")
+            };
+            let symbols = kallsyms.read(wanted).expect("there are symbols");
+            let names = wanted.iter().map(|at| symbols.lookup(*at));
+            let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+            names.map(|it| it.map(|it| text(it.name))).collect()
+        };
+        let of = |name: &str| Some(name.to_owned());
+        let own = TEXT + 0x20;
+        assert_eq!(named(&[own], kallsyms("copied")), [of("copied")]);
+        for module in [MODULE, FAR_MODULE] {
+            let wanted = [own, module + 1];
+            assert_eq!(named(&wanted, kallsyms("copied")), [of("made"), of("made")]);
+        }
+        // Nothing is there that could have a name.
+        let low = [1, own];
+        assert_eq!(named(&low, kallsyms("copied")), [None, of("copied")]);
+        let cut = Kallsyms {
+            text: Box::new(kallsyms("copied").text.take(60)),
+            ..kallsyms("copied")
+        };
+        assert_eq!(named(&[own], cut), [of("made")]);
+        let empty = Kallsyms::recorded(std::io::empty());
+        assert_eq!(named(&[own], empty), [of("made")]);
+        // Whom the kernel shows no addresses.
+        let hidden = Kallsyms {
+            copy: Some(Box::new(kallsyms("copied"))),
+            ..Kallsyms::recorded(&b"0000000000000000 T _text\n"[..])
+        };
+        let symbols = hidden.read(&[own]).expect("there is a copy");
+        assert_eq!(symbols.lookup(own).map(|it| it.name), Some(&b"copied"[..]));
     }
 }

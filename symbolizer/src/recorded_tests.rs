@@ -86,7 +86,7 @@ fn resolve(known: Option<Known<'_>>, tag: &str, keep_names: KeepNames) -> Resolv
     let kallsyms = b"ffffffff81000000 T here\nffffffff81000100 T _etext\n";
     tally.close().resolve(ResolveOptions {
         tag: &mut |_| tag.into(),
-        kallsyms: Ok(Kallsyms::recorded(kallsyms.to_vec())),
+        kallsyms: Ok(Kallsyms::recorded(&kallsyms[..])),
         lookup: &Lookup::of_host(),
         build_ids: &[],
         max_stack: 127,

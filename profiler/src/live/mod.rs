@@ -32,8 +32,8 @@ pub use kernel_maps::{KernelMap, KernelMaps};
 pub use machine::origin;
 pub use memory::ProcessMemory;
 pub use procfs::{
-    Identity, ScanTotals, began_wall_ns, identity, kallsyms, kernel_release, max_stack, pids,
-    proc_cgroups, scan, started_by,
+    Identity, ScanTotals, began_wall_ns, identity, kallsyms, kernel_code_from, kernel_release,
+    max_stack, pids, proc_cgroups, scan, started_by,
 };
 pub(crate) use procfs::{identity_in, namespace_links, start_ticks_of};
 pub use session::{Ended, Recorded, record};

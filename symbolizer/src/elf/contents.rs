@@ -3,6 +3,7 @@
 use super::headers::{Class, Headers, Section, bytes_at};
 use super::sections::SectionNames;
 use super::{ElfError, ElfLimits, ReadAt};
+use flate2::{Decompress, FlushDecompress, Status};
 use object::elf;
 use object::{Endian as _, Endianness};
 use ruzstd::decoding::StreamingDecoder;
@@ -167,10 +168,7 @@ impl Inflated {
         };
         match self.method {
             Method::Plain => Ok(stored),
-            Method::Zlib => {
-                let inflating = flate2::bufread::ZlibDecoder::new(&*stored);
-                self.take(inflating).map_err(failed)
-            }
+            Method::Zlib => self.zlib(&stored).map_err(failed),
             Method::Zstd => self.zstd(&stored).map_err(failed),
         }
     }
@@ -189,11 +187,25 @@ impl Inflated {
         self.all_of(bytes)
     }
 
-    fn take(&self, inflating: impl Read) -> io::Result<Vec<u8>> {
+    /// The decoder is given room for all of it: then it keeps no window of its own, and no byte is written twice.
+    fn zlib(&self, stored: &[u8]) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(self.inflated_bytes.min(FIRST_BYTES) as usize);
-        inflating
-            .take(self.inflated_bytes)
-            .read_to_end(&mut bytes)?;
+        let mut inflating = Decompress::new(true);
+        while (bytes.len() as u64) < self.inflated_bytes {
+            if bytes.len() == bytes.capacity() {
+                let left_bytes = self.inflated_bytes - bytes.len() as u64;
+                bytes.reserve_exact(left_bytes.min(bytes.len() as u64) as usize);
+            }
+            let (taken, given) = (inflating.total_in(), inflating.total_out());
+            let rest = stored.get(taken as usize..).unwrap_or_default();
+            let status = inflating.decompress_vec(rest, &mut bytes, FlushDecompress::Finish)?;
+            let is_stuck = (taken, given) == (inflating.total_in(), inflating.total_out());
+            if status == Status::StreamEnd || is_stuck {
+                break;
+            }
+        }
+        // There may be more room than was asked for.
+        bytes.truncate(self.inflated_bytes as usize);
         self.all_of(bytes)
     }
 

@@ -1,6 +1,8 @@
 //! The part of the symbol tables that answers some lookups: of a million functions, a recording leads
 //! through some hundred. The others are neither sorted nor kept, and their names not read.
 
+use std::borrow::Cow;
+
 use object::Endianness;
 use object::read::elf::FileHeader;
 
@@ -15,6 +17,8 @@ const KEPT_MAX: usize = 1 << 16;
 const PRUNED_AT: usize = 1 << 12;
 /// Bytes that are read of a name at first: nearly all end there.
 const NAME_BYTES: u64 = 256;
+/// Where so many hold more than one name, they are read at once: to ask again costs as much as to copy them.
+const WINDOW_BYTES: u64 = 4 << 10;
 /// String tables up to this size are read as a whole, and those of so many bytes for each name that
 /// is wanted: copying them costs as much as asking for the name.
 const STRINGS_BYTES: u64 = 64 << 10;
@@ -44,9 +48,12 @@ where
     let all_bytes: u64 = tables.iter().map(|table| table.strings.len).sum();
     let mut names = Vec::new();
     let mut candidates = Vec::with_capacity(near.kept.len());
+    // In the order of the string tables.
+    near.kept
+        .sort_unstable_by_key(|kept| (kept.table, kept.candidate.name));
     for (number, table) in tables.iter().enumerate() {
         let kept = near.kept.iter().filter(|kept| kept.table == number);
-        let strings = Strings::open(image, &table.strings, kept.clone().count())?;
+        let mut strings = Strings::open(image, &table.strings, kept.clone().count())?;
         for Kept { candidate, .. } in kept {
             let mut candidate = *candidate;
             let name = strings.name(image, candidate.name)?;
@@ -80,7 +87,7 @@ struct Kept {
 /// over the start of such a last one: if that has no size, it ends where they do. One that started
 /// before the wanted address before covers that one too.
 struct Near<'a> {
-    wanted: &'a [u64],
+    wanted: Ordered<'a>,
     /// The greatest start of any function behind the wanted address before and up to each one.
     last: Vec<Option<u64>>,
     kept: Vec<Kept>,
@@ -90,7 +97,7 @@ struct Near<'a> {
 impl<'a> Near<'a> {
     fn new(wanted: &'a [u64]) -> Self {
         Self {
-            wanted,
+            wanted: Ordered::new(wanted),
             last: vec![None; wanted.len()],
             kept: Vec::new(),
             prune_at: PRUNED_AT,
@@ -98,14 +105,16 @@ impl<'a> Near<'a> {
     }
 
     fn take(&mut self, table: usize, candidate: Candidate) {
-        let next = self.wanted.partition_point(|at| *at < candidate.start);
-        let (Some(at), Some(last)) = (self.wanted.get(next), self.last.get_mut(next)) else {
+        let Some((next, at)) = self.wanted.next(candidate.start) else {
+            return;
+        };
+        let Some(last) = self.last.get_mut(next) else {
             return;
         };
         if last.is_none_or(|last| last < candidate.start) {
             *last = Some(candidate.start);
         }
-        if may_answer(&candidate, *at, *last) {
+        if may_answer(&candidate, at, *last) {
             self.kept.push(Kept { candidate, table });
             if self.kept.len() >= self.prune_at {
                 self.prune();
@@ -116,12 +125,73 @@ impl<'a> Near<'a> {
 
     /// Drops those behind which another one was found to start.
     fn prune(&mut self) {
-        let (wanted, last) = (self.wanted, &self.last);
+        let (wanted, last) = (&self.wanted, &self.last);
         self.kept.retain(|Kept { candidate, .. }| {
-            let next = wanted.partition_point(|at| *at < candidate.start);
-            let place = wanted.get(next).zip(last.get(next));
-            place.is_some_and(|(at, last)| may_answer(candidate, *at, *last))
+            let place = wanted.next(candidate.start);
+            place.is_some_and(|(next, at)| {
+                may_answer(candidate, at, last.get(next).copied().flatten())
+            })
         });
+    }
+}
+
+/// Addresses that are searched for each of a million functions: a table has where each stretch of them begins.
+struct Ordered<'a> {
+    /// Ascending.
+    all: &'a [u64],
+    /// The first of them.
+    base: u64,
+    last: u64,
+    /// A stretch is as long as this power of two.
+    shift: u32,
+    /// How many are below each stretch, and below the end of the last one.
+    below: Vec<u32>,
+}
+
+impl<'a> Ordered<'a> {
+    fn new(all: &'a [u64]) -> Self {
+        let base = all.first().copied().unwrap_or_default();
+        let last = all.last().copied().unwrap_or_default();
+        let stretches = (4 * all.len() as u64).clamp(1, 1 << 16);
+        let span = last - base;
+        let shift = (0..64)
+            .find(|shift| span >> shift < stretches)
+            .unwrap_or(63);
+        let mut count = 0;
+        let mut rest = all.iter().peekable();
+        let below = (0..=(span >> shift) + 1).map(|stretch: u64| {
+            // Only the end of the last one may be too large.
+            let begin = stretch
+                .checked_mul(1 << shift)
+                .and_then(|at| base.checked_add(at));
+            let is_below = |at: &&u64| begin.is_none_or(|begin| **at < begin);
+            while rest.next_if(is_below).is_some() {
+                count += 1;
+            }
+            count
+        });
+        Self {
+            all,
+            base,
+            last,
+            shift,
+            below: below.collect(),
+        }
+    }
+
+    /// The first that is not below `address`, and how many are.
+    fn next(&self, address: u64) -> Option<(usize, u64)> {
+        if address > self.last {
+            return None;
+        }
+        let Some(into) = address.checked_sub(self.base) else {
+            return Some((0, *self.all.first()?));
+        };
+        let stretch = (into >> self.shift) as usize;
+        let (from, to) = (*self.below.get(stretch)?, *self.below.get(stretch + 1)?);
+        let within = self.all.get(from as usize..to as usize)?;
+        let next = from as usize + within.partition_point(|at| *at < address);
+        Some((next, *self.all.get(next)?))
     }
 }
 
@@ -134,7 +204,11 @@ fn may_answer(candidate: &Candidate, at: u64, last: Option<u64>) -> bool {
 /// A string table: all of a small one, else what is asked for.
 struct Strings {
     section: Section,
-    bytes: Option<Vec<u8>>,
+    /// What was read last, from this offset in the table on.
+    from: u64,
+    bytes: Vec<u8>,
+    /// To be read at once.
+    window_bytes: u64,
 }
 
 impl Strings {
@@ -145,34 +219,49 @@ impl Strings {
     ) -> Result<Self, ElfError> {
         let whole_bytes = STRINGS_BYTES.max(names as u64 * STRINGS_BYTES_A_NAME);
         let bytes = match section.len <= whole_bytes {
-            true => Some(bytes_at(
-                image,
-                "string table",
-                section.offset,
-                section.len,
-            )?),
-            false => None,
+            true => bytes_at(image, "string table", section.offset, section.len)?,
+            false => Vec::new(),
         };
         Ok(Self {
             section: *section,
+            from: 0,
             bytes,
+            window_bytes: match section.len / (names as u64).max(1) < WINDOW_BYTES {
+                true => WINDOW_BYTES,
+                false => NAME_BYTES,
+            },
         })
     }
 
     /// The string at `at`, or one byte more than [`NAME_MAX_BYTES`] of it.
-    fn name<R: ReadAt + ?Sized>(&self, image: &R, at: u32) -> Result<Vec<u8>, ElfError> {
-        match &self.bytes {
-            Some(bytes) => {
-                let rest = bytes.get(at as usize..).unwrap_or_default();
-                let end = memchr::memchr(0, rest).unwrap_or(rest.len());
-                let end = end.min(NAME_MAX_BYTES + 1);
-                Ok(rest.get(..end).unwrap_or_default().to_vec())
-            }
-            None => {
-                let rest = self.section.len.saturating_sub(at.into());
-                name_at(image, self.section.offset.saturating_add(at.into()), rest)
-            }
+    fn name<R: ReadAt + ?Sized>(&mut self, image: &R, at: u32) -> Result<Cow<'_, [u8]>, ElfError> {
+        let at = u64::from(at);
+        let (offset, rest) = (
+            self.section.offset.saturating_add(at),
+            self.section.len.saturating_sub(at),
+        );
+        if self.len_read(at).is_none() {
+            self.bytes = bytes_at(image, "string table", offset, self.window_bytes.min(rest))?;
+            self.from = at;
         }
+        match self.len_read(at) {
+            Some(len) => {
+                let begin = (at - self.from) as usize;
+                let name = self.bytes.get(begin..begin + len);
+                Ok(Cow::Borrowed(name.unwrap_or_default()))
+            }
+            None => name_at(image, offset, rest).map(Cow::Owned),
+        }
+    }
+
+    /// Bytes of the string at `at`, or one more than [`NAME_MAX_BYTES`], if its end was read.
+    fn len_read(&self, at: u64) -> Option<usize> {
+        let begin = usize::try_from(at.checked_sub(self.from)?).ok()?;
+        let text = self.bytes.get(begin..).filter(|text| !text.is_empty())?;
+        let is_last = self.from + self.bytes.len() as u64 >= self.section.len;
+        // A table may lack its last NUL.
+        let end = memchr::memchr(0, text).or(is_last.then_some(text.len()))?;
+        Some(end.min(NAME_MAX_BYTES + 1))
     }
 }
 
@@ -228,5 +317,40 @@ impl NameBudget {
             }
         }
         Ok(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_wanted_address_is_the_first_that_is_not_below() {
+        let sets: [&[u64]; 8] = [
+            &[],
+            &[0],
+            &[7],
+            &[u64::MAX],
+            &[0, u64::MAX],
+            &[1, 2, 3, 4, 1 << 40],
+            &[
+                0x1000,
+                0x1001,
+                0x1fff,
+                0x2000,
+                0x2001,
+                0xffff_ffff_8100_0000,
+            ],
+            &[u64::MAX - 9, u64::MAX - 8, u64::MAX - 1],
+        ];
+        for all in sets {
+            let ordered = Ordered::new(all);
+            let beside = |at: &u64| [at.wrapping_sub(1), *at, at.wrapping_add(1), at / 2];
+            for address in all.iter().flat_map(beside).chain([0, 1, u64::MAX]) {
+                let next = all.partition_point(|at| *at < address);
+                let expected = all.get(next).map(|at| (next, *at));
+                assert_eq!(ordered.next(address), expected, "{address:#x} in {all:x?}");
+            }
+        }
     }
 }

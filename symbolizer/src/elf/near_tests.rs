@@ -110,3 +110,25 @@ fn functions_that_are_not_asked_for_are_not_kept_nor_their_names_read() {
         bytes.len()
     );
 }
+
+#[test]
+fn names_that_are_read_several_at_once_are_what_they_are_alone() {
+    let functions: Vec<_> = (0..5000)
+        .map(|number| {
+            // One is longer than what is read at once.
+            let len = if number == 8 { 5000 } else { 200 };
+            let name = format!("{number:0len$}");
+            func(&name, 0x2400 + number % 0x100 * 2, 2)
+        })
+        .collect();
+    let bytes = image(X86_64, &functions, &[]);
+    let wanted: Vec<u64> = (0x2400..0x2440).collect();
+    let limits = ElfLimits::default();
+    let near = ElfImage::read(&*bytes, &limits, Wanted::Addresses(&wanted)).expect("sound");
+    let whole = ElfImage::read(&*bytes, &limits, Wanted::All).expect("sound");
+    for at in wanted {
+        let found = lookups(&near, at);
+        assert!(found.is_some(), "{at:x}");
+        assert_eq!(found, lookups(&whole, at), "{at:x}");
+    }
+}

@@ -16,6 +16,7 @@ use std::mem;
 
 use thiserror::Error;
 
+use crate::hex;
 use intervals::{Interval, newest_first_cover};
 
 /// A name is kept up to this length, then `…`.
@@ -282,7 +283,8 @@ fn parsed(line: &[u8]) -> Option<(Interval, &[u8])> {
     let text = rest.trim_ascii_start();
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     // The arena's names end with NUL; nobody's function has one inside.
-    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    let end = memchr::memchr(0, text).unwrap_or(text.len());
+    let text = text.get(..end).unwrap_or_default();
     (!text.is_empty()).then_some((
         Interval {
             start,
@@ -304,7 +306,7 @@ fn hex_word(text: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0u64;
     let mut len = 0;
     for byte in digits {
-        let Some(digit) = char::from(*byte).to_digit(16) else {
+        let Some(digit) = hex::digit(*byte) else {
             break;
         };
         if value >> 60 != 0 {

@@ -1,16 +1,13 @@
-//! The text of /proc/kallsyms as a sorted table.
-//!
-//! It has a hundred thousand lines and few of them are asked for: the table has their addresses alone,
-//! and a line is read when it answers.
+//! Lines of /proc/kallsyms as a sorted table. It has their addresses alone, and a line is read when it answers.
 
-use super::{FUNCTION_MAX_BYTES, KernelSymbol, KernelSymbolsError, REGION_TAIL_BYTES};
+use super::{FUNCTION_MAX_BYTES, KernelSymbol, REGION_TAIL_BYTES};
+use crate::hex;
 
 #[derive(Debug)]
 pub(super) struct Kallsyms {
     text: Vec<u8>,
     /// Lines of code, sorted by address.
     lines: Vec<Place>,
-    pub(super) bad_lines: u64,
 }
 
 /// A line of the text.
@@ -36,11 +33,11 @@ enum Rank {
 
 /// How a line starts: `ffffffff81000000 T _stext` or, of a module,
 /// `ffffffffc0201000 t name\t[module]`.
-struct Start {
-    address: u64,
-    kind: u8,
+pub(super) struct Start {
+    pub(super) address: u64,
+    pub(super) kind: u8,
     /// Bytes up to its name, of which there is at least one.
-    len: usize,
+    pub(super) len: usize,
 }
 
 /// What a line says of a function.
@@ -51,45 +48,27 @@ struct Function<'text> {
 }
 
 impl Kallsyms {
-    pub(super) fn parse(text: Vec<u8>) -> Result<Self, KernelSymbolsError> {
-        let mut table = Self {
-            // Room for what a line has at least on average: 122 160 lines in 5.4 MB.
-            lines: Vec::with_capacity(text.len() / 40),
-            text,
-            bad_lines: 0,
-        };
-        let (mut lines, mut at_zero) = (0u64, 0u64);
-        let mut rest = &table.text[..];
+    /// Lines that are none are skipped.
+    pub(super) fn of(text: Vec<u8>) -> Self {
+        let mut lines = Vec::new();
+        let mut rest = &text[..];
         while !rest.is_empty() {
-            let Ok(at) = u32::try_from(table.text.len() - rest.len()) else {
+            let Ok(at) = u32::try_from(text.len() - rest.len()) else {
                 break;
             };
-            let line = Start::parse(rest);
-            let from = line.as_ref().map_or(0, |line| line.len);
-            let behind = rest.get(from..).unwrap_or_default();
-            let newline = behind.iter().position(|byte| *byte == b'\n');
-            let len = from + newline.unwrap_or(behind.len());
-            rest = rest.get(len + 1..).unwrap_or_default();
-            let Some(Start { address, kind, .. }) = line else {
-                table.bad_lines += u64::from(len > 0);
+            let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            let (line, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+            rest = behind.get(1..).unwrap_or_default();
+            let Some(Start { address, kind, .. }) = Start::parse(line) else {
                 continue;
             };
-            lines += 1;
-            at_zero += u64::from(address == 0);
             if address != 0 && matches!(kind, b'T' | b't' | b'W' | b'w') {
-                table.lines.push(Place { address, at });
+                lines.push(Place { address, at });
             }
         }
-        if lines == 0 {
-            let len_bytes = table.text.len();
-            return Err(KernelSymbolsError::Empty { len_bytes });
-        }
-        if at_zero == lines {
-            return Err(KernelSymbolsError::Restricted { symbols: lines });
-        }
         // kallsyms sorts the kernel itself, but neither modules nor BPF.
-        table.lines.sort_by_key(|line| line.address);
-        Ok(table)
+        lines.sort_by_key(|line| line.address);
+        Self { text, lines }
     }
 
     pub(super) fn lookup(&self, address: u64) -> Option<KernelSymbol<'_>> {
@@ -143,15 +122,12 @@ impl Kallsyms {
 
 impl Start {
     /// Of the line at the start of the text.
-    fn parse(text: &[u8]) -> Option<Self> {
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let mut address = 0u64;
         let mut digits = 0;
         for byte in text {
-            let digit = match byte {
-                b'0'..=b'9' => byte - b'0',
-                b'a'..=b'f' => byte - b'a' + 10,
-                b'A'..=b'F' => byte - b'A' + 10,
-                _ => break,
+            let Some(digit) = hex::digit(*byte) else {
+                break;
             };
             address = address << 4 | u64::from(digit);
             digits += 1;

@@ -5,6 +5,7 @@
 
 mod kallsyms;
 mod ksymbols;
+mod near;
 #[cfg(test)]
 mod tests;
 mod vmlinux;
@@ -12,6 +13,8 @@ mod vmlinux;
 use thiserror::Error;
 
 use kallsyms::Kallsyms;
+use near::NearLines;
+use std::io::Read;
 pub use vmlinux::{Vmlinux, VmlinuxError};
 
 pub(crate) use ksymbols::{KsymbolId, Ksymbols, ksymbol_in};
@@ -40,6 +43,12 @@ pub(crate) enum KernelSymbolsError {
         /// How long the text is.
         len_bytes: usize,
     },
+    /// It could not be read to its end.
+    #[error("cannot read kallsyms: {reason}")]
+    Unreadable {
+        /// What the system said.
+        reason: String,
+    },
 }
 
 impl KernelSymbolsError {
@@ -49,7 +58,7 @@ impl KernelSymbolsError {
             Self::Restricted { .. } => Some(
                 "run with CAP_SYSLOG and `sysctl kernel.kptr_restrict=1`; at 2 nobody sees them",
             ),
-            Self::Empty { .. } => None,
+            Self::Empty { .. } | Self::Unreadable { .. } => None,
         }
     }
 }
@@ -66,40 +75,44 @@ pub(crate) struct KernelSymbol<'table> {
     pub(crate) start: u64,
 }
 
-/// All functions of the running kernel, or of the one that a recording was made on.
+/// Functions of the running kernel, or of the one that a recording was made on.
 #[derive(Debug)]
 pub(crate) struct KernelSymbols {
     kallsyms: Kallsyms,
+    near: NearLines,
 }
 
 impl KernelSymbols {
-    /// Parses the text of `/proc/kallsyms`. Lines that are none are skipped and counted.
+    /// Reads of the text of `/proc/kallsyms` what covers `wanted`, ascending addresses; no other one may be looked
+    /// up. Lines that are none are skipped.
     ///
     /// Of several names at one address the first by this order answers: functions before markers
     /// of a section's bounds (`_stext`) and compilers' prefixes (`__pfx_`, `__cfi_`), global
     /// before weak before local, the shorter, the lexically first.
-    pub(crate) fn parse(kallsyms: Vec<u8>) -> Result<Self, KernelSymbolsError> {
-        Ok(Self {
-            kallsyms: Kallsyms::parse(kallsyms)?,
-        })
+    ///
+    /// With `moved_by` it is of another boot of the same kernel, which puts its text so many bytes further up
+    /// (wrapping). Modules lie elsewhere after each boot, each by itself: theirs are left out.
+    pub(crate) fn read(
+        text: &mut dyn Read,
+        wanted: &[u64],
+        moved_by: Option<u64>,
+    ) -> Result<Self, KernelSymbolsError> {
+        let mut near = NearLines::read(text, wanted, moved_by)?;
+        let kallsyms = Kallsyms::of(std::mem::take(&mut near.text));
+        let kallsyms = match moved_by {
+            Some(by) => kallsyms.without_modules_moved(by),
+            None => kallsyms,
+        };
+        Ok(Self { kallsyms, near })
     }
 
-    /// The same kernel after another boot, which put its text `by` bytes further up (wrapping). Modules
-    /// lie elsewhere after each boot, each by itself: theirs are left out.
-    pub(crate) fn of_another_boot(self, by: u64) -> Self {
-        Self {
-            kallsyms: self.kallsyms.without_modules_moved(by),
-        }
+    /// Whether all the wanted addresses, which these are, are in the code of the kernel itself, not of its modules.
+    pub(crate) fn is_own_code(&self, wanted: &[u64]) -> bool {
+        self.near.is_own_code(wanted)
     }
 
     /// The function that covers a kernel address.
     pub(crate) fn lookup(&self, address: u64) -> Option<KernelSymbol<'_>> {
         self.kallsyms.lookup(address)
-    }
-
-    /// Lines of kallsyms that are not `ADDRESS TYPE NAME [MODULE]`.
-    #[cfg(test)]
-    pub(crate) fn bad_lines(&self) -> u64 {
-        self.kallsyms.bad_lines
     }
 }

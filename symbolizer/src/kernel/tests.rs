@@ -29,8 +29,30 @@ ffffffffc0200900 d data_a\t[mod_a]
 ffffffffc0400000 t bpf_prog_6deef7357e7b4530\t[bpf]
 ";
 
+/// All of its lines.
 fn parse(text: &str) -> KernelSymbols {
-    KernelSymbols::parse(text.into()).expect("there are symbols")
+    KernelSymbols {
+        kallsyms: Kallsyms::of(text.into()),
+        near: NearLines::default(),
+    }
+}
+
+fn read(text: &str, wanted: &[u64]) -> Result<KernelSymbols, KernelSymbolsError> {
+    KernelSymbols::read(&mut text.as_bytes(), wanted, None)
+}
+
+/// The starts of its lines and what is beside them, ascending.
+fn addresses(text: &str) -> Vec<u64> {
+    let starts = text.lines().filter_map(|line| {
+        let digits = line.split(' ').next()?;
+        u64::from_str_radix(digits, 16).ok()
+    });
+    let mut all: Vec<u64> = starts
+        .flat_map(|at| [at.wrapping_sub(1), at, at + 1, at + 0x300, at + 0x1_0000])
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// `module/name` at an address.
@@ -70,7 +92,92 @@ fn an_address_is_named_by_the_symbol_before_it_but_not_over_gaps() {
     ] {
         assert_eq!(at(&symbols, address).as_deref(), name, "at {address:#x}");
     }
-    assert_eq!(symbols.bad_lines(), 0);
+}
+
+#[test]
+fn the_lines_that_are_kept_for_some_addresses_answer_them_as_all_lines_do() {
+    let reversed: String = KALLSYMS.lines().rev().map(|it| format!("{it}\n")).collect();
+    let unended = KALLSYMS.trim_end();
+    for text in [KALLSYMS, &reversed, unended] {
+        let whole = parse(text);
+        let all = addresses(text);
+        let mut wanted: Vec<Vec<u64>> = all.iter().map(|at| vec![*at]).collect();
+        wanted.extend(all.windows(2).map(<[u64]>::to_vec));
+        wanted.extend((2..9).map(|step| all.iter().copied().step_by(step).collect()));
+        wanted.push(all);
+        for wanted in wanted {
+            let near = read(text, &wanted).expect("there are symbols");
+            for address in wanted {
+                assert_eq!(at(&near, address), at(&whole, address), "at {address:#x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn lines_that_no_buffer_holds_at_once_are_read_as_others_are() {
+    let lines =
+        (0..9_000).map(|at| format!("{:016x} t f{at}\n", 0xffff_ffff_8100_0000_u64 + 16 * at));
+    let text: String = lines.collect();
+    let long = format!("{}{}\n{text}", &text[..1 << 12], "x".repeat(200_000));
+    let wanted = [0xffff_ffff_8100_0000, 0xffff_ffff_8102_0008];
+    for text in [text, long] {
+        let symbols = read(&text, &wanted).expect("there are symbols");
+        assert_eq!(at(&symbols, wanted[0]).as_deref(), Some("f0"));
+        assert_eq!(at(&symbols, wanted[1]).as_deref(), Some("f8192"));
+    }
+}
+
+/// Nobody may read it.
+struct Closed;
+
+impl Read for Closed {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::Error::other("read on"))
+    }
+}
+
+#[test]
+fn nothing_is_read_behind_the_kernels_own_code_that_is_wanted() {
+    let up_to = |symbol: &str| {
+        let at = KALLSYMS.find(symbol).expect("it is there");
+        &KALLSYMS.as_bytes()[..at + symbol.len()]
+    };
+    let read = |text: &'static [u8], wanted: &[u64]| {
+        KernelSymbols::read(&mut text.chain(Closed), wanted, None).is_ok()
+    };
+    let (do_one, gap) = (0xffff_ffff_8100_0110, 0xffff_ffff_8100_0400);
+    // It has to be seen where the next one ends: its other names follow.
+    assert!(read(up_to("last_before_gap\n"), &[do_one]));
+    assert!(!read(up_to("__cfi_all\n"), &[do_one]));
+    assert!(read(up_to("last_of_text\n"), &[do_one, gap]));
+    // In front of the kernel's text, or where modules are: who knows what comes.
+    assert!(!read(KALLSYMS.as_bytes(), &[1, do_one]));
+    assert!(!read(KALLSYMS.as_bytes(), &[do_one, 0xffff_ffff_c040_0000]));
+    let error = KernelSymbols::read(&mut Closed, &[do_one], None).expect_err("closed");
+    assert_eq!(error.to_string(), "cannot read kallsyms: read on");
+}
+
+#[test]
+fn the_kernels_own_code_is_what_its_marks_enclose() {
+    let is_own = |text: &str, addresses: &[u64]| {
+        let symbols = read(text, addresses).expect("there are symbols");
+        symbols.is_own_code(addresses)
+    };
+    let whole = format!("{KALLSYMS}ffffffff81500100 T _einittext\n");
+    let text = [0xffff_ffff_8100_0000, 0xffff_ffff_8130_07ff];
+    let init = [text[0], 0xffff_ffff_8150_0000];
+    assert!(is_own(&whole, &text) && is_own(&whole, &init));
+    // Behind the end of the text; before its begin; a module's; without the mark of its end.
+    assert!(!is_own(&whole, &[text[0], 0xffff_ffff_8130_0800]));
+    assert!(!is_own(&whole, &[text[0] - 1, text[0]]));
+    assert!(!is_own(&whole, &[text[0], 0xffff_ffff_c020_0000]));
+    assert!(!is_own(KALLSYMS, &init));
+    let end = whole.find("ffffffff81300800").expect("it is there");
+    assert!(!is_own(&whole[..end], &text[1..]));
+    // What is not read on for lies in front of more of it.
+    let begin = whole.find("ffffffff81200000").expect("it is there");
+    assert!(is_own(&whole[..begin], &[0xffff_ffff_8100_0110]));
 }
 
 #[test]
@@ -101,32 +208,33 @@ fn the_choice_among_aliases_does_not_depend_on_their_order() {
 #[test]
 fn addresses_of_zero_alone_mean_that_they_are_hidden() {
     let hidden = "0000000000000000 T _stext\n0000000000000000 t f\t[m]\n";
-    let error = KernelSymbols::parse(hidden.into()).expect_err("no addresses");
+    let error = read(hidden, &[1]).expect_err("no addresses");
     assert_eq!(error, KernelSymbolsError::Restricted { symbols: 2 });
     assert!(
         error
             .hint()
             .is_some_and(|hint| hint.contains("kptr_restrict"))
     );
-    let error = KernelSymbols::parse(b"nonsense\n".into()).expect_err("not kallsyms");
+    let error = read("nonsense\n", &[1]).expect_err("not kallsyms");
     assert_eq!(error.to_string(), "no kernel symbol in 9 bytes of kallsyms");
 }
 
 #[test]
-fn bad_lines_are_skipped_and_counted() {
-    let symbols = parse(
-        "\nffffffff81000000\nffffffff81000000 T\nffffffff81000000 T \nxyz T f\n\
-         11111111111111111 T too_long\nffffffff81000000 TT f\nffffffff81000010 T good",
-    );
-    assert_eq!(symbols.bad_lines(), 6);
-    assert_eq!(at(&symbols, 0xffff_ffff_8100_0010).as_deref(), Some("good"));
-    assert_eq!(at(&symbols, 0xffff_ffff_8100_0000), None);
+fn bad_lines_are_skipped() {
+    let text = "\nffffffff81000000\nffffffff81000000 T\nffffffff81000000 T \nxyz T f\n\
+         11111111111111111 T too_long\nffffffff81000000 TT f\nffffffff81000010 T good";
+    let wanted = [0xffff_ffff_8100_0000, 0xffff_ffff_8100_0010];
+    let near = read(text, &wanted).expect("there is one");
+    for symbols in [parse(text), near] {
+        assert_eq!(at(&symbols, wanted[1]).as_deref(), Some("good"));
+        assert_eq!(at(&symbols, wanted[0]), None);
+    }
 }
 
 #[test]
 fn every_truncation_names_what_is_whole_and_never_panics() {
     for len in 0..KALLSYMS.len() {
-        match KernelSymbols::parse(KALLSYMS[..len].into()) {
+        match read(&KALLSYMS[..len], &[0xffff_ffff_8100_0110]) {
             Ok(symbols) => {
                 let found = at(&symbols, 0xffff_ffff_8100_0110);
                 // The name is whole from the end of its line on.
@@ -141,18 +249,23 @@ fn every_truncation_names_what_is_whole_and_never_panics() {
 
 #[test]
 fn after_another_boot_the_kernels_own_text_is_moved_and_modules_are_left_out() {
-    let symbols = parse(KALLSYMS).of_another_boot(0x1000_0000);
-    let moved = |address: u64| at(&symbols, address + 0x1000_0000);
-    assert_eq!(moved(0xffff_ffff_8100_0110).as_deref(), Some("do_one"));
-    assert_eq!(moved(0xffff_ffff_8130_0800), None);
-    assert_eq!(at(&symbols, 0xffff_ffff_8100_0110), None);
-    for address in [0xffff_ffff_c020_0000, 0xffff_ffff_c040_0000] {
-        assert_eq!(
-            (at(&symbols, address), moved(address - 0x1000_0000)),
-            (None, None)
-        );
+    let booted = |by: u64, wanted: &[u64]| {
+        KernelSymbols::read(&mut KALLSYMS.as_bytes(), wanted, Some(by)).expect("there are symbols")
+    };
+    let own = 0xffff_ffff_8100_0110;
+    let modules = [0xffff_ffff_c020_0000, 0xffff_ffff_c040_0000];
+    let mut wanted = vec![own];
+    for address in [own, 0xffff_ffff_8130_0800].into_iter().chain(modules) {
+        wanted.extend([address, address + 0x1000_0000]);
     }
-    let down = parse(KALLSYMS).of_another_boot(0x10_0000_u64.wrapping_neg());
-    let below = 0xffff_ffff_8100_0110 - 0x10_0000;
+    wanted.sort_unstable();
+    wanted.dedup();
+    let symbols = booted(0x1000_0000, &wanted);
+    for address in wanted {
+        let name = (address == own + 0x1000_0000).then_some("do_one");
+        assert_eq!(at(&symbols, address).as_deref(), name, "at {address:#x}");
+    }
+    let below = own - 0x10_0000;
+    let down = booted(0x10_0000_u64.wrapping_neg(), &[below]);
     assert_eq!(at(&down, below).as_deref(), Some("do_one"));
 }
