@@ -123,6 +123,38 @@ pub(crate) fn entries(words: impl Iterator<Item = u64>) -> impl Iterator<Item = 
     })
 }
 
+/// A chain without the marker that says how the unwinding of its user part ended.
+pub(crate) fn without_end(words: &[u64]) -> (&[u64], Option<u64>) {
+    match words {
+        [words @ .., end @ (CUT_MARKER | WHOLE_MARKER)] => (words, Some(*end)),
+        words => (words, None),
+    }
+}
+
+/// How many words at the root's side, none of them a marker, lead to the same entries in both.
+pub(crate) fn shared_entries(words: &[u64], before: &[u64]) -> usize {
+    let pairs = words.iter().rev().zip(before.iter().rev());
+    let equal = pairs.take_while(|(a, b)| a == b && !is_marker(**a)).count();
+    let at = |words: &[u64]| {
+        words
+            .len()
+            .checked_sub(equal + 1)
+            .and_then(|at| words.get(at).copied())
+    };
+    if equal == 0 || (at(words).is_some_and(is_marker) && at(words) == at(before)) {
+        return equal;
+    }
+    // Its first may be a leaf in the one and a return address in the other; and what comes before
+    // must put both into the same part.
+    let leaf_side =
+        |words: &[u64]| part_behind(words.get(..words.len() - equal).unwrap_or_default());
+    if leaf_side(words) == leaf_side(before) {
+        equal - 1
+    } else {
+        0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

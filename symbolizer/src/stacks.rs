@@ -5,6 +5,7 @@
 //! the batch: the waits of one pass do not depend on each other and overlap. A stack is known by its
 //! hash: to look at its words would wait a third time.
 
+use crate::chain::{CUT_MARKER, WHOLE_MARKER, shared_entries, without_end};
 use crate::hash::{FastState, StackHash};
 use hashbrown::HashTable;
 use std::hint::black_box;
@@ -13,12 +14,16 @@ use std::hint::black_box;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ContextId(pub(crate) u32);
 
-/// One distinct stack of one context.
+/// One distinct stack of one context, but for the words that it has of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RawStack {
     pub(crate) context: ContextId,
     /// Samples, or the sum of their periods.
     pub(crate) weight: u64,
+    /// As many words, at the root's side, are those of the stack of its context that was first seen before it.
+    pub(crate) shared: usize,
+    /// The marker behind them that says how the unwinding ended.
+    pub(crate) end: Option<u64>,
 }
 
 /// A sample that waits for its batch.
@@ -31,12 +36,56 @@ struct Pending {
     hash: StackHash,
 }
 
-impl Pending {
-    /// Tells stacks of different contexts and lengths apart by one word.
-    fn header(&self) -> u64 {
-        u64::from(self.context.0) << 32 | u64::from(self.len_words)
+/// The first word of a stack in the table: its context, words that it shares, words of its own, and which marker
+/// it ends in. A record has 8190 words at most, and no more frames are followed.
+struct Header {
+    context: ContextId,
+    shared: usize,
+    own: usize,
+    end: Option<u64>,
+}
+
+impl Header {
+    const LEN_MAX: usize = 0x7fff;
+    const LEN_BITS: u32 = Self::LEN_MAX.ilog2() + 1;
+
+    fn word(&self) -> u64 {
+        let end = match self.end {
+            None => 0,
+            Some(CUT_MARKER) => 1,
+            Some(_) => 2,
+        };
+        let lens = (self.shared << Self::LEN_BITS | self.own) as u64;
+        u64::from(self.context.0) << 32 | end << (2 * Self::LEN_BITS) | lens
+    }
+
+    fn of(word: u64) -> Self {
+        let bits = word as u32 as usize;
+        Self {
+            context: ContextId((word >> 32) as u32),
+            shared: bits >> Self::LEN_BITS & Self::LEN_MAX,
+            own: bits & Self::LEN_MAX,
+            end: match bits >> (2 * Self::LEN_BITS) {
+                0 => None,
+                1 => Some(CUT_MARKER),
+                _ => Some(WHOLE_MARKER),
+            },
+        }
     }
 }
+
+/// The stack that was new last in its context: the next new one mostly is, at its root, like it.
+#[derive(Clone, Default)]
+struct Last {
+    context: Option<ContextId>,
+    /// Without the marker at its end.
+    words: Vec<u64>,
+    /// How many mappings there were.
+    mapped: u32,
+}
+
+/// Contexts whose last stack is remembered: a power of two.
+const LASTS: usize = 1 << 10;
 
 /// A stack that was seen, all that counting it again needs: its words are not looked at any more.
 #[derive(Clone, Copy)]
@@ -62,13 +111,14 @@ const HEAD: usize = 2;
 const BATCH: usize = 64;
 
 /// All distinct stacks, one behind the other in the order they were first seen: a header, the
-/// weight, then the words, leaf first and with markers.
+/// weight, then the words that it does not share, leaf first and with markers.
 #[derive(Default)]
 pub(crate) struct StackTable {
     arena: Vec<u64>,
     slots: HashTable<Slot>,
     /// Where each stack is, and its context.
     order: Vec<(u32, ContextId)>,
+    lasts: Vec<Last>,
     pending: Vec<Pending>,
     pending_words: Vec<u64>,
     hash: FastState,
@@ -111,8 +161,9 @@ impl StackTable {
         }
     }
 
-    /// Counts the batch. `is_new` is called for each stack that was not seen before.
-    pub(crate) fn count_batch(&mut self, mut is_new: impl FnMut(ContextId, &[u64])) {
+    /// Counts the batch. Of each stack that was not seen before, `is_new` is called with the words that were not
+    /// in the stack before it in its context, or with all if a mapping came meanwhile: `mapped` counts them.
+    pub(crate) fn count_batch(&mut self, mapped: u32, mut is_new: impl FnMut(ContextId, &[u64])) {
         let mut touched = 0;
         for pending in &self.pending {
             // Never equal: this only fetches control bytes and candidates.
@@ -126,10 +177,12 @@ impl StackTable {
             arena,
             slots,
             order,
+            lasts,
             pending,
             pending_words,
             ..
         } = self;
+        lasts.resize(LASTS, Last::default());
         for pending in pending.drain(..) {
             let known = slots.find_mut(pending.hash.place(), |slot| slot.is_of(pending.hash));
             if let Some(slot) = known {
@@ -145,11 +198,32 @@ impl StackTable {
                 at: arena.len() as u32,
                 weight: pending.weight,
             };
-            arena.extend_from_slice(&[pending.header(), 0]);
-            arena.extend_from_slice(chain);
+            let (words, end) = without_end(chain);
+            let Some(last) = lasts.get_mut(pending.context.0 as usize % LASTS) else {
+                continue;
+            };
+            let is_behind_last = last.context == Some(pending.context);
+            let shared = match is_behind_last {
+                true => shared_entries(words, &last.words).min(Header::LEN_MAX),
+                false => 0,
+            };
+            let own = words.get(..words.len() - shared).unwrap_or_default();
+            let header = Header {
+                context: pending.context,
+                shared,
+                own: own.len().min(Header::LEN_MAX),
+                end,
+            };
+            arena.extend_from_slice(&[header.word(), 0]);
+            arena.extend_from_slice(own);
             order.push((slot.at, pending.context));
             slots.insert_unique(slot.place, slot, |moved| moved.place);
-            is_new(pending.context, chain);
+            let is_looked_at = is_behind_last && last.mapped == mapped;
+            is_new(pending.context, if is_looked_at { own } else { words });
+            last.context = Some(pending.context);
+            last.mapped = mapped;
+            last.words.clear();
+            last.words.extend_from_slice(words);
         }
         pending_words.clear();
     }
@@ -164,6 +238,7 @@ impl StackTable {
         self.arena.clear();
         self.slots.clear();
         self.order.clear();
+        self.lasts.clear();
     }
 
     /// Puts the weights to the stacks: they are to be read now. The batches must have been counted.
@@ -197,36 +272,47 @@ impl StackTable {
         black_box(touched);
     }
 
-    /// The stack at a place that [`Self::order`] gave, and its words, leaf first.
+    /// The stack at a place that [`Self::order`] gave, and the words of its own, leaf first.
     pub(crate) fn at(&self, at: u32) -> (RawStack, &[u64]) {
         let at = at as usize;
-        match self.head(at) {
-            Some((stack, len)) => {
-                let words = self.arena.get(at + HEAD..at + HEAD + len);
-                (stack, words.unwrap_or(&[]))
-            }
-            None => (NO_STACK, &[]),
-        }
-    }
-
-    fn head(&self, at: usize) -> Option<(RawStack, usize)> {
-        let [header, weight] = self.arena.get(at..)?.first_chunk::<HEAD>()?;
+        let head = self.arena.get(at..).and_then(|arena| arena.first_chunk());
+        let [header, weight]: [u64; HEAD] = head.copied().unwrap_or([NO_STACK, 0]);
+        let header = Header::of(header);
         let stack = RawStack {
-            context: ContextId((header >> 32) as u32),
-            weight: *weight,
+            context: header.context,
+            weight,
+            shared: header.shared,
+            end: header.end,
         };
-        Some((stack, *header as u32 as usize))
+        let own = self.arena.get(at + HEAD..at + HEAD + header.own);
+        (stack, own.unwrap_or_default())
     }
 }
 
-const NO_STACK: RawStack = RawStack {
-    context: ContextId(u32::MAX),
-    weight: 0,
-};
+/// Of no context.
+const NO_STACK: u64 = (u32::MAX as u64) << 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
+
+    /// Context, words and weight of each, in the order they were first seen.
+    fn whole(table: &mut StackTable) -> Vec<(u32, Vec<u64>, u64)> {
+        table.weigh();
+        let mut lasts: HashMap<ContextId, Vec<u64>> = HashMap::new();
+        let mut all = Vec::new();
+        for (at, context) in table.order() {
+            let (stack, own) = table.at(*at);
+            let last = lasts.entry(*context).or_default();
+            let behind = last.split_off(last.len() - stack.shared);
+            *last = [own, &behind].concat();
+            let end = stack.end.into_iter();
+            let words = last.iter().copied().chain(end).collect();
+            all.push((context.0, words, stack.weight));
+        }
+        all
+    }
 
     #[test]
     fn equal_stacks_of_one_context_are_one_entry_with_a_count() {
@@ -242,7 +328,7 @@ mod tests {
             let _ = table.push(ContextId(context), words.iter().copied(), |_| {}, 1);
         }
         let mut new = Vec::new();
-        table.count_batch(|context, words| new.push((context.0, words.to_vec())));
+        table.count_batch(0, |context, words| new.push((context.0, words.to_vec())));
         let first_seen = [
             (1, vec![1, 2, 3]),
             (1, vec![1, 2]),
@@ -251,15 +337,9 @@ mod tests {
         ];
         assert_eq!(new, first_seen);
         let _ = table.push(ContextId(1), [1, 2].into_iter(), |_| {}, 10);
-        table.count_batch(|_, words| panic!("{words:?} was seen before"));
-        table.weigh();
-        let counts: Vec<_> = table
-            .order()
-            .iter()
-            .map(|(at, context)| (context.0, table.at(*at).1.to_vec(), table.at(*at).0.weight))
-            .collect();
+        table.count_batch(0, |_, words| panic!("{words:?} was seen before"));
         assert_eq!(
-            counts,
+            whole(&mut table),
             [
                 (1, vec![1, 2, 3], 3),
                 (1, vec![1, 2], 11),
@@ -267,6 +347,54 @@ mod tests {
                 (1, vec![], 1)
             ]
         );
+    }
+
+    #[test]
+    fn what_a_stack_shares_is_kept_once_and_found_again() {
+        use crate::chain::{KERNEL_MARKER, USER_MARKER};
+        let mut stacks: Vec<(u32, Vec<u64>)> = Vec::new();
+        // Of contexts that take turns, and of one that takes another's place.
+        let contexts = [1, 2, 1, 2, 1, 2, 1, 1 + LASTS as u32].into_iter();
+        for (number, context) in (0..4_000).zip(contexts.cycle()) {
+            let depth = 3 + number % 7;
+            let mut words = match number % 3 {
+                0 => vec![KERNEL_MARKER, number, USER_MARKER],
+                _ => vec![USER_MARKER, number],
+            };
+            // The further down, the fewer there are.
+            words.extend((0..depth).map(|frame| number >> (4 * frame)));
+            words.extend([[].as_slice(), &[WHOLE_MARKER], &[CUT_MARKER]][number as usize % 5 % 3]);
+            stacks.push((context, words));
+        }
+        let mut table = StackTable::default();
+        let mut looked_at = 0;
+        for (context, words) in &stacks {
+            let _ = table.push(ContextId(*context), words.iter().copied(), |_| {}, 1);
+            table.count_batch(0, |_, words| looked_at += words.len());
+        }
+        let found = whole(&mut table);
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|(context, words, _)| (context, words))
+            .collect();
+        assert_eq!(found, stacks);
+        let all: usize = stacks.iter().map(|(_, words)| words.len()).sum();
+        let kept = table.len_words() - HEAD * stacks.len();
+        assert!(kept < all * 9 / 10, "{kept} of {all} words");
+        assert!(looked_at < all * 9 / 10, "{looked_at} of {all} words");
+    }
+
+    #[test]
+    fn a_mapping_makes_all_words_be_looked_at_again() {
+        let mut table = StackTable::default();
+        let mut looked_at = |mapped, leaf| {
+            let _ = table.push(ContextId(1), [leaf, 2, 3, 4].into_iter(), |_| {}, 1);
+            let mut len = 0;
+            table.count_batch(mapped, |_, words| len = words.len());
+            len
+        };
+        assert_eq!([looked_at(0, 10), looked_at(0, 11)], [4, 2]);
+        assert_eq!([looked_at(1, 12), looked_at(1, 13)], [4, 2]);
     }
 
     #[test]
@@ -278,20 +406,16 @@ mod tests {
                 let words = [stack, stack ^ 7, 42].into_iter();
                 let context = ContextId((stack % 3) as u32);
                 if table.push(context, words, |_| {}, 1) == Batch::Full {
-                    table.count_batch(|_, _| seen_first += 1);
+                    table.count_batch(0, |_, _| seen_first += 1);
                 }
             }
         }
-        table.count_batch(|_, _| seen_first += 1);
+        table.count_batch(0, |_, _| seen_first += 1);
         assert_eq!(seen_first, 10_000);
-        table.weigh();
-        let all: Vec<_> = table.order().iter().map(|(at, _)| table.at(*at)).collect();
+        let all = whole(&mut table);
         assert_eq!(all.len(), 10_000);
-        assert!(all.iter().all(|(stack, _)| stack.weight == 100));
-        assert!(
-            all.iter()
-                .zip(0..)
-                .all(|((_, words), stack)| words[0] == stack)
-        );
+        for ((_, words, weight), stack) in all.iter().zip(0..) {
+            assert_eq!((words[0], *weight), (stack, 100));
+        }
     }
 }

@@ -70,7 +70,7 @@ mod tests {
             for leaf in 0..100 {
                 let words = [USER_MARKER, leaf];
                 let _ = table.push(ContextId(0), words.into_iter(), |_| {}, 1);
-                table.count_batch(|_, _| {});
+                table.count_batch(0, |_, _| {});
             }
             ahead.take(&mut table, vec![context.clone()]);
             assert_eq!((table.len_words(), table.order().len()), (0, 0));

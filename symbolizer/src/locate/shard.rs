@@ -2,7 +2,7 @@
 
 use super::near::Near;
 use super::{ContextPlace, Place, PlaceId, Words};
-use crate::chain::{CUT_MARKER, Part, WHOLE_MARKER, is_marker, part_behind, parts_from_root};
+use crate::chain::{CUT_MARKER, Part, parts_from_root};
 use crate::hash::FastMap;
 use crate::jitdump::name_in;
 use crate::kernel::ksymbol_in;
@@ -72,9 +72,7 @@ pub(super) struct Shard {
     /// Of `space`; what is forgotten is looked up in its mappings again.
     near_user: Near<8192>,
     space: Option<SpaceId>,
-    /// The stack before: its context, its words, its entries, root first.
-    context: Option<ContextId>,
-    words: Vec<u64>,
+    /// Entries of the stack before, root first.
     steps: Vec<Step>,
     /// Those that wait for being counted, and the frames that are new in each.
     located: Vec<Located>,
@@ -99,8 +97,6 @@ impl Default for Shard {
             near_kernel: Near::default(),
             near_user: Near::default(),
             space: None,
-            context: None,
-            words: Vec::new(),
             steps: Vec::new(),
             located: Vec::new(),
             located_frames: Vec::new(),
@@ -118,19 +114,14 @@ impl Shard {
         self.stacks.reserve(stacks);
     }
 
-    /// Locates a stack, which is counted with the next [`Self::count_located`].
+    /// Locates a stack by the words of its own, which is counted with the next [`Self::count_located`]. Those that
+    /// it shares are of the stack before.
     ///
     /// Entries in a row that no mapping covers become one: code without frame pointers sends the
     /// kernel's walk through data, and how many words of it were read says nothing.
-    pub(super) fn locate(&mut self, stack: RawStack, words: &[u64], context: &ContextPlace) {
+    pub(super) fn locate(&mut self, stack: RawStack, own: &[u64], context: &ContextPlace) {
         self.enter(context.space.as_ref().map(|(id, _)| *id));
-        let (words, end) = without_end(words);
-        let known = if self.context == Some(stack.context) {
-            shared_entries(words, &self.words)
-        } else {
-            0
-        };
-        self.steps.truncate(known);
+        self.steps.truncate(stack.shared);
         let root = Step {
             id: NOTHING,
             frames: 0,
@@ -140,8 +131,7 @@ impl Shard {
         };
         let mut last = self.steps.last().copied().unwrap_or(root);
         let shared = last.frames;
-        let leaf_side = words.get(..words.len() - known).unwrap_or_default();
-        for (part, entries) in parts_from_root(leaf_side) {
+        for (part, entries) in parts_from_root(own) {
             // The first of a part is where it is, the others are return addresses.
             for (number, word) in entries.iter().enumerate().rev() {
                 let addr = word.saturating_sub(u64::from(number > 0));
@@ -158,7 +148,7 @@ impl Shard {
         }
         // A walk that ended in data did not miss the root by the limit.
         let root_is_code = self.steps.first().is_some_and(|step| step.id != UNMAPPED);
-        let entries = match end {
+        let entries = match stack.end {
             Some(CUT_MARKER) => u32::MAX,
             None if root_is_code => self.steps.len() as u32,
             _ => 0,
@@ -171,9 +161,6 @@ impl Shard {
             new: last.frames - shared,
             weight: stack.weight,
         });
-        self.context = Some(stack.context);
-        self.words.clear();
-        self.words.extend_from_slice(words);
     }
 
     /// What is known of addresses is of one space.
@@ -248,7 +235,6 @@ impl Shard {
 
     /// The mappings may be others when the next stacks come.
     pub(super) fn forget_last(&mut self) {
-        self.context = None;
         self.space = None;
         self.near_user.clear();
         self.shared_with_kept = 0;
@@ -312,38 +298,6 @@ fn intern(
         places.push(place);
         PlaceId(places.len() as u32 - 1)
     })
-}
-
-/// A chain without the marker that says how the unwinding of its user part ended.
-fn without_end(words: &[u64]) -> (&[u64], Option<u64>) {
-    match words {
-        [words @ .., end @ (CUT_MARKER | WHOLE_MARKER)] => (words, Some(*end)),
-        words => (words, None),
-    }
-}
-
-/// How many words at the root's side, none of them a marker, lead to the same entries in both.
-fn shared_entries(words: &[u64], before: &[u64]) -> usize {
-    let pairs = words.iter().rev().zip(before.iter().rev());
-    let equal = pairs.take_while(|(a, b)| a == b && !is_marker(**a)).count();
-    let at = |words: &[u64]| {
-        words
-            .len()
-            .checked_sub(equal + 1)
-            .and_then(|at| words.get(at).copied())
-    };
-    if equal == 0 || (at(words).is_some_and(is_marker) && at(words) == at(before)) {
-        return equal;
-    }
-    // Its first may be a leaf in the one and a return address in the other; and what comes before
-    // must put both into the same part.
-    let leaf_side =
-        |words: &[u64]| part_behind(words.get(..words.len() - equal).unwrap_or_default());
-    if leaf_side(words) == leaf_side(before) {
-        equal - 1
-    } else {
-        0
-    }
 }
 
 fn place_in(space: SpaceId, maps: &MapTable, addr: u64) -> Place {
