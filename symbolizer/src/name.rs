@@ -13,6 +13,7 @@ use profiler::BuildId;
 use std::collections::HashSet;
 use std::fmt;
 use std::io::Read;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,13 +52,14 @@ impl Kallsyms {
     /// What it says of `wanted`, ascending addresses.
     fn read(mut self, wanted: &[u64]) -> Result<KernelSymbols, KernelSymbolsError> {
         // What is below is no code, and is not worth going through all of the text.
-        let code = wanted.partition_point(|at| *at < self.code_from);
-        let wanted = wanted.get(code..).unwrap_or_default();
+        let is_code = |at: &u64| *at >= self.code_from || CPU_ENTRY_AREA.contains(at);
+        let wanted: Vec<u64> = wanted.iter().copied().filter(is_code).collect();
+        let wanted = &wanted[..];
         let span = wanted
             .last()
             .zip(wanted.first())
             .map(|(last, first)| last - first);
-        let may_be_own = span.is_none_or(|span| span < OWN_CODE_BYTES);
+        let may_be_own = span.is_some_and(|span| span < OWN_CODE_BYTES);
         let copy = self.copy.filter(|_| may_be_own);
         let copy = copy.and_then(|copy| copy.read(wanted).ok());
         match copy.filter(|copy| copy.is_own_code(wanted)) {
@@ -77,6 +79,10 @@ impl fmt::Debug for Kallsyms {
             .finish_non_exhaustive()
     }
 }
+
+/// Where x86_64 has what each CPU enters the kernel by, code of its own among it in Linux 4.15 to 4.19
+/// (Documentation/arch/x86/x86_64/mm.rst).
+const CPU_ENTRY_AREA: Range<u64> = 0xffff_fe00_0000_0000..0xffff_fe80_0000_0000;
 
 /// The code of a kernel itself is not longer: of addresses that lie further apart some are a module's.
 const OWN_CODE_BYTES: u64 = 128 << 20;

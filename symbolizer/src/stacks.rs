@@ -80,8 +80,8 @@ struct Last {
     context: Option<ContextId>,
     /// Without the marker at its end.
     words: Vec<u64>,
-    /// How many mappings there were.
-    mapped: u32,
+    /// How many mappings there were when its words were looked at, if they were.
+    mapped: Option<u32>,
 }
 
 /// Contexts whose last stack is remembered: a power of two.
@@ -103,6 +103,9 @@ impl Slot {
         self.place == hash.place() && self.check == hash.check()
     }
 }
+
+/// Words that a stack takes besides: a slot in a table that is half full, a place in the order.
+const INDEX_WORDS: usize = 7;
 
 /// Words before a stack's own: its header and its weight.
 const HEAD: usize = 2;
@@ -162,8 +165,13 @@ impl StackTable {
     }
 
     /// Counts the batch. Of each stack that was not seen before, `is_new` is called with the words that were not
-    /// in the stack before it in its context, or with all if a mapping came meanwhile: `mapped` counts them.
-    pub(crate) fn count_batch(&mut self, mapped: u32, mut is_new: impl FnMut(ContextId, &[u64])) {
+    /// in the stack before it in its context, or with all if a mapping came meanwhile: `mapped` counts them. Without
+    /// it the words are not looked at by who is called, and all will be with the next stack.
+    pub(crate) fn count_batch(
+        &mut self,
+        mapped: Option<u32>,
+        mut is_new: impl FnMut(ContextId, &[u64]),
+    ) {
         let mut touched = 0;
         for pending in &self.pending {
             // Never equal: this only fetches control bytes and candidates.
@@ -218,7 +226,7 @@ impl StackTable {
             arena.extend_from_slice(own);
             order.push((slot.at, pending.context));
             slots.insert_unique(slot.place, slot, |moved| moved.place);
-            let is_looked_at = is_behind_last && last.mapped == mapped;
+            let is_looked_at = is_behind_last && mapped.is_some() && last.mapped == mapped;
             is_new(pending.context, if is_looked_at { own } else { words });
             last.context = Some(pending.context);
             last.mapped = mapped;
@@ -228,9 +236,9 @@ impl StackTable {
         pending_words.clear();
     }
 
-    /// Words of all stacks.
+    /// What all stacks take, in words: theirs, and what they are found by.
     pub(crate) fn len_words(&self) -> usize {
-        self.arena.len()
+        self.arena.len() + INDEX_WORDS * self.order.len()
     }
 
     /// Forgets all stacks; their room is used again.
@@ -328,7 +336,9 @@ mod tests {
             let _ = table.push(ContextId(context), words.iter().copied(), |_| {}, 1);
         }
         let mut new = Vec::new();
-        table.count_batch(0, |context, words| new.push((context.0, words.to_vec())));
+        table.count_batch(Some(0), |context, words| {
+            new.push((context.0, words.to_vec()))
+        });
         let first_seen = [
             (1, vec![1, 2, 3]),
             (1, vec![1, 2]),
@@ -337,7 +347,7 @@ mod tests {
         ];
         assert_eq!(new, first_seen);
         let _ = table.push(ContextId(1), [1, 2].into_iter(), |_| {}, 10);
-        table.count_batch(0, |_, words| panic!("{words:?} was seen before"));
+        table.count_batch(Some(0), |_, words| panic!("{words:?} was seen before"));
         assert_eq!(
             whole(&mut table),
             [
@@ -370,7 +380,7 @@ mod tests {
         let mut looked_at = 0;
         for (context, words) in &stacks {
             let _ = table.push(ContextId(*context), words.iter().copied(), |_| {}, 1);
-            table.count_batch(0, |_, words| looked_at += words.len());
+            table.count_batch(Some(0), |_, words| looked_at += words.len());
         }
         let found = whole(&mut table);
         let found: Vec<_> = found
@@ -379,7 +389,7 @@ mod tests {
             .collect();
         assert_eq!(found, stacks);
         let all: usize = stacks.iter().map(|(_, words)| words.len()).sum();
-        let kept = table.len_words() - HEAD * stacks.len();
+        let kept = table.len_words() - (HEAD + INDEX_WORDS) * stacks.len();
         assert!(kept < all * 9 / 10, "{kept} of {all} words");
         assert!(looked_at < all * 9 / 10, "{looked_at} of {all} words");
     }
@@ -393,8 +403,11 @@ mod tests {
             table.count_batch(mapped, |_, words| len = words.len());
             len
         };
-        assert_eq!([looked_at(0, 10), looked_at(0, 11)], [4, 2]);
-        assert_eq!([looked_at(1, 12), looked_at(1, 13)], [4, 2]);
+        assert_eq!([looked_at(Some(0), 10), looked_at(Some(0), 11)], [4, 2]);
+        assert_eq!([looked_at(Some(1), 12), looked_at(Some(1), 13)], [4, 2]);
+        // Who is not there does not look.
+        assert_eq!(looked_at(None, 14), 4);
+        assert_eq!([looked_at(Some(1), 15), looked_at(Some(1), 16)], [4, 2]);
     }
 
     #[test]
@@ -406,11 +419,11 @@ mod tests {
                 let words = [stack, stack ^ 7, 42].into_iter();
                 let context = ContextId((stack % 3) as u32);
                 if table.push(context, words, |_| {}, 1) == Batch::Full {
-                    table.count_batch(0, |_, _| seen_first += 1);
+                    table.count_batch(Some(0), |_, _| seen_first += 1);
                 }
             }
         }
-        table.count_batch(0, |_, _| seen_first += 1);
+        table.count_batch(Some(0), |_, _| seen_first += 1);
         assert_eq!(seen_first, 10_000);
         let all = whole(&mut table);
         assert_eq!(all.len(), 10_000);

@@ -35,8 +35,8 @@ pub(crate) const IDLE_PID: HostPid = HostPid(0);
 /// Its name; the kernel adds the CPU to it.
 pub(crate) const IDLE_COMM: &str = "swapper";
 
-/// Words of raw stacks that are kept before they are counted by their places: 64 MiB, in the one table while those
-/// of the other are located. The fewer there are, the more stacks come again behind them.
+/// What raw stacks may take before they are counted by their places: 64 MiB, in the one table while those of the
+/// other are located. The less it is, the more stacks come again behind them.
 const LOCATE_WORDS: usize = 8 << 20;
 
 /// A recording in the making.
@@ -289,7 +289,7 @@ impl Tally {
             kept,
             ..
         } = self;
-        stacks.count_batch(tasks.mapped(), |context, words| {
+        stacks.count_batch(Some(tasks.mapped()), |context, words| {
             let context = contexts.get(context.0 as usize);
             if let Some(space) = context.and_then(|known| known.context.space) {
                 keep_mappings(counting.origin, images, tasks, kept, space, words);
@@ -302,7 +302,7 @@ impl Tally {
 
     /// Counts stacks that waited for a jitdump: their mappings were kept when they were sampled.
     pub(crate) fn count_rewritten(&mut self) {
-        self.stacks.count_batch(self.tasks.mapped(), |_, _| {});
+        self.stacks.count_batch(None, |_, _| {});
         if self.stacks.len_words() >= LOCATE_WORDS {
             self.locate();
         }

@@ -4,14 +4,16 @@ use super::{ContextPlace, Locator};
 use crate::image::ImageId;
 use crate::stacks::StackTable;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 
 /// A locator, and the table that is empty when the other one is full.
 #[derive(Default)]
 pub(crate) struct Ahead {
     here: (Locator, StackTable),
     /// Both, when what was taken last is located.
-    away: Option<Receiver<(Locator, StackTable)>>,
+    away: Option<Receiver<thread::Result<(Locator, StackTable)>>>,
 }
 
 impl Ahead {
@@ -24,10 +26,14 @@ impl Ahead {
         let (done, away) = sync_channel(1);
         self.away = Some(away);
         rayon::spawn(move || {
-            locator.take(&mut full, &contexts);
-            full.clear();
+            // A panic is the waiting thread's: rayon would abort.
+            let located = catch_unwind(AssertUnwindSafe(move || {
+                locator.take(&mut full, &contexts);
+                full.clear();
+                (locator, full)
+            }));
             // Nobody waits for a recording that was given up.
-            let _ = done.send((locator, full));
+            let _ = done.send(located);
         });
     }
 
@@ -44,8 +50,11 @@ impl Ahead {
     }
 
     fn wait(&mut self) {
-        if let Some(Ok(here)) = self.away.take().map(|away| away.recv()) {
-            self.here = here;
+        match self.away.take().map(|away| away.recv()) {
+            None => {}
+            Some(Ok(Ok(here))) => self.here = here,
+            Some(Ok(Err(panic))) => resume_unwind(panic),
+            Some(Err(gone)) => resume_unwind(Box::new(gone)),
         }
     }
 }
@@ -70,7 +79,7 @@ mod tests {
             for leaf in 0..100 {
                 let words = [USER_MARKER, leaf];
                 let _ = table.push(ContextId(0), words.into_iter(), |_| {}, 1);
-                table.count_batch(0, |_, _| {});
+                table.count_batch(Some(0), |_, _| {});
             }
             ahead.take(&mut table, vec![context.clone()]);
             assert_eq!((table.len_words(), table.order().len()), (0, 0));

@@ -38,7 +38,7 @@ fn locate_stacks(batches: &[&[(u32, &[u64])]], spaces: &[SpaceOf], max_stack: u3
     for batch in batches {
         for (context, words) in *batch {
             let _ = table.push(ContextId(*context), words.iter().copied(), |_| {}, 1);
-            table.count_batch(0, |_, _| {});
+            table.count_batch(Some(0), |_, _| {});
         }
         locator.take(&mut table, &contexts);
         table.clear();
@@ -261,7 +261,7 @@ fn one_program_at_many_addresses_needs_the_memory_of_one() {
             let words = [USER_MARKER, at(leaf), at(0x100)];
             let _ = table.push(ContextId(run - 1), words.into_iter(), |_| {}, 1);
         }
-        table.count_batch(0, |_, _| {});
+        table.count_batch(Some(0), |_, _| {});
     }
     let mut locator = Locator::default();
     locator.take(&mut table, &contexts);

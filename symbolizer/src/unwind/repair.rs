@@ -76,10 +76,6 @@ impl Unwinder {
                 Repair::Ended { taken: 0, len }
             }
             Repair::Inserted(taken) if is_ended => Repair::Ended { taken, len },
-            Repair::Ended { taken, len } => {
-                self.roots.prove(maps, true_part, len);
-                Repair::Ended { taken, len }
-            }
             repair => repair,
         }
     }
@@ -118,7 +114,8 @@ impl Unwinder {
         let mut last = None;
         let (mut lookup, mut is_interrupted) = (leaf, true);
         let mut callee = None;
-        for _ in 0..FRAMES_MAX {
+        // A frame has a word at least, but for those of a hostile image.
+        for _ in 0..FRAMES_MAX.min(stack.bytes.len() / 8 + 16) {
             let place = find(maps, &mut last, lookup).and_then(place_of);
             let found = match place {
                 None => Found::Nothing,
@@ -136,7 +133,7 @@ impl Unwinder {
             let left = match (found, place.zip(lookups.as_mut())) {
                 (Found::Rule(rule), _) => frame.leave_by_rule(&rule),
                 (Found::Outermost, _) => Err(Stuck::Outermost),
-                (Found::GoTop, _) => return walk.reached_root(Proof::None, into),
+                (Found::GoTop, _) => Err(Stuck::Outermost),
                 (Found::Other, Some(((image, offset), lookups))) => {
                     self.leave_by_row(&mut frame, image, offset, lookups.source)
                 }
@@ -150,7 +147,7 @@ impl Unwinder {
             callee = place.map(|(image, _)| image);
             let caller = match left {
                 Ok(caller) => caller,
-                Err(Stuck::Outermost) => return walk.reached_root(Proof::Root, into),
+                Err(Stuck::Outermost) => return walk.reached_root(into),
                 Err(Stuck::Cut | Stuck::Far | Stuck::Lost) => {
                     let has_caller = matches!(found, Found::Rule(_) | Found::Other);
                     let next = walk.next().map(|addr| addr.saturating_sub(1));
@@ -220,13 +217,6 @@ impl Unwinder {
             known => known,
         }
     }
-}
-
-/// Whether an end that was reached is the root for whoever walks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Proof {
-    Root,
-    None,
 }
 
 /// The kernel's walk by frame pointers, followed.
@@ -314,20 +304,16 @@ impl Walk<'_> {
     }
 
     /// What was found, where it leads to the root.
-    fn reached_root(&self, proof: Proof, found: &mut Vec<u64>) -> Repair {
+    fn reached_root(&self, found: &mut Vec<u64>) -> Repair {
         let missing = self.leave_start_out(found);
         // Also if the start used the register otherwise.
         let is_its = self.turned.is_none_or(|turned| turned == self.taken);
-        let is_all = is_its && found.len() == self.sure.0;
         match missing {
-            _ if is_all && self.taken < self.behind.len() && proof == Proof::Root => {
-                Repair::Ended {
-                    taken: self.taken,
-                    len: self.taken,
-                }
-            }
             0 => Repair::AsRecorded,
-            _ if is_all && self.taken > 0 => Repair::Inserted(self.taken),
+            // What the chain has behind it, if it has anything, it has in deep stacks too.
+            _ if is_its && self.taken > 0 && found.len() == self.sure.0 => {
+                Repair::Inserted(self.taken)
+            }
             _ => Repair::Whole,
         }
     }

@@ -12,6 +12,15 @@ use std::ops::Range;
 const ENTRY_BYTES: u64 = 64;
 /// The same of what it calls: glibc's and musl's `__libc_start_main` have some 2 KiB.
 const FUNCTION_BYTES_MAX: u64 = 16 << 10;
+/// `Elf64_Phdr`, and what is looked at of it (elf.h).
+const SEGMENT_BYTES: u64 = 56;
+const PT_DYNAMIC: u32 = 2;
+const PT_INTERP: u32 = 3;
+const DT_NEEDED: u64 = 1;
+const DT_FLAGS_1: u64 = 0x6fff_fffb;
+const DF_1_PIE: u64 = 0x0800_0000;
+/// A static program's dynamic section has some 0.5 KiB.
+const DYNAMIC_BYTES_MAX: u64 = 64 << 10;
 /// Functions that it may call.
 const CALLED_MAX: usize = 64;
 
@@ -26,7 +35,10 @@ fn start_of<R: ReadAt + ?Sized>(image: &R, cfi: &Cfi) -> Option<Vec<Range<u64>>>
     }
     let mut context = Context::default();
     let entry = cfi.offset_of(entry_of(image)?)?;
-    let begin = bytes(image, entry, ENTRY_BYTES)?;
+    let own = cfi
+        .function_at(entry, &mut context)
+        .map(|own| own.end.saturating_sub(entry));
+    let begin = bytes(image, entry, own.unwrap_or(ENTRY_BYTES).min(ENTRY_BYTES))?;
     let mut functions = called(entry, &begin).filter_map(|at| function(cfi, at, &mut context));
     let first = functions.next()?;
     let len = (first.end - first.start).min(FUNCTION_BYTES_MAX);
@@ -43,12 +55,44 @@ fn start_of<R: ReadAt + ?Sized>(image: &R, cfi: &Cfi) -> Option<Vec<Range<u64>>>
     Some(all)
 }
 
-/// `e_entry` of a 64-bit little-endian image.
+/// `e_entry` of a static program, 64-bit and little-endian: one that names no interpreter; a shared library may do so too, so
+/// of what is linked dynamically only what says that it is a program (`DF_1_PIE`) and needs no library.
 fn entry_of<R: ReadAt + ?Sized>(image: &R) -> Option<u64> {
-    let header = bytes(image, 0, 32)?;
+    let header = bytes(image, 0, 64)?;
     let is_elf64 = header.get(4..6)? == [2, 1];
-    let entry = header.get(24..)?.first_chunk()?;
-    is_elf64.then(|| u64::from_le_bytes(*entry))
+    let entry = u64::from_le_bytes(*header.get(24..)?.first_chunk()?);
+    let table = u64::from_le_bytes(*header.get(32..)?.first_chunk()?);
+    let count = u16::from_le_bytes(*header.get(56..)?.first_chunk()?);
+    let segments = bytes(image, table, u64::from(count) * SEGMENT_BYTES)?;
+    let (segments, _) = segments.as_chunks::<{ SEGMENT_BYTES as usize }>();
+    let of_kind = |kind: u32| {
+        let mut segments = segments.iter();
+        segments.find(|segment| segment.first_chunk() == Some(&kind.to_le_bytes()))
+    };
+    let is_static = of_kind(PT_INTERP).is_none()
+        && match of_kind(PT_DYNAMIC) {
+            None => true,
+            Some(segment) => is_static_pie(image, segment)?,
+        };
+    (is_elf64 && is_static).then_some(entry)
+}
+
+fn is_static_pie<R: ReadAt + ?Sized>(
+    image: &R,
+    segment: &[u8; SEGMENT_BYTES as usize],
+) -> Option<bool> {
+    let offset = u64::from_le_bytes(*segment.get(8..)?.first_chunk()?);
+    let len = u64::from_le_bytes(*segment.get(32..)?.first_chunk()?);
+    let entries = bytes(image, offset, len.min(DYNAMIC_BYTES_MAX))?;
+    let (entries, _) = entries.as_chunks::<16>();
+    let value_of = |tag: u64| {
+        let entry = entries
+            .iter()
+            .find(|entry| entry.first_chunk() == Some(&tag.to_le_bytes()));
+        entry.and_then(|entry| Some(u64::from_le_bytes(*entry.get(8..)?.first_chunk()?)))
+    };
+    let is_program = value_of(DT_FLAGS_1).is_some_and(|flags| flags & DF_1_PIE != 0);
+    Some(is_program && value_of(DT_NEEDED).is_none())
 }
 
 fn bytes<R: ReadAt + ?Sized>(image: &R, offset: u64, len: u64) -> Option<Vec<u8>> {

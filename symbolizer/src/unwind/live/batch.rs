@@ -6,7 +6,6 @@ use crate::lookup::View;
 use crate::maps::MapTable;
 use crate::stacks::ContextId;
 use crate::unwind::cfi::Cfi;
-use crate::unwind::roots::End;
 use crate::unwind::rule::Found;
 use crate::unwind::{Registers, Unreached};
 use profiler::record::Sample;
@@ -89,8 +88,6 @@ pub(crate) struct Batch {
     /// Images that the worker did not hear of yet.
     pub(super) images: Vec<ImageFile>,
     pub(super) learned: Vec<Learned>,
-    /// Ends of chains that one side has proven and the other has not heard of.
-    pub(super) ends: Vec<End>,
     /// What the worker has read.
     pub(super) read: Vec<ReadImage>,
     /// Of its stacks that were unwound.
@@ -168,7 +165,6 @@ impl Batch {
         self.stacks.clear();
         self.images.clear();
         self.learned.clear();
-        self.ends.clear();
         self.read.clear();
         self.unreached = Unreached::default();
     }

@@ -259,7 +259,6 @@ impl LiveChains {
         }
         let mut empty = self.spare.pop().unwrap_or_default();
         empty.generation = self.generation;
-        self.open.ends.extend(self.unwinder.roots.take_news());
         let batch = std::mem::replace(&mut self.open, empty);
         let bytes = batch.len_bytes();
         if let Some(worker) = &self.to_worker
@@ -292,7 +291,6 @@ impl LiveChains {
                 known.note(learned.image, learned.offset, learned.found);
             }
             let roots = &mut self.unwinder.roots;
-            roots.hear_of(&batch.ends);
             for image in batch.read.drain(..) {
                 if !image.start.is_empty() {
                     roots.note_start(image.id, &image.start);

@@ -86,7 +86,6 @@ impl Worker {
             self.heard = 0;
         }
         self.cfi.hear_of(batch.images.drain(..));
-        self.unwinder.roots.hear_of(&batch.ends);
         let mut learned = std::mem::take(&mut batch.learned);
         for at in 0..batch.waiting.len() {
             let Some(waiting) = batch.waiting.get(at) else {
@@ -108,7 +107,6 @@ impl Worker {
             }
         }
         batch.learned = learned;
-        batch.ends = self.unwinder.roots.take_news();
         self.hear_of_starts();
         (batch.read, self.heard) = (std::mem::take(&mut self.cfi.read), 0);
         batch.unreached = std::mem::take(&mut self.unreached);
@@ -126,7 +124,9 @@ impl Worker {
     }
 
     /// The rules that the last repair needed.
-    fn teach(&self, learned: &mut Vec<Learned>) {
+    fn teach(&mut self, learned: &mut Vec<Learned>) {
+        self.needed.sort_unstable();
+        self.needed.dedup();
         for (image, offset) in self.needed.iter().copied() {
             if let Some(found) = self.unwinder.known.get(image, offset) {
                 learned.push(Learned {
