@@ -104,21 +104,27 @@ pub(crate) fn parts_from_root(words: &[u64]) -> impl Iterator<Item = (Part, &[u6
     })
 }
 
-/// The entries of a chain without its markers, leaf first: each with the address to look it up by.
+/// The address to look an entry up by, which is the `number`th of its part.
 ///
 /// An entry behind a part's first is a return address, looked up one byte back: a call that is a
 /// function's last instruction returns into the next function.
+#[inline]
+pub(crate) fn looked_up_at(number: usize, entry: u64) -> u64 {
+    entry.saturating_sub(u64::from(number > 0))
+}
+
+/// The entries of a chain without its markers, leaf first: each with the address to look it up by.
 pub(crate) fn entries(words: impl Iterator<Item = u64>) -> impl Iterator<Item = (Part, u64)> {
     let mut part = Part::User;
-    let mut is_return_address = false;
+    let mut number = 0;
     words.filter_map(move |word| {
         if is_marker(word) {
             part = Part::behind(word);
-            is_return_address = false;
+            number = 0;
             return None;
         }
-        let addr = word.saturating_sub(u64::from(is_return_address));
-        is_return_address = true;
+        let addr = looked_up_at(number, word);
+        number += 1;
         Some((part, addr))
     })
 }

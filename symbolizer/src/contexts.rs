@@ -78,17 +78,8 @@ impl Tally {
     fn begin_space(&mut self, sample: &Sample<'_>) -> SpaceId {
         let pid = sample.stamp.pid;
         if self.counting.origin == Origin::File {
-            return self.begin(Space {
-                pid,
-                since_ns: sample.stamp.time_ns,
-                identity: None,
-                began_ns: None,
-                // Its images are looked for by their paths on this host, and checked.
-                root: RootRef::Host,
-                maps: Arc::default(),
-                proc_cgroups: None,
-                dump: None,
-            });
+            // Its images are looked for by their paths on this host, and checked.
+            return self.begin(Space::unseen(pid, sample.stamp.time_ns, RootRef::Host));
         }
         let mnt = self.tasks.process(pid).and_then(|process| process.mnt);
         let others = self.tasks.living_in(mnt);

@@ -1,6 +1,7 @@
 //! A fast hash for addresses and small ids, seeded for each run: the addresses come from programs
 //! that may be hostile. No result depends on its order.
 
+use crate::weights::Key;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -11,20 +12,11 @@ pub(crate) type FastMap<K, V> = HashMap<K, V, FastState>;
 /// the secrets could make equal: of a million stacks that just happen to be, two are with a probability
 /// below 10^-7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StackHash {
-    place: u64,
-    check: u32,
-}
+pub(crate) struct StackHash(Key);
 
 impl StackHash {
-    /// Where a search begins.
-    pub(crate) fn place(self) -> u64 {
-        self.place
-    }
-
-    /// What it compares besides.
-    pub(crate) fn check(self) -> u32 {
-        self.check
+    pub(crate) fn key(self) -> Key {
+        self.0
     }
 }
 
@@ -71,10 +63,10 @@ impl FastState {
         let mut next = || rest.next().unwrap_or(0);
         let [w, x, y] = [next(), next(), next()];
         let lanes = [folded(lanes[0] ^ w, c ^ x), folded(lanes[1] ^ y, d)];
-        StackHash {
+        StackHash(Key {
             place: folded(lanes[0] ^ c, lanes[1] ^ d),
             check: (folded(lanes[0] ^ b, lanes[1] ^ a) >> 32) as u32,
-        }
+        })
     }
 }
 
@@ -83,7 +75,7 @@ fn fold(value: u64, seed: u64) -> u64 {
 }
 
 /// One 64 × 64 → 128 bit multiplication, its halves folded together.
-fn folded(a: u64, b: u64) -> u64 {
+pub(crate) fn folded(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     (product as u64) ^ ((product >> 64) as u64)
 }
@@ -155,7 +147,7 @@ mod tests {
                     if let Some(last) = words.last_mut() {
                         *last = word;
                     }
-                    met.insert(state.hash_words(first, &words).place());
+                    met.insert(state.hash_words(first, &words).key().place);
                 }
             }
         }

@@ -2,7 +2,7 @@
 //! can be had. Stacks lead through the same few thousand pages again and again: which of them need no
 //! look at their mappings any more is remembered.
 
-use crate::chain::{Part, parts};
+use crate::chain::{Part, looked_up_at, parts};
 use crate::context::Origin;
 use crate::image::Images;
 use crate::maps::Backing;
@@ -96,11 +96,8 @@ pub(crate) fn keep_mappings(
     // Most entries lie in the mapping of the one before.
     let mut last = 0..0;
     for (_, entries) in parts(words).filter(|(part, _)| *part == Part::User) {
-        // Behind a part's first they are return addresses.
-        let mut back = 0;
-        for word in entries {
-            let addr = word.saturating_sub(back);
-            back = 1;
+        for (number, word) in entries.iter().enumerate() {
+            let addr = looked_up_at(number, *word);
             if last.contains(&addr) || kept.has(space, addr, mapped) {
                 continue;
             }
@@ -133,7 +130,6 @@ mod tests {
     use crate::pins::RootRef;
     use crate::tasks::Space;
     use profiler::HostPid;
-    use std::sync::Arc;
 
     #[test]
     fn a_page_is_known_in_its_own_space_until_another_takes_its_slot() {
@@ -165,7 +161,7 @@ mod tests {
         let mut tasks = Tasks::new();
         let pid = HostPid(7);
         tasks.entered(pid, None);
-        let space = tasks.begin_space(space_of(pid));
+        let space = tasks.begin_space(Space::unseen(pid, 0, RootRef::Host));
         let (mut images, mut kept) = (Images::default(), KeptPages::default());
         let mut keep = |tasks: &mut Tasks| {
             let words = [USER_MARKER, 0x1800];
@@ -181,18 +177,5 @@ mod tests {
         };
         tasks.map(pid, mapping);
         assert_eq!(keep(&mut tasks), Some(1));
-    }
-
-    fn space_of(pid: HostPid) -> Space {
-        Space {
-            pid,
-            since_ns: 0,
-            identity: None,
-            began_ns: None,
-            root: RootRef::Host,
-            maps: Arc::default(),
-            proc_cgroups: None,
-            dump: None,
-        }
     }
 }

@@ -53,6 +53,7 @@ mod told;
 mod unwind;
 mod vdso;
 mod watch;
+mod weights;
 mod whose_map;
 
 pub use choice::{Choice, Counting, Idle, Moment, Weight};

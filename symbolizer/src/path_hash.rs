@@ -1,5 +1,7 @@
 //! Hashes of paths, step by step: what tells whether a stack was met before without comparing it.
 
+use crate::hash::folded;
+use crate::weights::Key;
 use std::hash::{BuildHasher, RandomState};
 
 /// Seeds the hashes of one table. Decides how fast a path is found, never which.
@@ -43,6 +45,13 @@ impl PathSeed {
 }
 
 impl PathHash {
+    pub(crate) fn key(self) -> Key {
+        Key {
+            place: self.place(),
+            check: self.check(),
+        }
+    }
+
     /// Where a search begins.
     pub fn place(self) -> u64 {
         self.place
@@ -54,10 +63,8 @@ impl PathHash {
     }
 }
 
-/// One 64 × 64 → 128 bit multiplication, its halves folded together.
 fn fold(value: u64, factor: u64) -> u64 {
-    let product = u128::from(value) * u128::from(factor | 1);
-    (product as u64) ^ ((product >> 64) as u64)
+    folded(value, factor | 1)
 }
 
 #[cfg(test)]

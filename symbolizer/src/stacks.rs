@@ -7,7 +7,7 @@
 
 use crate::chain::{CUT_MARKER, WHOLE_MARKER, shared_entries, without_end};
 use crate::hash::{FastState, StackHash};
-use hashbrown::HashTable;
+use crate::weights::Weights;
 use std::hint::black_box;
 
 /// Index of what a stack belongs to: address space, cgroup, thread name.
@@ -87,23 +87,6 @@ struct Last {
 /// Contexts whose last stack is remembered: a power of two.
 const LASTS: usize = 1 << 10;
 
-/// A stack that was seen, all that counting it again needs: its words are not looked at any more.
-#[derive(Clone, Copy)]
-struct Slot {
-    /// Its hash in two pieces: as one they would make the slot a third larger.
-    place: u64,
-    check: u32,
-    /// Where its words are.
-    at: u32,
-    weight: u64,
-}
-
-impl Slot {
-    fn is_of(&self, hash: StackHash) -> bool {
-        self.place == hash.place() && self.check == hash.check()
-    }
-}
-
 /// Words that a stack takes besides: a slot in a table that is half full, a place in the order.
 const INDEX_WORDS: usize = 7;
 
@@ -118,7 +101,7 @@ const BATCH: usize = 64;
 #[derive(Default)]
 pub(crate) struct StackTable {
     arena: Vec<u64>,
-    slots: HashTable<Slot>,
+    weights: Weights,
     /// Where each stack is, and its context.
     order: Vec<(u32, ContextId)>,
     lasts: Vec<Last>,
@@ -172,18 +155,11 @@ impl StackTable {
         mapped: Option<u32>,
         mut is_new: impl FnMut(ContextId, &[u64]),
     ) {
-        let mut touched = 0;
-        for pending in &self.pending {
-            // Never equal: this only fetches control bytes and candidates.
-            self.slots.find(pending.hash.place(), |slot| {
-                touched ^= slot.at;
-                false
-            });
-        }
-        black_box(touched);
+        let keys = self.pending.iter().map(|pending| pending.hash.key());
+        self.weights.fetch(keys);
         let Self {
             arena,
-            slots,
+            weights,
             order,
             lasts,
             pending,
@@ -192,20 +168,14 @@ impl StackTable {
         } = self;
         lasts.resize(LASTS, Last::default());
         for pending in pending.drain(..) {
-            let known = slots.find_mut(pending.hash.place(), |slot| slot.is_of(pending.hash));
-            if let Some(slot) = known {
-                slot.weight = slot.weight.saturating_add(pending.weight);
+            let key = pending.hash.key();
+            if weights.add(key, pending.weight) {
                 continue;
             }
             let end = pending.start + pending.len_words as usize;
             let chain = pending_words.get(pending.start..end).unwrap_or(&[]);
-            let slot = Slot {
-                place: pending.hash.place(),
-                check: pending.hash.check(),
-                // Whoever fills the table empties it long before (`LOCATE_WORDS`).
-                at: arena.len() as u32,
-                weight: pending.weight,
-            };
+            // Whoever fills the table empties it long before (`LOCATE_WORDS`).
+            let at = arena.len() as u32;
             let (words, end) = without_end(chain);
             let Some(last) = lasts.get_mut(pending.context.0 as usize % LASTS) else {
                 continue;
@@ -224,8 +194,8 @@ impl StackTable {
             };
             arena.extend_from_slice(&[header.word(), 0]);
             arena.extend_from_slice(own);
-            order.push((slot.at, pending.context));
-            slots.insert_unique(slot.place, slot, |moved| moved.place);
+            order.push((at, pending.context));
+            weights.insert(key, at, pending.weight);
             let is_looked_at = is_behind_last && mapped.is_some() && last.mapped == mapped;
             is_new(pending.context, if is_looked_at { own } else { words });
             last.context = Some(pending.context);
@@ -244,16 +214,16 @@ impl StackTable {
     /// Forgets all stacks; their room is used again.
     pub(crate) fn clear(&mut self) {
         self.arena.clear();
-        self.slots.clear();
+        self.weights.clear();
         self.order.clear();
         self.lasts.clear();
     }
 
     /// Puts the weights to the stacks: they are to be read now. The batches must have been counted.
     pub(crate) fn weigh(&mut self) {
-        for slot in &self.slots {
-            if let Some(weight) = self.arena.get_mut(slot.at as usize + 1) {
-                *weight = slot.weight;
+        for (at, counted) in self.weights.iter() {
+            if let Some(weight) = self.arena.get_mut(at as usize + 1) {
+                *weight = counted;
             }
         }
     }

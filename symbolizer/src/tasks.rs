@@ -49,6 +49,22 @@ pub(crate) struct Space {
     pub(crate) dump: Option<DumpId>,
 }
 
+impl Space {
+    /// One of which nothing is known but that it was sampled, and where its images are looked for.
+    pub(crate) fn unseen(pid: HostPid, since_ns: u64, root: RootRef) -> Self {
+        Self {
+            pid,
+            since_ns,
+            identity: None,
+            began_ns: None,
+            root,
+            maps: Arc::default(),
+            proc_cgroups: None,
+            dump: None,
+        }
+    }
+}
+
 /// A process since its last exec.
 #[derive(Default)]
 pub(crate) struct Process {

@@ -43,16 +43,7 @@ fn mapping(image: u32) -> Mapping {
 }
 
 fn space(tasks: &mut Tasks, pid: u32) -> SpaceId {
-    tasks.begin_space(Space {
-        pid: HostPid(pid),
-        since_ns: 0,
-        identity: None,
-        began_ns: None,
-        root: RootRef::Unknown,
-        maps: Arc::default(),
-        proc_cgroups: None,
-        dump: None,
-    })
+    tasks.begin_space(Space::unseen(HostPid(pid), 0, RootRef::Unknown))
 }
 
 /// A sample in `space` that leads to 0x1800.

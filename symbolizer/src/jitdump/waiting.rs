@@ -79,7 +79,7 @@ impl Waiting {
         time_ns: u64,
         weight: u64,
     ) -> IsNew {
-        let hash = self.hash.hash_words(context.0.into(), words).place();
+        let hash = self.hash.hash_words(context.0.into(), words).key().place;
         let Self {
             stacks, numbers, ..
         } = self;

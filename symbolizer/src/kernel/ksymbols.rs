@@ -3,7 +3,7 @@
 //! The kernel puts a new program where one was that is gone. So before a stack is counted, its addresses in such code
 //! are replaced by what was there at its time, as it is done with generated code of processes (`jitdump`).
 
-use crate::chain::{KERNEL_MARKER, is_marker};
+use crate::chain::{KERNEL_MARKER, is_marker, looked_up_at};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -110,8 +110,7 @@ impl Ksymbols {
             let len = behind.iter().position(|word| is_marker(*word));
             let (part, others) = behind.split_at_mut(len.unwrap_or(behind.len()));
             for (number, word) in part.iter_mut().enumerate() {
-                // Behind a part's first they are return addresses.
-                let address = word.saturating_sub(u64::from(number > 0));
+                let address = looked_up_at(number, *word);
                 if (first..self.end).contains(&address)
                     && let Some(name) = self.at(address, time_ns)
                 {

@@ -2,7 +2,7 @@
 
 use super::near::Near;
 use super::{ContextPlace, Place, PlaceId, Words};
-use crate::chain::{CUT_MARKER, Part, parts_from_root};
+use crate::chain::{CUT_MARKER, Part, looked_up_at, parts_from_root};
 use crate::hash::FastMap;
 use crate::jitdump::name_in;
 use crate::kernel::ksymbol_in;
@@ -11,8 +11,7 @@ use crate::path_hash::{PathHash, PathSeed};
 use crate::stack::{FrameId, StackHead, StackPart};
 use crate::stacks::{ContextId, RawStack};
 use crate::tasks::SpaceId;
-use hashbrown::HashTable;
-use std::hint::black_box;
+use crate::weights::Weights;
 use std::mem;
 
 /// What no mapping covers: every shard's first place.
@@ -43,29 +42,13 @@ struct Located {
     weight: u64,
 }
 
-/// Where a located stack is counted, by a hash of its context and its places.
-#[derive(Clone, Copy)]
-struct Slot {
-    place: u64,
-    check: u32,
-    /// Its number in the part.
-    stack: u32,
-    /// Kept here while more of it comes: what was found is in the cache.
-    weight: u64,
-}
-
-impl Slot {
-    fn is_of(&self, hash: PathHash) -> bool {
-        self.place == hash.place() && self.check == hash.check()
-    }
-}
-
 /// Stacks in the order they were located, counted by their places.
 pub(super) struct Shard {
     pub(super) places: Vec<Place>,
     place_ids: FastMap<Place, PlaceId>,
     stacks: StackPart,
-    slots: HashTable<Slot>,
+    /// Of the context and the places of each; where it is: its number in `stacks`.
+    weights: Weights,
     seed: PathSeed,
     kernel: FastMap<u64, PlaceId>,
     near_kernel: Near<4096>,
@@ -91,7 +74,7 @@ impl Default for Shard {
             places: vec![Place::Unmapped],
             place_ids: FastMap::default(),
             stacks: StackPart::default(),
-            slots: HashTable::new(),
+            weights: Weights::default(),
             seed: PathSeed::default(),
             kernel: FastMap::default(),
             near_kernel: Near::default(),
@@ -110,7 +93,7 @@ impl Default for Shard {
 impl Shard {
     /// Room for stacks that are not yet known. Some of those that come are.
     pub(super) fn make_room(&mut self, stacks: usize) {
-        self.slots.reserve(stacks, |slot| slot.place);
+        self.weights.reserve(stacks);
         self.stacks.reserve(stacks);
     }
 
@@ -132,9 +115,8 @@ impl Shard {
         let mut last = self.steps.last().copied().unwrap_or(root);
         let shared = last.frames;
         for (part, entries) in parts_from_root(own) {
-            // The first of a part is where it is, the others are return addresses.
             for (number, word) in entries.iter().enumerate().rev() {
-                let addr = word.saturating_sub(u64::from(number > 0));
+                let addr = looked_up_at(number, *word);
                 let id = self.place(part, addr, context);
                 // What has no frame of its own changes no hash.
                 if !(id == UNMAPPED && last.id == UNMAPPED) {
@@ -172,18 +154,10 @@ impl Shard {
         self.near_user.clear();
     }
 
-    /// Counts the stacks that were located. The table is far larger than the caches: that of all of them is asked for
-    /// before one is looked at, so that the waits for memory overlap.
+    /// Counts the stacks that were located.
     pub(super) fn count_located(&mut self) {
-        let mut touched = 0;
-        for located in &self.located {
-            // Never equal: this only fetches control bytes and candidates.
-            self.slots.find(located.hash.place(), |slot| {
-                touched ^= slot.stack;
-                false
-            });
-        }
-        black_box(touched);
+        let keys = self.located.iter().map(|located| located.hash.key());
+        self.weights.fetch(keys);
         let mut all = mem::take(&mut self.located);
         let frames = mem::take(&mut self.located_frames);
         let mut rest = &frames[..];
@@ -204,9 +178,8 @@ impl Shard {
 
     /// Counts the stack of the frames in `counted`.
     fn count(&mut self, located: &Located) {
-        let hash = located.hash;
-        if let Some(slot) = self.slots.find_mut(hash.place(), |slot| slot.is_of(hash)) {
-            slot.weight = slot.weight.saturating_add(located.weight);
+        let key = located.hash.key();
+        if self.weights.add(key, located.weight) {
             return;
         }
         let shared = if self.kept_context == Some(located.context) {
@@ -221,14 +194,8 @@ impl Shard {
             weight: 0,
         };
         let frames = self.counted.get(shared as usize..).unwrap_or_default();
-        let slot = Slot {
-            place: hash.place(),
-            check: hash.check(),
-            stack: self.stacks.push(head, frames),
-            weight: located.weight,
-        };
-        self.slots
-            .insert_unique(slot.place, slot, |slot| slot.place);
+        let number = self.stacks.push(head, frames);
+        self.weights.insert(key, number, located.weight);
         self.kept_context = Some(located.context);
         self.shared_with_kept = self.counted.len() as u32;
     }
@@ -243,8 +210,8 @@ impl Shard {
     /// All stacks with their weights; a frame's id is its place's in `places`.
     pub(super) fn into_stacks(self) -> StackPart {
         let mut stacks = self.stacks;
-        for slot in &self.slots {
-            stacks.weigh(slot.stack, slot.weight);
+        for (number, weight) in self.weights.iter() {
+            stacks.weigh(number, weight);
         }
         stacks
     }

@@ -129,7 +129,7 @@ impl Cfi {
         let frame = self.sections.go.as_ref()?;
         match frame.at(self.sections.svma_of(file_offset)?)? {
             GoFrame::Taken(bytes) => Rule::of_go(self.machine, bytes).map(Found::Rule),
-            GoFrame::Outermost => Some(Found::GoTop),
+            GoFrame::Outermost => Some(Found::Outermost),
             GoFrame::Unknown => None,
         }
     }

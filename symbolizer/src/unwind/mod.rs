@@ -153,7 +153,7 @@ impl Unwinder {
             let caller = match place {
                 Some((image, offset)) => match self.rule_at(image, offset, machine, source) {
                     Found::Rule(rule) => frame.leave_by_rule(&rule),
-                    Found::Outermost | Found::GoTop => return Ended::Complete,
+                    Found::Outermost => return Ended::Complete,
                     Found::Other => self.leave_by_row(&mut frame, image, offset, source),
                     Found::Nothing => leave_by_frame_pointer(&mut frame, maps, &mut last),
                 },

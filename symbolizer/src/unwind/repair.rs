@@ -133,7 +133,6 @@ impl Unwinder {
             let left = match (found, place.zip(lookups.as_mut())) {
                 (Found::Rule(rule), _) => frame.leave_by_rule(&rule),
                 (Found::Outermost, _) => Err(Stuck::Outermost),
-                (Found::GoTop, _) => Err(Stuck::Outermost),
                 (Found::Other, Some(((image, offset), lookups))) => {
                     self.leave_by_row(&mut frame, image, offset, lookups.source)
                 }

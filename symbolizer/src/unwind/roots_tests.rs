@@ -9,6 +9,7 @@ use super::*;
 use crate::elf::ElfLimits;
 use crate::unwind::cfi::Cfi;
 use crate::unwind::start::start_code;
+use object::elf;
 
 /// No frame.
 const LEAF: u64 = 0x04;
@@ -202,6 +203,15 @@ fn a_start_that_its_file_does_not_tell_is_none_and_no_damage_panics() {
     // call *GOT
     dynamic[0x1402..0x1404].copy_from_slice(&[0xff, 0x15]);
     assert_eq!(start_of(&dynamic), []);
+    // With one more segment: an interpreter's name, a dynamic section that says nothing.
+    for kind in [elf::PT_INTERP, elf::PT_DYNAMIC] {
+        let mut linked = program.clone();
+        let at = 64 + 56 * usize::from(linked[56]);
+        assert!(linked[at..at + 56].iter().all(|byte| *byte == 0));
+        linked[at..at + 4].copy_from_slice(&kind.0.to_le_bytes());
+        linked[56] += 1;
+        assert_eq!(start_of(&linked), []);
+    }
     let mut elsewhere = program.clone();
     elsewhere[24..32].copy_from_slice(&u64::MAX.to_le_bytes());
     assert_eq!(start_of(&elsewhere), []);

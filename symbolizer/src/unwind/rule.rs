@@ -10,9 +10,6 @@ pub(super) enum Found {
     Rule(Rule),
     /// It is of the outermost function: there is no return address.
     Outermost,
-    /// Go's tables say that stacks end here; a walk by frame pointers may well lead on, from a signal's
-    /// handler into what it interrupted.
-    GoTop,
     /// Something that a [`Rule`] cannot say.
     Other,
     /// Nothing covers the address.

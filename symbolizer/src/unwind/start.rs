@@ -6,19 +6,15 @@
 use super::cfi::{Cfi, Context};
 use super::machine::Machine;
 use crate::elf::ReadAt;
+use object::elf;
 use std::ops::Range;
 
 /// Bytes of `_start` that are looked at; real ones have some 40.
 const ENTRY_BYTES: u64 = 64;
 /// The same of what it calls: glibc's and musl's `__libc_start_main` have some 2 KiB.
 const FUNCTION_BYTES_MAX: u64 = 16 << 10;
-/// `Elf64_Phdr`, and what is looked at of it (elf.h).
+/// `Elf64_Phdr`.
 const SEGMENT_BYTES: u64 = 56;
-const PT_DYNAMIC: u32 = 2;
-const PT_INTERP: u32 = 3;
-const DT_NEEDED: u64 = 1;
-const DT_FLAGS_1: u64 = 0x6fff_fffb;
-const DF_1_PIE: u64 = 0x0800_0000;
 /// A static program's dynamic section has some 0.5 KiB.
 const DYNAMIC_BYTES_MAX: u64 = 64 << 10;
 /// Functions that it may call.
@@ -65,12 +61,12 @@ fn entry_of<R: ReadAt + ?Sized>(image: &R) -> Option<u64> {
     let count = u16::from_le_bytes(*header.get(56..)?.first_chunk()?);
     let segments = bytes(image, table, u64::from(count) * SEGMENT_BYTES)?;
     let (segments, _) = segments.as_chunks::<{ SEGMENT_BYTES as usize }>();
-    let of_kind = |kind: u32| {
+    let of_kind = |kind: elf::ProgramType| {
         let mut segments = segments.iter();
-        segments.find(|segment| segment.first_chunk() == Some(&kind.to_le_bytes()))
+        segments.find(|segment| segment.first_chunk() == Some(&kind.0.to_le_bytes()))
     };
-    let is_static = of_kind(PT_INTERP).is_none()
-        && match of_kind(PT_DYNAMIC) {
+    let is_static = of_kind(elf::PT_INTERP).is_none()
+        && match of_kind(elf::PT_DYNAMIC) {
             None => true,
             Some(segment) => is_static_pie(image, segment)?,
         };
@@ -85,14 +81,14 @@ fn is_static_pie<R: ReadAt + ?Sized>(
     let len = u64::from_le_bytes(*segment.get(32..)?.first_chunk()?);
     let entries = bytes(image, offset, len.min(DYNAMIC_BYTES_MAX))?;
     let (entries, _) = entries.as_chunks::<16>();
-    let value_of = |tag: u64| {
+    let value_of = |tag: elf::DynamicTag| {
         let entry = entries
             .iter()
-            .find(|entry| entry.first_chunk() == Some(&tag.to_le_bytes()));
+            .find(|entry| entry.first_chunk() == Some(&tag.0.to_le_bytes()));
         entry.and_then(|entry| Some(u64::from_le_bytes(*entry.get(8..)?.first_chunk()?)))
     };
-    let is_program = value_of(DT_FLAGS_1).is_some_and(|flags| flags & DF_1_PIE != 0);
-    Some(is_program && value_of(DT_NEEDED).is_none())
+    let is_program = value_of(elf::DT_FLAGS_1).is_some_and(|flags| flags & elf::DF_1_PIE.0 != 0);
+    Some(is_program && value_of(elf::DT_NEEDED).is_none())
 }
 
 fn bytes<R: ReadAt + ?Sized>(image: &R, offset: u64, len: u64) -> Option<Vec<u8>> {
