@@ -124,8 +124,8 @@ impl Labels {
         frames.iter().map(|frame| names.of_frame(frame)).collect()
     }
 
-    /// The labels in ascending order, and each id's place among them.
-    pub(crate) fn ranked(self) -> (Vec<Label>, Vec<u32>) {
+    /// The labels in ascending order, and what numbers them so.
+    pub(crate) fn ranked(self) -> (Vec<Label>, Ranks) {
         let mut sorted: Vec<(Label, u32)> = self.labels.into_iter().zip(0..).collect();
         sorted.sort_unstable();
         let mut rank_of = vec![0; sorted.len()];
@@ -136,8 +136,21 @@ impl Labels {
         }
         (
             sorted.into_iter().map(|(label, _)| label).collect(),
-            rank_of,
+            Ranks { rank_of },
         )
+    }
+}
+
+/// Numbers labels by their order.
+pub(crate) struct Ranks {
+    rank_of: Vec<u32>,
+}
+
+impl Ranks {
+    /// The number of a label, which may be none: the root's.
+    pub(crate) fn of(&self, label: LabelId) -> LabelId {
+        let rank = self.rank_of.get(label.0 as usize).copied();
+        rank.map_or(label, LabelId)
     }
 }
 

@@ -4,7 +4,9 @@
 mod clean;
 mod folded;
 mod labels;
+mod parts;
 mod paths;
+mod siblings;
 pub mod text;
 mod totals;
 mod tree;

@@ -1,5 +1,8 @@
 //! Paths of labels from the root, counted as they come: a tree in which equal beginnings are one.
 
+use std::hint::black_box;
+use std::mem;
+
 use hashbrown::HashTable;
 use symbolizer::{PathHash, PathSeed};
 
@@ -7,8 +10,10 @@ use crate::labels::LabelId;
 
 /// The nodes of several [`Paths`] with one root: equal paths of two of them have a node for each.
 pub(crate) fn side_by_side(parts: Vec<Vec<PathNode>>) -> Vec<PathNode> {
+    let len = parts.iter().map(Vec::len).sum::<usize>();
     let mut parts = parts.into_iter();
     let mut all = parts.next().unwrap_or_else(|| Paths::default().nodes);
+    all.reserve(len - all.len().min(len));
     for part in parts {
         let before = all.len() as u32 - 1;
         let mut part = part.into_iter();
@@ -37,7 +42,24 @@ pub struct Paths {
     seed: PathSeed,
     /// The path that was added last: the next one mostly begins like it.
     last: Vec<Step>,
+    /// Those whose nodes are still to be looked for, and their steps behind what they share with the one before.
+    waiting: Vec<Waiting>,
+    waiting_steps: Vec<Step>,
+    /// The path whose node was looked for last.
+    counted: Vec<Step>,
 }
+
+/// A path that waits for others: the table is larger than the caches, and their waits for it overlap.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    shared: usize,
+    new: usize,
+    hash: PathHash,
+    weight: u64,
+}
+
+/// Paths that wait at most.
+const BATCH: usize = 32;
 
 /// A label of the path that was added last.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +104,9 @@ impl Paths {
             by_path: HashTable::with_capacity(nodes),
             seed: PathSeed::default(),
             last: Vec::new(),
+            waiting: Vec::new(),
+            waiting_steps: Vec::new(),
+            counted: Vec::new(),
         };
         paths.nodes.push(root);
         paths
@@ -111,18 +136,55 @@ impl Paths {
         weight: u64,
     ) {
         self.last.truncate(shared);
+        let shared = self.last.len();
         let mut hash = self.last.last().map_or(self.seed.root(), |step| step.hash);
         for label in labels {
             hash = self.seed.then(hash, u64::from(label.0));
             self.last.push(Step { label, hash });
         }
-        let node = self.node_of_last();
-        self.weigh(node, weight);
+        let new = self.last.get(shared..).unwrap_or_default();
+        self.waiting_steps.extend_from_slice(new);
+        self.waiting.push(Waiting {
+            shared,
+            new: new.len(),
+            hash,
+            weight,
+        });
+        if self.waiting.len() == BATCH {
+            self.count_waiting();
+        }
     }
 
     /// Parents before their children, the root first.
-    pub(crate) fn into_nodes(self) -> Vec<PathNode> {
+    pub(crate) fn into_nodes(mut self) -> Vec<PathNode> {
+        self.count_waiting();
         self.nodes
+    }
+
+    fn count_waiting(&mut self) {
+        let mut touched = 0;
+        for path in &self.waiting {
+            // Never equal: this only fetches what will be looked at.
+            self.by_path.find(path.hash.place(), |slot| {
+                touched ^= slot.node;
+                false
+            });
+        }
+        black_box(touched);
+        let mut all = mem::take(&mut self.waiting);
+        let steps = mem::take(&mut self.waiting_steps);
+        let mut rest = &steps[..];
+        for path in all.drain(..) {
+            let (new, behind) = rest.split_at_checked(path.new).unwrap_or_default();
+            rest = behind;
+            self.counted.truncate(path.shared);
+            self.counted.extend_from_slice(new);
+            let node = self.node_of_counted();
+            self.weigh(node, path.weight);
+        }
+        self.waiting = all;
+        self.waiting_steps = steps;
+        self.waiting_steps.clear();
     }
 
     fn weigh(&mut self, at: u32, weight: u64) {
@@ -131,19 +193,19 @@ impl Paths {
         }
     }
 
-    /// The node of the last path; those on the way that are not there yet are made.
-    fn node_of_last(&mut self) -> u32 {
+    /// The node of the path; those on the way that are not there yet are made.
+    fn node_of_counted(&mut self) -> u32 {
         let mut known = ROOT;
-        let mut missing = self.last.len();
-        while let Some(step) = missing.checked_sub(1).and_then(|at| self.last.get(at)) {
+        let mut missing = self.counted.len();
+        while let Some(step) = missing.checked_sub(1).and_then(|at| self.counted.get(at)) {
             if let Some(node) = self.find(step.hash) {
                 known = node;
                 break;
             }
             missing -= 1;
         }
-        for at in missing..self.last.len() {
-            if let Some(Step { label, hash }) = self.last.get(at).copied() {
+        for at in missing..self.counted.len() {
+            if let Some(Step { label, hash }) = self.counted.get(at).copied() {
                 known = self.insert(known, label, hash);
             }
         }
@@ -203,7 +265,7 @@ mod tests {
                 paths
             };
             let parts = parts.iter().map(|part| paths_of(part).into_nodes());
-            FrameTree::of_nodes(labels, &side_by_side(parts.collect()))
+            FrameTree::of_nodes(labels.ranked().0, &side_by_side(parts.collect()))
         };
         let whole = tree_of(&[&all]);
         assert_eq!(

@@ -4,10 +4,12 @@
 //! walk is a loop over a slice and no depth of a stack can exhaust ours.
 
 use rayon::prelude::*;
-use symbolizer::{Resolved, StackPart, Unresolved};
+use symbolizer::{Resolved, Unresolved};
 
 use crate::labels::{Label, LabelId, Labels};
-use crate::paths::{PathNode, Paths, ROOT, side_by_side};
+use crate::parts::{Below, LabelsOfFrames, paths_of};
+use crate::paths::{PathNode, Paths, side_by_side};
+use crate::siblings::in_preorder;
 
 /// What a node of the tree stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,11 +44,11 @@ pub struct FrameTree {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stored {
-    label: u32,
-    depth: u32,
-    self_weight: u64,
-    total_weight: u64,
+pub(crate) struct Stored {
+    pub(crate) label: u32,
+    pub(crate) depth: u32,
+    pub(crate) self_weight: u64,
+    pub(crate) total_weight: u64,
 }
 
 /// One node, as a renderer sees it.
@@ -79,101 +81,42 @@ impl FrameTree {
             .iter()
             .map(|layers| layers.iter().map(|layer| labels.of_layer(layer)).collect())
             .collect();
-        let paths_of = |part: StackPart| {
-            // A stack mostly adds a node or none: stacks also differ by addresses in one function.
-            let mut paths = Paths::with_room_for(part.stacks().len());
-            // The stack before: what it stands below, the labels of its frames, and how many there are up
-            // to each of them.
-            let mut last_top = None;
-            let mut frames: Vec<LabelId> = Vec::new();
-            let mut ends: Vec<usize> = Vec::new();
-            for stack in part.stacks() {
-                ends.truncate(stack.shared);
-                let shared = ends.last().copied().unwrap_or(0);
-                frames.truncate(shared);
-                for id in stack.frames {
-                    if let Some(labels) = frame_labels.get(id.0 as usize) {
-                        frames.push(labels.outer);
-                        frames.extend_from_slice(&labels.inlined);
-                    }
-                    ends.push(frames.len());
-                }
-                let layers = layers.get(stack.context).map_or(&[][..], Vec::as_slice);
-                let cut = stack.is_cut.then_some(&cut);
-                let above = layers.len() + usize::from(stack.is_cut);
-                if last_top == Some((stack.context, stack.is_cut)) {
-                    let new = frames.get(shared..).unwrap_or_default();
-                    paths.add_after(above + shared, new.iter().copied(), stack.weight);
-                } else {
-                    let path = layers.iter().chain(cut).chain(&frames);
-                    paths.add(path.copied(), stack.weight);
-                    last_top = Some((stack.context, stack.is_cut));
-                }
-            }
-            paths
+        // Numbered by their order from here on: what stands side by side is sorted by it.
+        let (labels, ranks) = labels.ranked();
+        let ranked =
+            |layers: Vec<LabelId>| layers.into_iter().map(|label| ranks.of(label)).collect();
+        let below = Below {
+            layers: layers.into_iter().map(ranked).collect(),
+            cut: ranks.of(cut),
         };
+        let frame_labels = LabelsOfFrames::of(&frame_labels, |label| ranks.of(label));
         let parts = resolved.parts.into_par_iter();
-        let parts = parts.map(|part| paths_of(part).into_nodes()).collect();
-        Self::of_nodes(labels, &side_by_side(parts))
+        let parts = parts.map(|part| paths_of(&part, &below, &frame_labels).into_nodes());
+        Self::of_nodes(labels, &side_by_side(parts.collect()))
     }
 
     /// The tree of paths that were counted already.
     pub fn new(labels: Labels, paths: Paths) -> Self {
-        Self::of_nodes(labels, &paths.into_nodes())
+        let (labels, ranks) = labels.ranked();
+        let mut nodes = paths.into_nodes();
+        for node in &mut nodes {
+            node.label = ranks.of(node.label);
+        }
+        Self::of_nodes(labels, &nodes)
     }
 
-    /// Nodes of one label below one parent become one.
-    pub(crate) fn of_nodes(labels: Labels, nodes: &[PathNode]) -> Self {
-        let (mut labels, rank_of) = labels.ranked();
-        let rank = |number: u32| {
-            let label = nodes.get(number as usize).map(|node| node.label);
-            label
-                .and_then(|label| rank_of.get(label.0 as usize).copied())
-                .unwrap_or(labels.len() as u32)
-        };
-        let children = Children::of(nodes, rank);
-        let totals = totals(nodes);
-        let mut stored = Vec::with_capacity(nodes.len());
-        let mut waiting = vec![(Same::One(ROOT), 0)];
-        while let Some((same, depth)) = waiting.pop() {
-            let numbers = same.numbers();
-            let (mut self_weight, mut total_weight) = (0_u64, 0_u64);
-            for number in numbers {
-                let node = nodes.get(*number as usize);
-                let total = totals.get(*number as usize).copied().unwrap_or(0);
-                self_weight = self_weight.saturating_add(node.map_or(0, |node| node.self_weight));
-                total_weight = total_weight.saturating_add(total);
-            }
-            if total_weight == 0 && depth > 0 {
-                continue;
-            }
-            stored.push(Stored {
-                label: numbers.first().map_or(0, |number| rank(*number)),
-                depth,
-                self_weight,
-                total_weight,
-            });
-            let gathered;
-            let below = match same {
-                Same::One(number) => children.of_node(number),
-                Same::Many(ref numbers) => {
-                    let each = numbers.iter().map(|number| children.of_node(*number));
-                    gathered = sorted(each.flatten().copied().collect(), rank);
-                    &gathered
-                }
-            };
-            let groups = below.chunk_by(|a, b| rank(*a) == rank(*b)).rev();
-            waiting.extend(groups.map(|group| (Same::of(group), depth + 1)));
+    /// The tree of nodes whose labels are numbered in their order.
+    pub(crate) fn of_nodes(mut labels: Vec<Label>, nodes: &[PathNode]) -> Self {
+        let mut nodes = in_preorder(nodes);
+        if let Some(root) = nodes.first_mut() {
+            root.label = labels.len() as u32;
         }
         labels.push(Label {
             name: "all".into(),
             kind: NodeKind::Root,
             reason: "",
         });
-        Self {
-            nodes: stored,
-            labels,
-        }
+        Self { nodes, labels }
     }
 
     /// Samples of the whole tree.
@@ -214,92 +157,6 @@ impl FrameTree {
             depth: stored.depth as usize,
             self_samples: stored.self_weight,
             total_samples: stored.total_weight,
-        }
-    }
-}
-
-/// Nodes that are one in the tree: mostly a single one.
-enum Same {
-    One(u32),
-    Many(Vec<u32>),
-}
-
-impl Same {
-    fn of(group: &[u32]) -> Self {
-        match group {
-            [number] => Self::One(*number),
-            numbers => Self::Many(numbers.to_vec()),
-        }
-    }
-
-    fn numbers(&self) -> &[u32] {
-        match self {
-            Self::One(number) => std::slice::from_ref(number),
-            Self::Many(numbers) => numbers,
-        }
-    }
-}
-
-fn sorted(mut numbers: Vec<u32>, rank: impl Fn(u32) -> u32) -> Vec<u32> {
-    numbers.sort_unstable_by_key(|number| rank(*number));
-    numbers
-}
-
-/// The weight of each node with all below it.
-fn totals(nodes: &[PathNode]) -> Vec<u64> {
-    let mut totals: Vec<u64> = nodes.iter().map(|node| node.self_weight).collect();
-    // Children have higher numbers than their parents.
-    for (number, node) in nodes.iter().enumerate().skip(1).rev() {
-        let total = totals.get(number).copied().unwrap_or(0);
-        if let Some(parent) = totals.get_mut(node.parent as usize) {
-            *parent = parent.saturating_add(total);
-        }
-    }
-    totals
-}
-
-/// The children of every node, in the order of their labels.
-struct Children {
-    /// Where a node's children begin in `numbers`; one more entry than there are nodes.
-    starts: Vec<u32>,
-    numbers: Vec<u32>,
-}
-
-impl Children {
-    fn of(nodes: &[PathNode], rank: impl Fn(u32) -> u32) -> Self {
-        let mut starts = vec![0_u32; nodes.len() + 1];
-        for node in nodes.iter().skip(1) {
-            starts[node.parent as usize + 1] += 1;
-        }
-        let mut sum = 0;
-        for start in &mut starts {
-            sum += *start;
-            *start = sum;
-        }
-        let mut free = starts.clone();
-        let mut numbers = vec![0; nodes.len().saturating_sub(1)];
-        for (number, node) in (0..).zip(nodes).skip(1) {
-            let slot = &mut free[node.parent as usize];
-            numbers[*slot as usize] = number;
-            *slot += 1;
-        }
-        for (start, end) in starts.iter().zip(starts.iter().skip(1)) {
-            let siblings = &mut numbers[*start as usize..*end as usize];
-            if siblings.len() > 1 {
-                siblings.sort_unstable_by_key(|number| rank(*number));
-            }
-        }
-        Self { starts, numbers }
-    }
-
-    fn of_node(&self, number: u32) -> &[u32] {
-        let at = number as usize;
-        match (self.starts.get(at), self.starts.get(at + 1)) {
-            (Some(start), Some(end)) => self
-                .numbers
-                .get(*start as usize..*end as usize)
-                .unwrap_or_default(),
-            _ => &[],
         }
     }
 }

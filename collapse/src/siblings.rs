@@ -1,0 +1,152 @@
+//! Counted paths become the nodes of a tree: siblings of one label are one node, in the order of the labels.
+//!
+//! There are a million of them and each is met in no order, so what is asked of a node lies together.
+
+use crate::paths::{PathNode, ROOT};
+use crate::tree::Stored;
+
+/// What building the tree asks of a node of the paths.
+#[derive(Clone, Copy)]
+struct Branch {
+    self_weight: u64,
+    total_weight: u64,
+    label: u32,
+    /// One past its children in [`Branches::children`]; they begin where those of the node before it end.
+    end: u32,
+}
+
+struct Branches {
+    nodes: Vec<Branch>,
+    /// The children of each node, in the order of their labels.
+    children: Vec<Child>,
+}
+
+/// A node below another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Child {
+    label: u32,
+    number: u32,
+}
+
+/// Nodes that are one in the tree: mostly a single one.
+enum Same {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl Same {
+    fn of(group: &[Child]) -> Self {
+        match group {
+            [child] => Self::One(child.number),
+            children => Self::Many(children.iter().map(|child| child.number).collect()),
+        }
+    }
+
+    fn numbers(&self) -> &[u32] {
+        match self {
+            Self::One(number) => std::slice::from_ref(number),
+            Self::Many(numbers) => numbers,
+        }
+    }
+}
+
+/// The nodes in pre-order, those without any weight left out. A label's number is its place among the labels.
+pub(crate) fn in_preorder(paths: &[PathNode]) -> Vec<Stored> {
+    let branches = Branches::of(paths);
+    let mut stored = Vec::with_capacity(paths.len());
+    let mut waiting = vec![(Same::One(ROOT), 0)];
+    while let Some((same, depth)) = waiting.pop() {
+        let mut node = Stored {
+            label: 0,
+            depth,
+            self_weight: 0,
+            total_weight: 0,
+        };
+        for number in same.numbers() {
+            if let Some(branch) = branches.nodes.get(*number as usize) {
+                node.label = branch.label;
+                node.self_weight = node.self_weight.saturating_add(branch.self_weight);
+                node.total_weight = node.total_weight.saturating_add(branch.total_weight);
+            }
+        }
+        if node.total_weight == 0 && depth > 0 {
+            continue;
+        }
+        stored.push(node);
+        let gathered;
+        let below = match same {
+            Same::One(number) => branches.children_of(number),
+            Same::Many(ref numbers) => {
+                let each = numbers.iter().map(|number| branches.children_of(*number));
+                let mut all: Vec<Child> = each.flatten().copied().collect();
+                all.sort_unstable();
+                gathered = all;
+                &gathered
+            }
+        };
+        let groups = below.chunk_by(|a, b| a.label == b.label).rev();
+        waiting.extend(groups.map(|group| (Same::of(group), depth + 1)));
+    }
+    stored
+}
+
+impl Branches {
+    fn of(paths: &[PathNode]) -> Self {
+        let branch = |node: &PathNode| Branch {
+            self_weight: node.self_weight,
+            total_weight: node.self_weight,
+            label: node.label.0,
+            end: 0,
+        };
+        let mut nodes: Vec<Branch> = paths.iter().map(branch).collect();
+        // Children have higher numbers than their parents. Until all are counted, `end` is how many there are.
+        for (number, node) in paths.iter().enumerate().skip(1).rev() {
+            let total = nodes.get(number).map_or(0, |node| node.total_weight);
+            if let Some(parent) = nodes.get_mut(node.parent as usize) {
+                parent.total_weight = parent.total_weight.saturating_add(total);
+                parent.end += 1;
+            }
+        }
+        // Now it is where they begin; each that is put there moves it.
+        let mut sum = 0;
+        for node in &mut nodes {
+            let count = node.end;
+            node.end = sum;
+            sum += count;
+        }
+        let none = Child {
+            label: 0,
+            number: ROOT,
+        };
+        let mut children = vec![none; sum as usize];
+        for (number, node) in (0..).zip(paths).skip(1) {
+            let Some(parent) = nodes.get_mut(node.parent as usize) else {
+                continue;
+            };
+            if let Some(slot) = children.get_mut(parent.end as usize) {
+                *slot = Child {
+                    label: node.label.0,
+                    number,
+                };
+            }
+            parent.end += 1;
+        }
+        let mut rest = &mut children[..];
+        let mut start = 0;
+        for node in &nodes {
+            let (siblings, behind) = rest.split_at_mut((node.end - start) as usize);
+            if siblings.len() > 1 {
+                siblings.sort_unstable();
+            }
+            (rest, start) = (behind, node.end);
+        }
+        Self { nodes, children }
+    }
+
+    fn children_of(&self, number: u32) -> &[Child] {
+        let end_of = |number: u32| self.nodes.get(number as usize).map_or(0, |node| node.end);
+        let start = number.checked_sub(1).map_or(0, end_of);
+        let children = self.children.get(start as usize..end_of(number) as usize);
+        children.unwrap_or_default()
+    }
+}
