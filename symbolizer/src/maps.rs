@@ -67,6 +67,22 @@ impl MapTable {
         (addr < mapping.end).then(|| (*mapping, mapping.offset_of(addr)))
     }
 
+    /// As [`Self::find`]; `last` remembers what was found last, in which the next address mostly lies too.
+    pub(crate) fn find_near(
+        &self,
+        last: &mut Option<Mapping>,
+        addr: u64,
+    ) -> Option<(Mapping, u64)> {
+        if let Some(mapping) = last
+            && (mapping.start..mapping.end).contains(&addr)
+        {
+            return Some((*mapping, mapping.offset_of(addr)));
+        }
+        let found = self.find(addr)?;
+        *last = Some(found.0);
+        Some(found)
+    }
+
     /// All mappings, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Mapping> {
         self.mappings.iter()

@@ -93,6 +93,11 @@ const INDEX_WORDS: usize = 7;
 /// Words before a stack's own: its header and its weight.
 const HEAD: usize = 2;
 
+/// What raw stacks may take before they are counted by their places: 32 MiB, in the one table while those of the
+/// other are located. The less it is, the more stacks come again behind them; the more, the longer the last ones
+/// keep everybody waiting.
+const FULL_WORDS: usize = 4 << 20;
+
 /// Samples of a batch: their table lines and words fit into a first-level cache.
 const BATCH: usize = 64;
 
@@ -128,6 +133,11 @@ impl StackTable {
         put: impl FnOnce(&mut [u64]),
         weight: u64,
     ) -> Batch {
+        if self.arena.capacity() == 0 {
+            // Room in the address space alone: memory comes with what is put there, and nothing is moved.
+            self.arena.reserve_exact(FULL_WORDS);
+            self.order.reserve_exact(FULL_WORDS / (HEAD + INDEX_WORDS));
+        }
         let start = self.pending_words.len();
         self.pending_words.extend(words);
         let words = self.pending_words.get_mut(start..).unwrap_or_default();
@@ -174,7 +184,7 @@ impl StackTable {
             }
             let end = pending.start + pending.len_words as usize;
             let chain = pending_words.get(pending.start..end).unwrap_or(&[]);
-            // Whoever fills the table empties it long before (`LOCATE_WORDS`).
+            // Whoever fills the table empties it long before (`is_full`).
             let at = arena.len() as u32;
             let (words, end) = without_end(chain);
             let Some(last) = lasts.get_mut(pending.context.0 as usize % LASTS) else {
@@ -204,6 +214,11 @@ impl StackTable {
             last.words.extend_from_slice(words);
         }
         pending_words.clear();
+    }
+
+    /// Whether they take as much as they may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len_words() >= FULL_WORDS
     }
 
     /// What all stacks take, in words: theirs, and what they are found by.

@@ -35,10 +35,6 @@ pub(crate) const IDLE_PID: HostPid = HostPid(0);
 /// Its name; the kernel adds the CPU to it.
 pub(crate) const IDLE_COMM: &str = "swapper";
 
-/// What raw stacks may take before they are counted by their places: 64 MiB, in the one table while those of the
-/// other are located. The less it is, the more stacks come again behind them.
-const LOCATE_WORDS: usize = 8 << 20;
-
 /// A recording in the making.
 pub struct Tally {
     pub(crate) counting: Counting,
@@ -295,7 +291,7 @@ impl Tally {
                 keep_mappings(counting.origin, images, tasks, kept, space, words);
             }
         });
-        if stacks.len_words() >= LOCATE_WORDS {
+        if stacks.is_full() {
             self.locate();
         }
     }
@@ -303,7 +299,7 @@ impl Tally {
     /// Counts stacks that waited for a jitdump: their mappings were kept when they were sampled.
     pub(crate) fn count_rewritten(&mut self) {
         self.stacks.count_batch(None, |_, _| {});
-        if self.stacks.len_words() >= LOCATE_WORDS {
+        if self.stacks.is_full() {
             self.locate();
         }
     }

@@ -9,11 +9,11 @@
 
 mod ahead;
 mod near;
+mod places;
 mod shard;
 
 pub(crate) use ahead::Ahead;
 
-use crate::hash::FastMap;
 use crate::image::ImageId;
 use crate::jitdump::CodeName;
 use crate::kernel::KsymbolId;
@@ -22,6 +22,7 @@ use crate::memory::MemoryId;
 use crate::stack::{FrameId, StackPart};
 use crate::stacks::{ContextId, StackTable};
 use crate::tasks::SpaceId;
+use places::Places;
 use rayon::prelude::*;
 use shard::Shard;
 use std::sync::Arc;
@@ -130,7 +131,7 @@ impl Locator {
 
     /// Whether an image is the place of a stack.
     pub(crate) fn images(&self) -> impl Iterator<Item = ImageId> {
-        let places = self.shards.iter().flat_map(|shard| &shard.places);
+        let places = self.shards.iter().flat_map(|shard| shard.places.all());
         places.filter_map(|place| match place {
             Place::Image(image, _) => Some(*image),
             _ => None,
@@ -139,18 +140,14 @@ impl Locator {
 
     /// One numbering for all shards, in their order.
     pub(crate) fn finish(self) -> Locations {
-        let most = self.shards.iter().map(|shard| shard.places.len()).max();
-        let mut places = Vec::with_capacity(most.unwrap_or(0));
-        let mut ids: FastMap<Place, FrameId> = FastMap::default();
-        ids.reserve(most.unwrap_or(0));
-        let mut intern = |place: Place| {
-            *ids.entry(place).or_insert_with(|| {
-                places.push(place);
-                FrameId(places.len() as u32 - 1)
-            })
+        let mut places = Places::default();
+        let of_shards = self.shards.iter().map(|shard| shard.places.all());
+        places.reserve(of_shards.clone().map(<[_]>::len).max().unwrap_or(0));
+        let ids_of = |of_shard: &[Place]| {
+            let ids = of_shard.iter().map(|place| places.intern(*place));
+            ids.map(|id| FrameId(id.0)).collect()
         };
-        let ids_of = |shard: &Shard| shard.places.iter().copied().map(&mut intern).collect();
-        let ids: Vec<Vec<FrameId>> = self.shards.iter().map(ids_of).collect();
+        let ids: Vec<Vec<FrameId>> = of_shards.map(ids_of).collect();
         let parts = self.shards.into_par_iter().zip(ids).map(|(shard, ids)| {
             let mut stacks = shard.into_stacks();
             stacks.renumber(|id| ids.get(id.0 as usize).copied().unwrap_or(id));
@@ -158,7 +155,7 @@ impl Locator {
         });
         Locations {
             parts: parts.collect(),
-            places,
+            places: places.into_all(),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! One shard of the stacks: each is located from where it differs from the one before, and counted.
 
 use super::near::Near;
+use super::places::{Places, UNMAPPED};
 use super::{ContextPlace, Place, PlaceId, Words};
 use crate::chain::{CUT_MARKER, Part, looked_up_at, parts_from_root};
 use crate::hash::FastMap;
 use crate::jitdump::name_in;
 use crate::kernel::ksymbol_in;
-use crate::maps::{Backing, MapTable};
+use crate::maps::{Backing, Mapping};
 use crate::path_hash::{PathHash, PathSeed};
 use crate::stack::{FrameId, StackHead, StackPart};
 use crate::stacks::{ContextId, RawStack};
@@ -14,8 +15,6 @@ use crate::tasks::SpaceId;
 use crate::weights::Weights;
 use std::mem;
 
-/// What no mapping covers: every shard's first place.
-const UNMAPPED: PlaceId = PlaceId(0);
 /// No place: what lies before a stack's root.
 const NOTHING: PlaceId = PlaceId(u32::MAX);
 
@@ -43,9 +42,9 @@ struct Located {
 }
 
 /// Stacks in the order they were located, counted by their places.
+#[derive(Default)]
 pub(super) struct Shard {
-    pub(super) places: Vec<Place>,
-    place_ids: FastMap<Place, PlaceId>,
+    pub(super) places: Places,
     stacks: StackPart,
     /// Of the context and the places of each; where it is: its number in `stacks`.
     weights: Weights,
@@ -55,6 +54,8 @@ pub(super) struct Shard {
     /// Of `space`; what is forgotten is looked up in its mappings again.
     near_user: Near<8192>,
     space: Option<SpaceId>,
+    /// The mapping in it that was looked up last: the next address is mostly in it.
+    near_mapping: Option<Mapping>,
     /// Entries of the stack before, root first.
     steps: Vec<Step>,
     /// Those that wait for being counted, and the frames that are new in each.
@@ -66,28 +67,6 @@ pub(super) struct Shard {
     shared_with_kept: u32,
     /// The context of that one.
     kept_context: Option<ContextId>,
-}
-
-impl Default for Shard {
-    fn default() -> Self {
-        Self {
-            places: vec![Place::Unmapped],
-            place_ids: FastMap::default(),
-            stacks: StackPart::default(),
-            weights: Weights::default(),
-            seed: PathSeed::default(),
-            kernel: FastMap::default(),
-            near_kernel: Near::default(),
-            near_user: Near::default(),
-            space: None,
-            steps: Vec::new(),
-            located: Vec::new(),
-            located_frames: Vec::new(),
-            counted: Vec::new(),
-            shared_with_kept: 0,
-            kept_context: None,
-        }
-    }
 }
 
 impl Shard {
@@ -151,6 +130,7 @@ impl Shard {
             return;
         }
         self.space = space;
+        self.near_mapping = None;
         self.near_user.clear();
     }
 
@@ -202,7 +182,7 @@ impl Shard {
 
     /// The mappings may be others when the next stacks come.
     pub(super) fn forget_last(&mut self) {
-        self.space = None;
+        self.enter(None);
         self.near_user.clear();
         self.shared_with_kept = 0;
     }
@@ -227,7 +207,7 @@ impl Shard {
                         Some(code) => Place::KernelCode(code),
                         None => Place::Kernel(addr),
                     };
-                    intern(&mut self.places, &mut self.place_ids, place)
+                    self.places.intern(place)
                 });
                 self.near_kernel.put(addr, id);
                 id
@@ -242,9 +222,12 @@ impl Shard {
                 };
                 let place = match name {
                     Some(name) => Place::Jitted(name),
-                    None => place_in(*space, maps, addr),
+                    None => {
+                        let found = maps.find_near(&mut self.near_mapping, addr);
+                        place_of(found, *space, addr)
+                    }
                 };
-                let id = intern(&mut self.places, &mut self.place_ids, place);
+                let id = self.places.intern(place);
                 self.near_user.put(addr, id);
                 id
             }
@@ -253,22 +236,8 @@ impl Shard {
     }
 }
 
-fn intern(
-    places: &mut Vec<Place>,
-    place_ids: &mut FastMap<Place, PlaceId>,
-    place: Place,
-) -> PlaceId {
-    if place == Place::Unmapped {
-        return UNMAPPED;
-    }
-    *place_ids.entry(place).or_insert_with(|| {
-        places.push(place);
-        PlaceId(places.len() as u32 - 1)
-    })
-}
-
-fn place_in(space: SpaceId, maps: &MapTable, addr: u64) -> Place {
-    match maps.find(addr) {
+fn place_of(found: Option<(Mapping, u64)>, space: SpaceId, addr: u64) -> Place {
+    match found {
         Some((mapping, offset)) => match mapping.backing {
             Backing::Image(image) => Place::Image(image, offset),
             Backing::Vdso => Place::Vdso(offset),

@@ -1,0 +1,90 @@
+//! Places, each with a number of its own.
+
+use super::{Place, PlaceId};
+use crate::hash::FastMap;
+use crate::image::ImageId;
+
+/// What no mapping covers: the first place of all.
+pub(super) const UNMAPPED: PlaceId = PlaceId(0);
+
+/// Numbers places in the order they are met.
+pub(super) struct Places {
+    all: Vec<Place>,
+    /// Most are of images: a word of each says all, and four of them share a line of the cache.
+    of_images: FastMap<u64, PlaceId>,
+    others: FastMap<Place, PlaceId>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            all: vec![Place::Unmapped],
+            of_images: FastMap::default(),
+            others: FastMap::default(),
+        }
+    }
+}
+
+impl Places {
+    pub(super) fn intern(&mut self, place: Place) -> PlaceId {
+        let Self {
+            all,
+            of_images,
+            others,
+        } = self;
+        let add = || {
+            all.push(place);
+            PlaceId(all.len() as u32 - 1)
+        };
+        match place {
+            Place::Unmapped => UNMAPPED,
+            Place::Image(image, offset) => match word_of(image, offset) {
+                Some(word) => *of_images.entry(word).or_insert_with(add),
+                None => *others.entry(place).or_insert_with(add),
+            },
+            _ => *others.entry(place).or_insert_with(add),
+        }
+    }
+
+    /// Room for so many places of images.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.all.reserve(more);
+        self.of_images.reserve(more);
+    }
+
+    pub(super) fn all(&self) -> &[Place] {
+        &self.all
+    }
+
+    pub(super) fn into_all(self) -> Vec<Place> {
+        self.all
+    }
+}
+
+/// Both in a word, where they fit: no file is as long as a tebibyte, but a hostile mapping may say so.
+fn word_of(image: ImageId, offset: u64) -> Option<u64> {
+    const OFFSET_BITS: u32 = 40;
+    let fits = offset >> OFFSET_BITS == 0 && image.0 >> (u64::BITS - OFFSET_BITS) == 0;
+    fits.then_some(u64::from(image.0) << OFFSET_BITS | offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_one_number_and_no_two_share_one() {
+        let far = [(1 << 24) - 1, 1 << 24, u32::MAX];
+        let images = (0..4).chain(far).map(ImageId);
+        let offsets = [0, 1, 0xfff, (1 << 40) - 1, 1 << 40, u64::MAX];
+        let of_images = images.flat_map(|image| offsets.map(|offset| Place::Image(image, offset)));
+        let others = [Place::Unmapped, Place::Kernel(1), Place::Vdso(1)];
+        let all: Vec<Place> = others.into_iter().chain(of_images).collect();
+        let mut places = Places::default();
+        let ids: Vec<PlaceId> = all.iter().map(|place| places.intern(*place)).collect();
+        let again: Vec<PlaceId> = all.iter().map(|place| places.intern(*place)).collect();
+        assert_eq!(ids, again);
+        assert_eq!(ids[0], UNMAPPED);
+        assert_eq!(places.all(), all, "each once, in the order they were met");
+    }
+}
