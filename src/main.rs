@@ -10,6 +10,7 @@ mod doctor;
 mod ended;
 mod failure;
 mod how;
+mod huge_pages;
 mod input;
 mod json;
 mod jvm;
@@ -35,6 +36,9 @@ use clap::Parser;
 use profiler::jvm::worker;
 use std::io;
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: huge_pages::HugePages = huge_pages::HugePages;
 
 fn main() -> ExitCode {
     // Wrong usage: clap says what is wrong and ends with status 2.
