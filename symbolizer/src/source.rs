@@ -21,8 +21,8 @@ impl ReadAt for BoundedFile {
         BoundedFile::len_bytes(self)
     }
 
-    fn read_at(&self, offset: u64, len_bytes: u64) -> io::Result<Vec<u8>> {
-        BoundedFile::read_at(self, offset, len_bytes).map_err(io::Error::other)
+    fn read_again(&self, offset: u64, len_bytes: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+        BoundedFile::read_again(self, offset, len_bytes, bytes).map_err(io::Error::other)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::statx::{self, Freshness};
 use super::{FileError, FileKind};
+use rustix::buffer::spare_capacity;
+use rustix::io::{pread, retry_on_intr};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// An open regular file whose length was taken, and checked against a limit, when it was opened.
@@ -59,6 +60,18 @@ impl BoundedFile {
     /// `len_bytes` bytes from `offset_bytes`: all of them or an error. Nothing is allocated for a
     /// range that reaches past the end.
     pub fn read_at(&self, offset_bytes: u64, len_bytes: u64) -> Result<Vec<u8>, FileError> {
+        let mut bytes = Vec::new();
+        self.read_again(offset_bytes, len_bytes, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// [`Self::read_at`] into what was read into before.
+    pub fn read_again(
+        &self,
+        offset_bytes: u64,
+        len_bytes: u64,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), FileError> {
         let out_of_bounds = || FileError::OutOfBounds {
             path: self.shown.clone(),
             offset_bytes,
@@ -69,15 +82,17 @@ impl BoundedFile {
         if end.is_none_or(|end| end > self.len_bytes) {
             return Err(out_of_bounds());
         }
-        let mut bytes = vec![0; usize::try_from(len_bytes).map_err(|_| out_of_bounds())?];
-        let mut unread = bytes.as_mut_slice();
-        let mut at = offset_bytes;
-        while !unread.is_empty() {
-            let count = self.read_some(at, unread)?;
-            at += count as u64;
-            unread = unread.get_mut(count..).unwrap_or_default();
+        let len = usize::try_from(len_bytes).map_err(|_| out_of_bounds())?;
+        bytes.clear();
+        bytes.reserve_exact(len);
+        while bytes.len() < len {
+            let at = offset_bytes + bytes.len() as u64;
+            // No byte is written twice: not zeroed before.
+            self.read_some(at, || pread(&self.file, spare_capacity(bytes), at))?;
         }
-        Ok(bytes)
+        // There may be more room than was asked for.
+        bytes.truncate(len);
+        Ok(())
     }
 
     /// The whole file.
@@ -85,26 +100,23 @@ impl BoundedFile {
         self.read_at(0, self.len_bytes)
     }
 
-    /// At least one byte into `buffer`, which is not empty and lies within the length.
-    fn read_some(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<usize, FileError> {
-        loop {
-            match self.file.read_at(buffer, offset_bytes) {
-                Ok(0) => {
-                    return Err(FileError::Shrunk {
-                        path: self.shown.clone(),
-                        size_bytes: self.len_bytes,
-                        end_bytes: self.end_now(offset_bytes),
-                    });
-                }
-                Ok(count) => return Ok(count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => {
-                    return Err(FileError::Io {
-                        path: self.shown.clone(),
-                        source,
-                    });
-                }
-            }
+    /// What `read` gives, which reads from `offset_bytes`, within the length: at least one byte.
+    fn read_some(
+        &self,
+        offset_bytes: u64,
+        read: impl FnMut() -> rustix::io::Result<usize>,
+    ) -> Result<usize, FileError> {
+        match retry_on_intr(read) {
+            Ok(0) => Err(FileError::Shrunk {
+                path: self.shown.clone(),
+                size_bytes: self.len_bytes,
+                end_bytes: self.end_now(offset_bytes),
+            }),
+            Ok(count) => Ok(count),
+            Err(error) => Err(FileError::Io {
+                path: self.shown.clone(),
+                source: error.into(),
+            }),
         }
     }
 
@@ -123,8 +135,9 @@ impl Read for BoundedFile {
         let Some(wanted) = buffer.get_mut(..wanted).filter(|slice| !slice.is_empty()) else {
             return Ok(0);
         };
+        let at = self.position_bytes;
         let count = self
-            .read_some(self.position_bytes, wanted)
+            .read_some(at, || pread(&self.file, &mut *wanted, at))
             .map_err(|error| match error {
                 FileError::Shrunk { .. } => io::Error::new(io::ErrorKind::UnexpectedEof, error),
                 _ => io::Error::other(error),
@@ -149,6 +162,7 @@ impl Seek for BoundedFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileExt as _;
 
     fn bounded(content: &[u8], limit_bytes: u64) -> (File, Result<BoundedFile, FileError>) {
         let file = tempfile::tempfile().expect("a temporary file");
@@ -165,6 +179,9 @@ mod tests {
         assert_eq!(opened.read_at(3, 4).expect("inside"), b"3456");
         assert_eq!(opened.read_at(10, 0).expect("nothing at the end"), b"");
         assert_eq!(opened.read_all().expect("all"), b"0123456789");
+        let mut again = vec![7; 100];
+        opened.read_again(2, 3, &mut again).expect("inside");
+        assert_eq!(again, b"234", "what was there before is gone");
         for (offset, len) in [(0, 11), (10, 1), (11, 0), (u64::MAX, 1), (1, u64::MAX)] {
             assert!(
                 matches!(

@@ -1,6 +1,6 @@
 //! What is in sections, by their names, inflated where they are compressed, up to what the caller allows.
 
-use super::headers::{Class, Headers, Section, bytes_at};
+use super::headers::{Class, Headers, Section, bytes_again, bytes_at, is_there};
 use super::sections::SectionNames;
 use super::{ElfError, ElfLimits, ReadAt};
 use flate2::{Decompress, FlushDecompress, Status};
@@ -17,6 +17,8 @@ const ZDEBUG_MAGIC: &[u8] = b"ZLIB";
 const ZDEBUG_BYTES: u64 = 12;
 /// What is allocated at once for what a section says it inflates to. The rest comes as it is needed.
 const FIRST_BYTES: u64 = 16 << 20;
+/// Compressed bytes read at once: they stay in a CPU's cache.
+const PIECE_BYTES: u64 = 96 << 10;
 /// Largest window of a zstd frame: what `zstd --ultra --long=27` writes, and its decoder takes.
 const ZSTD_WINDOW_MAX: u64 = 128 << 20;
 
@@ -161,15 +163,15 @@ impl Inflated {
         image: &R,
         what: &'static str,
     ) -> Result<Vec<u8>, ElfError> {
-        let stored = bytes_at(image, what, self.offset, self.len_bytes)?;
+        let stored = || bytes_at(image, what, self.offset, self.len_bytes);
         let failed = |source| ElfError::Compressed {
             what,
             source: Some(source),
         };
         match self.method {
-            Method::Plain => Ok(stored),
-            Method::Zlib => self.zlib(&stored).map_err(failed),
-            Method::Zstd => self.zstd(&stored).map_err(failed),
+            Method::Plain => stored(),
+            Method::Zlib => self.zlib(image, what),
+            Method::Zstd => self.zstd(&stored()?).map_err(failed),
         }
     }
 
@@ -187,18 +189,38 @@ impl Inflated {
         self.all_of(bytes)
     }
 
-    /// The decoder is given room for all of it: then it keeps no window of its own, and no byte is written twice.
-    fn zlib(&self, stored: &[u8]) -> io::Result<Vec<u8>> {
+    /// What is stored is read piece by piece, into memory that is written again and again.
+    fn zlib<R: ReadAt + ?Sized>(&self, image: &R, what: &'static str) -> Result<Vec<u8>, ElfError> {
+        let failed = |source| ElfError::Compressed {
+            what,
+            source: Some(source),
+        };
+        is_there(image, what, (self.offset, self.len_bytes))?;
         let mut bytes = Vec::with_capacity(self.inflated_bytes.min(FIRST_BYTES) as usize);
         let mut inflating = Decompress::new(true);
+        let (mut stored, mut read_bytes) = (Vec::new(), 0);
         while (bytes.len() as u64) < self.inflated_bytes {
             if bytes.len() == bytes.capacity() {
                 let left_bytes = self.inflated_bytes - bytes.len() as u64;
                 bytes.reserve_exact(left_bytes.min(bytes.len() as u64) as usize);
             }
             let (taken, given) = (inflating.total_in(), inflating.total_out());
-            let rest = stored.get(taken as usize..).unwrap_or_default();
-            let status = inflating.decompress_vec(rest, &mut bytes, FlushDecompress::Finish)?;
+            if taken == read_bytes {
+                let place = self.offset.saturating_add(read_bytes);
+                let piece = PIECE_BYTES.min(self.len_bytes - read_bytes);
+                bytes_again(image, what, (place, piece), &mut stored)?;
+                read_bytes += piece;
+            }
+            let left = (read_bytes - taken) as usize;
+            let rest = stored.len().checked_sub(left);
+            let rest = rest.and_then(|at| stored.get(at..)).unwrap_or_default();
+            // With all of it at hand and room for what becomes of it, no window is kept.
+            let flush = match read_bytes == self.len_bytes {
+                true => FlushDecompress::Finish,
+                false => FlushDecompress::None,
+            };
+            let status = inflating.decompress_vec(rest, &mut bytes, flush);
+            let status = status.map_err(|error| failed(error.into()))?;
             let is_stuck = (taken, given) == (inflating.total_in(), inflating.total_out());
             if status == Status::StreamEnd || is_stuck {
                 break;
@@ -206,7 +228,7 @@ impl Inflated {
         }
         // There may be more room than was asked for.
         bytes.truncate(self.inflated_bytes as usize);
-        self.all_of(bytes)
+        self.all_of(bytes).map_err(failed)
     }
 
     fn all_of(&self, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
@@ -260,6 +282,30 @@ mod tests {
             // Whatever comes out is as long as was said.
             let read = inflated(&changed, Method::Zlib, 10_000);
             assert!(read.map_or(10_000, |read| read.len()) == 10_000);
+        }
+    }
+
+    #[test]
+    fn a_section_of_several_pieces_is_one_stream() {
+        let mut state = 1_u32;
+        let content: Vec<u8> = (0..3 * PIECE_BYTES)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 25) as u8
+            })
+            .collect();
+        let stored = zlib(&content);
+        assert!(stored.len() as u64 > 2 * PIECE_BYTES);
+        let size = content.len() as u64;
+        let read = inflated(&stored, Method::Zlib, size).expect("sound");
+        assert!(read == content);
+        let half = inflated(&stored, Method::Zlib, size / 2).expect("as much as it says");
+        assert!(half == content[..content.len() / 2]);
+        for cut in [1 << 10, PIECE_BYTES as usize, stored.len() / 2] {
+            assert!(
+                inflated(&stored[..cut], Method::Zlib, size).is_err(),
+                "{cut}"
+            );
         }
     }
 

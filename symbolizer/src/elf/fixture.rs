@@ -58,9 +58,9 @@ impl ReadAt for Counted<'_> {
         self.bytes.len_bytes()
     }
 
-    fn read_at(&self, offset: u64, len_bytes: u64) -> io::Result<Vec<u8>> {
+    fn read_again(&self, offset: u64, len_bytes: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
         self.read_bytes.fetch_add(len_bytes, Ordering::Relaxed);
-        self.bytes.read_at(offset, len_bytes)
+        self.bytes.read_again(offset, len_bytes, bytes)
     }
 }
 

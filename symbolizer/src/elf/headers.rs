@@ -297,27 +297,54 @@ pub(super) fn bytes_at<R: ReadAt + ?Sized>(
     offset: u64,
     len_bytes: u64,
 ) -> Result<Vec<u8>, ElfError> {
-    let image_len_bytes = image.len_bytes();
-    let truncated = || ElfError::Truncated {
-        what,
-        offset,
-        len_bytes,
-        image_len_bytes,
-    };
-    match offset.checked_add(len_bytes) {
-        Some(end) if end <= image_len_bytes => {}
-        _ => return Err(truncated()),
-    }
-    let bytes = image
-        .read_at(offset, len_bytes)
+    let mut bytes = Vec::new();
+    bytes_again(image, what, (offset, len_bytes), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// [`bytes_at`] into what was read into before.
+pub(super) fn bytes_again<R: ReadAt + ?Sized>(
+    image: &R,
+    what: &'static str,
+    (offset, len_bytes): (u64, u64),
+    bytes: &mut Vec<u8>,
+) -> Result<(), ElfError> {
+    is_there(image, what, (offset, len_bytes))?;
+    image
+        .read_again(offset, len_bytes, bytes)
         .map_err(|source| ElfError::Read {
             offset,
             len_bytes,
             source,
         })?;
     if bytes.len() as u64 == len_bytes {
-        Ok(bytes)
+        Ok(())
     } else {
-        Err(truncated())
+        Err(truncated(image, what, (offset, len_bytes)))
+    }
+}
+
+/// Checks that the image has so many bytes from `offset` on.
+pub(super) fn is_there<R: ReadAt + ?Sized>(
+    image: &R,
+    what: &'static str,
+    (offset, len_bytes): (u64, u64),
+) -> Result<(), ElfError> {
+    match offset.checked_add(len_bytes) {
+        Some(end) if end <= image.len_bytes() => Ok(()),
+        _ => Err(truncated(image, what, (offset, len_bytes))),
+    }
+}
+
+fn truncated<R: ReadAt + ?Sized>(
+    image: &R,
+    what: &'static str,
+    (offset, len_bytes): (u64, u64),
+) -> ElfError {
+    ElfError::Truncated {
+        what,
+        offset,
+        len_bytes,
+        image_len_bytes: image.len_bytes(),
     }
 }
