@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 
 use object::Endianness;
-use object::read::elf::FileHeader;
+use object::read::elf::{FileHeader, Sym};
 
-use super::headers::{Headers, Section, bytes_at};
+use super::headers::{Headers, Section, bytes_again, bytes_at};
 use super::symbols::{NAME_MAX_BYTES, SymbolTable, has_symtab, shortened};
-use super::tables::{Candidate, Tables};
+use super::tables::{Candidate, Entries, Tables};
 use super::{ElfError, ElfLimits, ReadAt};
 
 /// Functions that are kept. More are of an image that is best read as a whole.
@@ -39,7 +39,7 @@ where
     let tables = Tables::of::<Elf>(headers, limits)?;
     let mut near = Near::new(wanted);
     for (number, table) in tables.iter().enumerate() {
-        table.read::<Elf, R>(image, headers, |candidate| near.take(number, candidate))?;
+        table.read::<Elf, R>(image, headers, |entries| near.take_all(number, &entries))?;
     }
     near.prune();
     if near.kept.len() > KEPT_MAX {
@@ -102,6 +102,28 @@ impl<'a> Near<'a> {
             kept: Vec::new(),
             prune_at: PRUNED_AT,
         }
+    }
+
+    /// From the last to the first: linkers mostly write them ascending, and then nearly all are in front of one that was
+    /// met before and is nearer to what is wanted.
+    fn take_all<S: Sym<Endian = Endianness>>(&mut self, table: usize, entries: &Entries<'_, S>) {
+        for entry in entries.all().rev() {
+            let (start, end) = entry.said();
+            if self.may_matter(start, end)
+                && let Some(candidate) = entry.function()
+            {
+                self.take(table, candidate);
+            }
+        }
+    }
+
+    /// Whether a function from `start` to `end`, or without a size if that is the same, may be kept: see [`may_answer`].
+    fn may_matter(&self, start: u64, end: u64) -> bool {
+        let Some((next, _)) = self.wanted.next(start) else {
+            return false;
+        };
+        let last = self.last.get(next).copied().flatten();
+        last.is_none_or(|last| start >= last || end > last)
     }
 
     fn take(&mut self, table: usize, candidate: Candidate) {
@@ -241,7 +263,8 @@ impl Strings {
             self.section.len.saturating_sub(at),
         );
         if self.len_read(at).is_none() {
-            self.bytes = bytes_at(image, "string table", offset, self.window_bytes.min(rest))?;
+            let len = self.window_bytes.min(rest);
+            bytes_again(image, "string table", (offset, len), &mut self.bytes)?;
             self.from = at;
         }
         match self.len_read(at) {

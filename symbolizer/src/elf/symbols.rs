@@ -85,7 +85,7 @@ impl SymbolTable {
             // A table that lacks its last NUL still ends here.
             names.reserve_exact(1);
             names.push(0);
-            table.read::<Elf, R>(image, headers, |mut candidate| {
+            let mut take = |mut candidate: Candidate| {
                 let name = first_name.checked_add(candidate.name as usize);
                 if let Some(name) = name
                     && let Some(text) = names.get(name..)
@@ -95,6 +95,9 @@ impl SymbolTable {
                     candidate.name = name;
                     candidates.push(candidate);
                 }
+            };
+            table.read::<Elf, R>(image, headers, |entries| {
+                entries.functions().for_each(&mut take);
             })?;
         }
         Ok(Self::build(candidates, names, has_symtab(headers)))

@@ -5,7 +5,7 @@ use object::elf;
 use object::pod::slice_from_bytes;
 use object::read::elf::{FileHeader, Sym};
 
-use super::headers::{Headers, Section, bytes_at};
+use super::headers::{Headers, Section, bytes_again, bytes_at};
 use super::{ElfError, ElfLimits, ReadAt};
 
 /// Symbols read at once: 96 KiB stay in a CPU's cache, and the allocator has such a piece at hand (from
@@ -95,35 +95,81 @@ impl Tables {
 }
 
 impl Table {
-    /// Calls `take` with each entry that is a function, whatever its name; that is an offset into
-    /// this table's strings.
+    /// Calls `take` with entries, some at once, in their order; their names are offsets into this table's strings.
     pub(super) fn read<Elf, R>(
         &self,
         image: &R,
         headers: &Headers,
-        mut take: impl FnMut(Candidate),
+        mut take: impl FnMut(Entries<'_, Elf::Sym>),
     ) -> Result<(), ElfError>
     where
         Elf: FileHeader<Endian = Endianness>,
         R: ReadAt + ?Sized,
     {
         let mut at = 0;
+        let mut bytes = Vec::new();
         while at < self.count {
             let chunk = CHUNK_SYMBOLS.min(self.count - at);
             let entry = size_of::<Elf::Sym>() as u64;
             // No overflow: both are below the table's length. The offset is foreign.
             let offset = self.symbols.offset.saturating_add(at * entry);
-            let bytes = bytes_at(image, "symbol table", offset, chunk * entry)?;
+            bytes_again(image, "symbol table", (offset, chunk * entry), &mut bytes)?;
             let (symbols, _) =
                 slice_from_bytes::<Elf::Sym>(&bytes, chunk as usize).unwrap_or((&[], &[]));
-            for symbol in symbols {
-                if let Some(candidate) = candidate(headers, symbol, self.strings.len) {
-                    take(candidate);
-                }
-            }
+            take(Entries {
+                symbols,
+                headers,
+                strings_len: self.strings.len,
+            });
             at += chunk;
         }
         Ok(())
+    }
+}
+
+/// Some entries of a table, in their order.
+pub(super) struct Entries<'t, S> {
+    symbols: &'t [S],
+    headers: &'t Headers,
+    strings_len: u64,
+}
+
+/// An entry of a table.
+pub(super) struct Entry<'t, S> {
+    symbol: &'t S,
+    headers: &'t Headers,
+    strings_len: u64,
+}
+
+impl<'t, S: Sym<Endian = Endianness>> Entries<'t, S> {
+    pub(super) fn all(&self) -> impl DoubleEndedIterator<Item = Entry<'t, S>> {
+        let (headers, strings_len) = (self.headers, self.strings_len);
+        self.symbols.iter().map(move |symbol| Entry {
+            symbol,
+            headers,
+            strings_len,
+        })
+    }
+
+    /// Those that are functions, whatever their names are.
+    pub(super) fn functions(&self) -> impl Iterator<Item = Candidate> {
+        self.all().filter_map(|entry| entry.function())
+    }
+}
+
+impl<S: Sym<Endian = Endianness>> Entry<'_, S> {
+    /// Where it starts, if it is a function, and where it ends by what is said: there or before, if it ends in its
+    /// section. To tell that it is a function costs more.
+    pub(super) fn said(&self) -> (u64, u64) {
+        let endian = self.headers.endian;
+        let start: u64 = self.symbol.st_value(endian).into();
+        let size: u64 = self.symbol.st_size(endian).into();
+        (start, start.saturating_add(size))
+    }
+
+    /// What it covers, if it is a function.
+    pub(super) fn function(&self) -> Option<Candidate> {
+        candidate(self.headers, self.symbol, self.strings_len)
     }
 }
 
@@ -142,11 +188,14 @@ where
         let Section { offset, len, .. } = table.strings;
         let strings = bytes_at(image, "string table", offset, len)?;
         let mut found = None;
-        table.read::<Elf, R>(image, headers, |candidate| {
-            let text = strings.get(candidate.name as usize..).unwrap_or_default();
-            let rest = text.strip_prefix(name);
-            if matches!(rest, Some([] | [0, ..])) {
-                found.get_or_insert(candidate.start);
+        table.read::<Elf, R>(image, headers, |entries| {
+            let is_it = |candidate: &Candidate| {
+                let text = strings.get(candidate.name as usize..).unwrap_or_default();
+                let rest = text.strip_prefix(name);
+                matches!(rest, Some([] | [0, ..]))
+            };
+            if found.is_none() {
+                found = entries.functions().find(is_it).map(|it| it.start);
             }
         })?;
         if found.is_some() {
