@@ -271,7 +271,7 @@ fn name_offsets(image: WithSymbols) -> Named {
                     .or_insert_with(|| demangle(&symbol.name).as_ref().into()),
             )),
             _ => match found.and_then(|found| found.name.as_ref()) {
-                Some(name) => Ok(Arc::clone(&name.shown)),
+                Some(name) => Ok(Arc::clone(name.shown())),
                 None => stripped(),
             },
         };

@@ -244,7 +244,7 @@ fn named(answers: Answers, mut names: Names<'_, '_>) -> Vec<Option<Found>> {
                     let inlined = &answers.inlined;
                     let of = |id: Option<InlinedId>| inlined.get(id?.0 as usize).copied();
                     let inwards = std::iter::successors(of(Some(innermost)), |it| of(it.into));
-                    let shown = |it: Inlined| Some(Arc::clone(&names.of(it.entry)?.shown));
+                    let shown = |it: Inlined| Some(Arc::clone(names.of(it.entry)?.shown()));
                     let mut chain: Vec<Arc<str>> = inwards.filter_map(shown).collect();
                     chain.reverse();
                     chain.into()

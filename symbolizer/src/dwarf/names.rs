@@ -7,7 +7,7 @@ use super::{DwarfError, Steps};
 use crate::demangle::{NAME_MAX_BYTES, demangle};
 use crate::hash::FastMap;
 use gimli::{AttributeValue, DwarfFileType, Unit, UnitOffset};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Entries that are followed for one name: a function put into another refers to its definition, that to
 /// its declaration.
@@ -39,12 +39,11 @@ pub(crate) struct Names<'n, 'a> {
 }
 
 /// A function's name.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Name {
     /// As it is in the file: the linkage name where there is one.
     pub(crate) raw: Box<[u8]>,
-    /// As it goes into a frame.
-    pub(crate) shown: Arc<str>,
+    shown: OnceLock<Arc<str>>,
 }
 
 /// What an entry says of its name.
@@ -204,10 +203,20 @@ impl<'n, 'a> Names<'n, 'a> {
 impl Name {
     fn new(raw: &[u8]) -> Self {
         // Longer ones are cut by demangling; what is compared with symbols need not be longer.
-        let kept = raw.get(..NAME_MAX_BYTES).unwrap_or(raw);
-        Self {
-            raw: kept.into(),
-            shown: demangle(raw).as_ref().into(),
+        match raw.get(..NAME_MAX_BYTES) {
+            Some(kept) => Self {
+                raw: kept.into(),
+                shown: OnceLock::from(Arc::from(demangle(raw))),
+            },
+            None => Self {
+                raw: raw.into(),
+                shown: OnceLock::new(),
+            },
         }
+    }
+
+    /// As it goes into a frame. Most frames are called as their symbol is: then nobody asks.
+    pub(crate) fn shown(&self) -> &Arc<str> {
+        self.shown.get_or_init(|| demangle(&self.raw).into())
     }
 }

@@ -115,7 +115,7 @@ fn shown(found: &Option<Found>) -> Vec<String> {
     let function = found
         .name
         .as_ref()
-        .map_or("?".into(), |it| it.shown.to_string());
+        .map_or("?".into(), |it| it.shown().to_string());
     let inlined = found.inlined.iter().map(|name| name.to_string());
     [function].into_iter().chain(inlined).collect()
 }
