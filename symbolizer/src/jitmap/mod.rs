@@ -23,6 +23,8 @@ use intervals::{Interval, newest_first_cover};
 const NAME_MAX_BYTES: usize = 4 << 10;
 /// Longer lines are read up to here; what follows can only belong to an overlong name.
 const LINE_MAX_BYTES: u64 = 64 << 10;
+/// Read at once: what is whole in there is not copied.
+const BUFFER_BYTES: usize = LINE_MAX_BYTES as usize;
 
 /// What a map may cost at most. What was read before is kept, see [`JitMap::cut_at`].
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,10 @@ impl Lines<'_> {
         let Self::Of(addrs) = self else {
             return true;
         };
+        // Most lines are of code that lies in front of all, or behind.
+        if addrs.last().is_none_or(|last| *last < interval.start) {
+            return false;
+        }
         let from = addrs.partition_point(|addr| *addr < interval.start);
         let first = addrs.get(from);
         first.is_some_and(|addr| addr - interval.start < u64::from(interval.len))
@@ -106,7 +112,7 @@ impl JitMap {
         limits: &JitMapLimits,
         wanted: Lines<'_>,
     ) -> Result<Self, JitMapError> {
-        let mut reader = BufReader::with_capacity(64 << 10, map);
+        let mut reader = BufReader::with_capacity(BUFFER_BYTES, map);
         let mut intervals = Vec::new();
         let mut table = Self {
             intervals: Vec::new(),
@@ -119,8 +125,25 @@ impl JitMap {
         let mut read_bytes = 0;
         let mut line = Vec::new();
         loop {
-            line.clear();
             let failed = |source| JitMapError::Read { read_bytes, source };
+            let mut whole = reader.fill_buf().map_err(failed)?;
+            let mut taken = 0;
+            while let Some(end) = memchr::memchr(b'\n', whole)
+                && table.lines < limits.lines
+                && read_bytes + taken + (end as u64) < limits.bytes
+            {
+                let (line, rest) = whole.split_at_checked(end).unwrap_or((whole, &[]));
+                intervals.extend(table.line(line, wanted));
+                whole = rest.get(1..).unwrap_or_default();
+                taken += end as u64 + 1;
+            }
+            if taken > 0 {
+                reader.consume(taken as usize);
+                read_bytes += taken;
+                continue;
+            }
+            // The end, one that reaches beyond the buffer, or beyond a limit.
+            line.clear();
             let mut len = reader
                 .by_ref()
                 .take(LINE_MAX_BYTES)
@@ -150,11 +173,7 @@ impl JitMap {
                 table.torn_last_line = true;
                 break;
             }
-            table.lines += 1;
-            match table.interval(&line, wanted) {
-                Ok(interval) => intervals.extend(interval),
-                Err(BadLine) => table.bad_lines += 1,
-            }
+            intervals.extend(table.line(&line, wanted));
         }
         table.intervals = newest_first_cover(intervals);
         table.names.shrink_to_fit();
@@ -249,12 +268,23 @@ impl JitMap {
         self.cut_at
     }
 
-    /// Parses a line, and stores its name if it is wanted.
+    /// Counts a line, and stores its name if it is wanted.
+    fn line(&mut self, line: &[u8], wanted: Lines<'_>) -> Option<Interval> {
+        self.lines += 1;
+        let interval = self.interval(line, wanted);
+        self.bad_lines += u64::from(interval.is_err());
+        interval.unwrap_or_default()
+    }
+
     fn interval(&mut self, line: &[u8], wanted: Lines<'_>) -> Result<Option<Interval>, BadLine> {
         let (mut interval, text) = parsed(line).ok_or(BadLine)?;
         if !wanted.want(&interval) {
             return Ok(None);
         }
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        // The arena's names end with NUL; nobody's function has one inside.
+        let end = memchr::memchr(0, text).unwrap_or(text.len());
+        let text = text.get(..end).unwrap_or_default();
         interval.name = u32::try_from(self.names.len()).map_err(|_| BadLine)?;
         self.names
             .extend_from_slice(text.get(..NAME_MAX_BYTES).unwrap_or(text));
@@ -274,25 +304,19 @@ fn name_at(names: &[u8], at: u32) -> Option<&[u8]> {
 /// A line that says nothing.
 struct BadLine;
 
-/// Range and name of a line; the name's place is not known yet.
+/// Range of a line, and its text from the name on; the name's place is not known yet.
 fn parsed(line: &[u8]) -> Option<(Interval, &[u8])> {
     let (start, rest) = hex_word(line)?;
     let (len, rest) = hex_word(rest)?;
     let len = u32::try_from(len).ok().filter(|len| *len > 0)?;
     start.checked_add(u64::from(len))?;
     let text = rest.trim_ascii_start();
-    let text = text.strip_suffix(b"\r").unwrap_or(text);
-    // The arena's names end with NUL; nobody's function has one inside.
-    let end = memchr::memchr(0, text).unwrap_or(text.len());
-    let text = text.get(..end).unwrap_or_default();
-    (!text.is_empty()).then_some((
-        Interval {
-            start,
-            len,
-            name: 0,
-        },
-        text,
-    ))
+    let interval = Interval {
+        start,
+        len,
+        name: 0,
+    };
+    (!matches!(text, [] | [0, ..])).then_some((interval, text))
 }
 
 /// A hexadecimal number, with or without `0x`, either case, any zeros in front; and what follows
@@ -303,21 +327,9 @@ fn hex_word(text: &[u8]) -> Option<(u64, &[u8])> {
         [b'0', b'x' | b'X', digits @ ..] => digits,
         digits => digits,
     };
-    let mut value = 0u64;
-    let mut len = 0;
-    for byte in digits {
-        let Some(digit) = hex::digit(*byte) else {
-            break;
-        };
-        if value >> 60 != 0 {
-            return None;
-        }
-        value = value << 4 | u64::from(digit);
-        len += 1;
-    }
-    let rest = digits.get(len..)?;
-    match rest {
-        [] | [b' ' | b'\t', ..] if len > 0 => Some((value, rest)),
+    let (value, len) = hex::number(digits)?;
+    match digits.get(len..)? {
+        rest @ ([] | [b' ' | b'\t', ..]) if len > 0 => Some((value, rest)),
         _ => None,
     }
 }
@@ -331,7 +343,7 @@ fn skip_line(reader: &mut impl BufRead, budget: u64) -> io::Result<(u64, bool)> 
         if bytes.is_empty() {
             return Ok((skipped, false));
         }
-        let newline = bytes.iter().position(|byte| *byte == b'\n');
+        let newline = memchr::memchr(b'\n', bytes);
         let len = newline.map_or(bytes.len(), |at| at + 1);
         reader.consume(len);
         skipped += len as u64;

@@ -123,15 +123,12 @@ impl Kallsyms {
 impl Start {
     /// Of the line at the start of the text.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
-        let mut address = 0u64;
-        let mut digits = 0;
-        for byte in text {
-            let Some(digit) = hex::digit(*byte) else {
-                break;
-            };
-            address = address << 4 | u64::from(digit);
-            digits += 1;
-        }
+        let sixteen = text.first_chunk::<16>().and_then(hex::of_sixteen);
+        // A kernel of 32 bits has fewer.
+        let (address, digits) = match sixteen {
+            Some(address) => (address, 16),
+            None => hex::number(text)?,
+        };
         if digits == 0 || digits > 16 {
             return None;
         }

@@ -77,6 +77,12 @@ struct Gap {
     last: Group,
 }
 
+/// The last line of the gap that lines are in, not copied yet: most are followed by another one there.
+struct Tail<'t> {
+    address: u64,
+    line: &'t [u8],
+}
+
 /// What reads a text.
 struct Reading<'w> {
     /// Ascending.
@@ -174,14 +180,19 @@ impl<'w> Reading<'w> {
                 None => 0,
             };
             let mut rest = bytes.get(..taken).unwrap_or_default();
+            let mut tail = None;
             while !rest.is_empty() {
                 let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
                 let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
                 rest = behind.get(1..).unwrap_or_default();
-                self.line(line);
+                self.line(line, &mut tail);
                 if self.is_stopped {
-                    return Ok(len_bytes);
+                    break;
                 }
+            }
+            self.keep(tail);
+            if self.is_stopped {
+                return Ok(len_bytes);
             }
             if count == 0 {
                 return Ok(len_bytes);
@@ -191,15 +202,29 @@ impl<'w> Reading<'w> {
         }
     }
 
-    fn line(&mut self, line: &[u8]) {
+    fn line<'t>(&mut self, line: &'t [u8], tail: &mut Option<Tail<'t>>) {
         let Some(Start { address, kind, len }) = Start::parse(line) else {
             return;
         };
         self.symbols += 1;
         self.at_zero += u64::from(address == 0);
         let name = line.get(len..).unwrap_or_default();
+        let is_code = matches!(kind, b'T' | b't' | b'W' | b'w');
+        // Most lines follow one that is neither the first of its gap nor, with them, the last.
+        if let Some(tail) = tail
+            && is_code
+            && tail.address < address
+            && self.moved_by.is_none()
+            && self.wanted.get(self.at).is_some_and(|at| address <= *at)
+            && !matches!(name, [b'$', ..] | [b'_', b't' | b's' | b'e', ..])
+        {
+            self.is_ascending &= address >= self.previous || self.own.text.is_none();
+            self.previous = address;
+            *tail = Tail { address, line };
+            return;
+        }
         // `$x` and the like are no functions, as `Function::at` has it.
-        if address == 0 || !matches!(kind, b'T' | b't' | b'W' | b'w') || name.starts_with(b"$") {
+        if address == 0 || !is_code || name.starts_with(b"$") {
             return;
         }
         let address = match self.moved_by {
@@ -212,15 +237,16 @@ impl<'w> Reading<'w> {
         }
         self.is_ascending &= address >= self.previous || self.own.text.is_none();
         self.previous = address;
-        self.take(address, line);
+        self.take(address, line, tail);
         self.is_stopped = self.is_behind(address) && !is_of_module(name);
     }
 
-    fn take(&mut self, address: u64, line: &[u8]) {
+    fn take<'t>(&mut self, address: u64, line: &'t [u8], tail: &mut Option<Tail<'t>>) {
         let is_behind = |at: usize| at.checked_sub(1).and_then(|at| self.wanted.get(at));
         let is_here = is_behind(self.at).is_none_or(|before| *before < address)
             && self.wanted.get(self.at).is_none_or(|at| address <= *at);
         if !is_here {
+            self.keep(tail.take());
             self.at = self.wanted.partition_point(|at| *at < address);
         }
         let Some(Gap { first, last }) = self.gaps.get_mut(self.at) else {
@@ -231,10 +257,24 @@ impl<'w> Reading<'w> {
         } else if address == first.address {
             first.add(line);
         }
-        if last.lines.is_empty() || address > last.address {
-            last.replace(address, line);
-        } else if address == last.address {
-            last.add(line);
+        let known = tail.as_ref().map(|tail| tail.address);
+        let known = known.or((!last.lines.is_empty()).then_some(last.address));
+        if known.is_none_or(|known| address > known) {
+            *tail = Some(Tail { address, line });
+        } else if known == Some(address) {
+            self.keep(tail.take());
+            if let Some(Gap { last, .. }) = self.gaps.get_mut(self.at) {
+                last.add(line);
+            }
+        }
+    }
+
+    /// Copies what is the last of its gap.
+    fn keep(&mut self, tail: Option<Tail<'_>>) {
+        if let Some(Tail { address, line }) = tail
+            && let Some(gap) = self.gaps.get_mut(self.at)
+        {
+            gap.last.replace(address, line);
         }
     }
 
