@@ -22,9 +22,26 @@ pub fn clean_name(name: &str) -> Cow<'_, str> {
     clean_line(name, NAME_CHARS_MAX)
 }
 
+/// Whether [`clean_name`] surely leaves a name as it is: told at once of most.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    is_plain(name, NAME_CHARS_MAX)
+}
+
+/// Looks at all bytes, which is done in large steps, and not only up to one that is not plain.
+fn is_plain(text: &str, chars_max: usize) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'[' | b']'..=b'~');
+    text.len() <= chars_max
+        && text
+            .bytes()
+            .fold(true, |are_plain, byte| are_plain & is_plain(byte))
+}
+
 /// [`clean_name`] with a limit of its own, for titles. Returns at most `chars_max` characters,
 /// but always room for the mark of a cut.
 pub fn clean_line(text: &str, chars_max: usize) -> Cow<'_, str> {
+    if is_plain(text, chars_max) {
+        return Cow::Borrowed(text);
+    }
     let escapes = text
         .char_indices()
         .any(|(at, c)| must_escape(c, after(text, at, c)));
@@ -262,6 +279,7 @@ mod tests {
         for c in '\0'..=char::MAX {
             let name = String::from(c);
             let clean = clean_name(&name);
+            assert!(!is_plain_name(&name) || *clean == *name, "{c:?}");
             assert!(
                 *clean == *name || (clean.is_ascii() && clean.starts_with('\\')),
                 "{c:?}"

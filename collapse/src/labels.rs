@@ -1,13 +1,11 @@
 //! The names of a picture, each kept once.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 use symbolizer::{Frame, FrameKind, Layer, LayerKind, PathSeed, Unresolved};
 
-use crate::clean::clean_name;
+use crate::clean::{clean_name, is_plain_name};
 use crate::tree::NodeKind;
 
 /// Index of a label, in the order they were met.
@@ -27,10 +25,11 @@ pub(crate) struct Label {
 #[derive(Debug, Default)]
 pub struct Labels {
     labels: Vec<Label>,
-    ids: HashMap<Label, LabelId>,
-    /// By the name as it came.
+    /// Each label's hash and place.
+    ids: HashTable<(u64, LabelId)>,
+    /// By the name as it came, if that may have to be cleaned.
     raw: HashTable<Raw>,
-    hash: RandomState,
+    seed: PathSeed,
 }
 
 /// A name as it came.
@@ -88,21 +87,16 @@ impl Labels {
     }
 
     fn intern_as(&mut self, kind: NodeKind, name: &str, reason: &'static str) -> LabelId {
-        let hash = self.hash.hash_one((name, kind, reason));
+        if is_plain_name(name) {
+            return self.of_clean((kind, name, reason), || name.into());
+        }
+        let hash = self.hash((kind, name, reason));
         let is_it = |raw: &Raw| raw.kind == kind && raw.reason == reason && *raw.name == *name;
         if let Some(raw) = self.raw.find(hash, is_it) {
             return raw.id;
         }
-        let label = Label {
-            name: clean_name(name).into(),
-            kind,
-            reason,
-        };
-        let next = LabelId(u32::try_from(self.labels.len()).unwrap_or(u32::MAX));
-        let id = *self.ids.entry(label.clone()).or_insert(next);
-        if id == next {
-            self.labels.push(label);
-        }
+        let clean = clean_name(name);
+        let id = self.of_clean((kind, &clean, reason), || clean.as_ref().into());
         let raw = Raw {
             hash,
             name: name.into(),
@@ -112,6 +106,54 @@ impl Labels {
         };
         self.raw.insert_unique(hash, raw, |raw| raw.hash);
         id
+    }
+
+    /// The label of a name that is kept as long as it is.
+    fn intern_shared(&mut self, kind: NodeKind, name: &Arc<str>) -> LabelId {
+        match is_plain_name(name) {
+            true => self.of_clean((kind, name, ""), || Arc::clone(name)),
+            false => self.intern(kind, name),
+        }
+    }
+
+    /// The label of a name that needs no cleaning any more.
+    fn of_clean(
+        &mut self,
+        (kind, name, reason): (NodeKind, &str, &'static str),
+        kept: impl FnOnce() -> Arc<str>,
+    ) -> LabelId {
+        let hash = self.hash((kind, name, reason));
+        let is_it = |(of, id): &(u64, LabelId)| {
+            let label = self.labels.get(id.0 as usize).filter(|_| *of == hash);
+            label.is_some_and(|it| it.kind == kind && it.reason == reason && *it.name == *name)
+        };
+        if let Some((_, id)) = self.ids.find(hash, is_it) {
+            return *id;
+        }
+        let id = LabelId(u32::try_from(self.labels.len()).unwrap_or(u32::MAX));
+        self.labels.push(Label {
+            name: kept(),
+            kind,
+            reason,
+        });
+        self.ids.insert_unique(hash, (hash, id), |(hash, _)| *hash);
+        id
+    }
+
+    /// Seeded: names come from programs that may be hostile.
+    fn hash(&self, (kind, name, reason): (NodeKind, &str, &'static str)) -> u64 {
+        let seed = self.seed;
+        let (words, rest) = name.as_bytes().as_chunks::<8>();
+        let mut last = [0; 8];
+        for (to, from) in last.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        // Reasons are words of ours: of two of one length nothing depends on a hash of their own.
+        let sizes = [name.len() as u64, reason.len() as u64, kind as u64];
+        let words = words.iter().chain([&last]).copied();
+        let steps = sizes.into_iter().chain(words.map(u64::from_le_bytes));
+        let hash = steps.fold(seed.root(), |hash, step| seed.then(hash, step));
+        hash.place()
     }
 
     /// The labels of each frame.
@@ -176,7 +218,7 @@ impl Names<'_> {
     }
 
     fn of_name(&mut self, kind: NodeKind, name: &Arc<str>) -> LabelId {
-        self.of_met(name, (kind, ""), |labels| labels.intern(kind, name))
+        self.of_met(name, (kind, ""), |labels| labels.intern_shared(kind, name))
     }
 
     fn of_reason(&mut self, reason: &Unresolved) -> LabelId {
