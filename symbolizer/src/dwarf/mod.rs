@@ -166,7 +166,7 @@ impl<'a> LookUp<'_, 'a> {
             return Ok(found);
         }
         // Also a unit whose entries are elsewhere may have those that have others put into them.
-        let answers = walk(self.units.dwarf, &unit, &wanted)?;
+        let answers = walk(self.units.dwarf, &unit, root.types, &wanted)?;
         let names = Names::new(self.units, self.shared, &unit);
         Ok(named(answers, names))
     }
@@ -221,11 +221,11 @@ impl<'a> LookUp<'_, 'a> {
         dwarf.ranges.set_debug_ranges(ranges);
         let units = Units::new(&dwarf);
         // Another compilation's may be at its place: only the one that the linker saw is.
-        let Some((mut unit, _)) = units.with_dwo_id(id) else {
+        let Some((mut unit, root)) = units.with_dwo_id(id) else {
             return Ok(None);
         };
         unit.copy_relocated_attributes(skeleton);
-        let answers = walk(&dwarf, &unit, wanted)?;
+        let answers = walk(&dwarf, &unit, root.types, wanted)?;
         let names = Names::new(&units, None, &unit);
         Ok(Some(named(answers, names)))
     }

@@ -194,6 +194,58 @@ fn every_address_has_the_functions_that_addr2line_finds() {
     }
 }
 
+/// Types of every kind, among functions and in them, and functions in functions. The entries of types are passed over
+/// as a whole.
+const PLAIN: &str = r#"
+enum kind { SMALL, LARGE, NONE };
+union word { long whole; char parts[8]; };
+struct list { struct list *next; enum kind kind; union word word; long (*of)(struct list *, long); int grid[3][4]; };
+static inline __attribute__((always_inline)) long weigh(struct list *l, long by) {
+  struct local { long a; struct { int b; } inner; } at = { l->word.whole, { (int)by } };
+  return l->of(l, at.a ^ at.inner.b) + l->grid[by & 1][by & 3];
+}
+__attribute__((noinline)) long all(struct list *l, long n) {
+  enum step { ONE = 1, TWO } step = n & 1 ? ONE : TWO;
+  long sum = 0;
+  __attribute__((noinline)) long nested(struct list *l) {
+    struct seen { long it; } seen = { sum };
+    return weigh(l, seen.it) * step;
+  }
+  for (; l; l = l->next) sum += nested(l) + weigh(l, n);
+  return sum;
+}
+__attribute__((noinline)) static long own(struct list *l, long n) { return l->kind + n; }
+int main(int argc, char **argv) {
+  struct list l = { 0, LARGE, { argc }, own, { { argc } } };
+  return (int)all(&l, argc);
+}
+"#;
+
+#[test]
+fn every_address_of_c_has_the_functions_that_addr2line_finds() {
+    for flags in [["-gdwarf-5", "-O2"], ["-gdwarf-4", "-O2"], ["-g", "-O0"]] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (source, program) = (dir.path().join("plain.c"), dir.path().join("program"));
+        std::fs::write(&source, PLAIN).expect("ours");
+        let mut gcc = Command::new("gcc");
+        run(gcc.args(flags).arg("-o").arg(&program).arg(&source));
+        let wanted = addresses(&program);
+        let sections = alone(read(&program, Part::Main).expect("debug information"));
+        let ours = ask(&sections, &wanted, dir.path());
+        let theirs = oracle(&program, None, &wanted);
+        for ((at, ours), theirs) in wanted.iter().zip(&ours).zip(&theirs) {
+            assert_eq!(&shown(ours), theirs, "{at:#x} of {flags:?}");
+        }
+        let has = |name: &str| {
+            ours.iter()
+                .any(|it| shown(it).last().is_some_and(|it| it == name))
+        };
+        for name in ["all", "nested", "weigh", "own", "main"] {
+            assert!(has(name), "{name} of {flags:?}");
+        }
+    }
+}
+
 /// What LLVM writes: of Rust, with all that it takes from std and other crates.
 #[test]
 fn a_large_program_of_rust_has_the_functions_that_addr2line_finds() {

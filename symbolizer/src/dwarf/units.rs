@@ -31,7 +31,18 @@ pub(crate) struct Root<'a> {
     pub(crate) ranges: RangeAttrs<'a>,
     pub(crate) dwo_name: Option<AttributeValue<Bytes<'a>>>,
     pub(crate) comp_dir: Option<AttributeValue<Bytes<'a>>>,
+    pub(crate) types: Types,
     has_lines: bool,
+}
+
+/// What entries of types may have below them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Types {
+    /// Functions too.
+    #[default]
+    WithFunctions,
+    /// Members and the like, as in C.
+    Plain,
 }
 
 /// Where an entry says that its code is, as it says it.
@@ -164,6 +175,16 @@ impl<'a> Units<'a> {
                 }
                 (gimli::DW_AT_comp_dir, dir) => root.comp_dir = Some(dir),
                 (gimli::DW_AT_stmt_list, _) => root.has_lines = true,
+                (gimli::DW_AT_language, AttributeValue::Language(language)) => {
+                    root.types = match language {
+                        gimli::DW_LANG_C
+                        | gimli::DW_LANG_C89
+                        | gimli::DW_LANG_C99
+                        | gimli::DW_LANG_C11
+                        | gimli::DW_LANG_C17 => Types::Plain,
+                        _ => Types::WithFunctions,
+                    };
+                }
                 (name, value) => root.ranges.take(name, value),
             }
         }

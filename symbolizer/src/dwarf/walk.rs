@@ -5,9 +5,9 @@
 //! costs steps, and a unit has as many as its length allows.
 
 use super::sections::Bytes;
-use super::units::{RangeAttrs, entries};
+use super::units::{self, RangeAttrs, Types};
 use super::{DwarfError, Steps};
-use gimli::{Abbreviation, Dwarf, EntriesRaw, Unit, UnitOffset};
+use gimli::{Abbreviation, AttributeValue, Dwarf, EntriesRaw, Unit, UnitOffset};
 
 /// Functions inside each other at one address that are told; real ones reach some thirty.
 pub(crate) const INLINED_MAX: usize = 256;
@@ -68,6 +68,7 @@ struct Open {
 pub(crate) fn walk<'a>(
     dwarf: &Dwarf<Bytes<'a>>,
     unit: &Unit<Bytes<'a>>,
+    types: Types,
     wanted: &[u64],
 ) -> Result<Answers, DwarfError> {
     let len_bytes = unit.header.length_including_self() as u64;
@@ -83,10 +84,12 @@ pub(crate) fn walk<'a>(
         inlined: Vec::new(),
         open: Vec::new(),
     };
-    let mut entries = entries(unit, None)?;
+    let mut entries = units::entries(unit, None)?;
+    // Of the entry that they were begun at.
+    let mut begin_depth = 0;
     while !entries.is_empty() {
         let offset = entries.next_offset();
-        let depth = entries.next_depth();
+        let depth = begin_depth + entries.next_depth();
         let Some(abbrev) = entries.read_abbreviation()? else {
             walk.steps.take(1)?;
             continue;
@@ -97,6 +100,13 @@ pub(crate) fn walk<'a>(
             gimli::DW_TAG_subprogram => walk.function(&mut entries, abbrev, (offset, depth))?,
             gimli::DW_TAG_inlined_subroutine => {
                 walk.inlined(&mut entries, abbrev, (offset, depth))?;
+            }
+            tag if types == Types::Plain && abbrev.has_children() && is_type(tag) => {
+                let sibling = sibling_of(&mut entries, abbrev)?;
+                let ahead = sibling.filter(|at| *at > entries.next_offset());
+                if let Some(Ok(behind)) = ahead.map(|at| units::entries(unit, Some(at))) {
+                    (entries, begin_depth) = (behind, depth);
+                }
             }
             _ => entries.skip_attributes(abbrev.attributes())?,
         }
@@ -231,6 +241,33 @@ impl<'a> Walk<'_, 'a> {
         self.open.push(open);
         Ok(())
     }
+}
+
+fn is_type(tag: gimli::DwTag) -> bool {
+    matches!(
+        tag,
+        gimli::DW_TAG_structure_type
+            | gimli::DW_TAG_union_type
+            | gimli::DW_TAG_enumeration_type
+            | gimli::DW_TAG_array_type
+            | gimli::DW_TAG_subroutine_type
+    )
+}
+
+/// Reads an entry's attributes for what follows its children.
+fn sibling_of<'a>(
+    entries: &mut EntriesRaw<'_, Bytes<'a>>,
+    abbrev: &Abbreviation,
+) -> Result<Option<UnitOffset>, DwarfError> {
+    let mut sibling = None;
+    for spec in abbrev.attributes() {
+        if spec.name() != gimli::DW_AT_sibling {
+            entries.skip_attributes(std::slice::from_ref(spec))?;
+        } else if let AttributeValue::UnitRef(at) = entries.read_attribute(*spec)?.value() {
+            sibling = Some(at);
+        }
+    }
+    Ok(sibling)
 }
 
 /// Reads an entry's attributes for where its code is; passes over those of one without.
