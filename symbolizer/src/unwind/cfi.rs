@@ -1,6 +1,8 @@
 //! The call frame information of one image: which rules hold at an address of its code.
 
-use super::index::{Index, Linked, entry_len, place_in, preceding, shared_entry, walked_index};
+use super::index::{
+    Index, Linked, Preceding, entry_len, place_in, preceding, shared_entry, start_in, walked_index,
+};
 use super::machine::Machine;
 use super::rule::{Found, Rule};
 use crate::elf::{ElfError, ElfLimits, FrameSections, GoFrame, GoFrames, Placed, ReadAt};
@@ -106,15 +108,34 @@ impl Cfi {
         (sections + indexes.iter().sum::<usize>() + go) as u64
     }
 
-    /// What holds at a byte of the file.
-    pub(super) fn find(&self, file_offset: u64, context: &mut Context) -> Found {
-        let found = self.with_row(file_offset, context, |row, entry, _| {
-            Rule::of_row(row, self.machine, entry.is_signal_trampoline())
+    /// What holds at a byte of the file, and around it.
+    pub(super) fn find(&self, file_offset: u64, context: &mut Context) -> (Found, Range<u64>) {
+        let found = self.with_row(file_offset, context, |row, of| {
+            let found = Rule::of_row(row, self.machine, of.entry.is_signal_trampoline());
+            let start = row.start_address().max(of.span.start);
+            (found, start..row.end_address().min(of.span.end))
         });
-        found
-            .or_else(|| self.stub(file_offset))
-            .or_else(|| self.go(file_offset))
-            .unwrap_or(Found::Nothing)
+        if let Some((found, span)) = found {
+            return (found, self.span_around(file_offset, span));
+        }
+        let found = self.stub(file_offset).or_else(|| self.go(file_offset));
+        let alone = file_offset..file_offset.saturating_add(1);
+        (found.unwrap_or(Found::Nothing), alone)
+    }
+
+    /// Where in the file a span of addresses is that a byte of it lies in: no more than that byte, where not all of
+    /// it is in one segment.
+    fn span_around(&self, file_offset: u64, span: Range<u64>) -> Range<u64> {
+        let around = || {
+            let svma = self.sections.svma_of(file_offset)?;
+            let start = file_offset.checked_sub(svma.checked_sub(span.start)?)?;
+            let last = span.end.checked_sub(1)?;
+            let last_offset = file_offset.checked_add(last.checked_sub(svma)?)?;
+            let is_one = self.sections.svma_of(start) == Some(span.start)
+                && self.sections.svma_of(last_offset) == Some(last);
+            is_one.then_some(start..last_offset.checked_add(1)?)
+        };
+        around().unwrap_or(file_offset..file_offset.saturating_add(1))
     }
 
     /// lld gives the stubs of a PLT no entry.
@@ -146,33 +167,44 @@ impl Cfi {
         context: &mut Context,
     ) -> Option<Range<u64>> {
         let svma = self.sections.svma_of(file_offset)?;
-        let (start, len) = self.with_row(file_offset, context, |_, entry, _| {
-            (entry.initial_address(), entry.len())
+        let (start, len) = self.with_row(file_offset, context, |_, of| {
+            (of.entry.initial_address(), of.entry.len())
         })?;
         let start = file_offset.checked_sub(svma.checked_sub(start)?)?;
         Some(start..start.checked_add(len)?)
     }
 
-    /// Calls `apply` with the rules at a byte of the file, and with what evaluates them.
+    /// Calls `apply` with the rules at a byte of the file, and with what they are of.
     pub(super) fn with_row<T>(
         &self,
         file_offset: u64,
         context: &mut Context,
-        apply: impl FnOnce(&Row, &FrameDescriptionEntry<Bytes<'_>>, &dyn ExpressionBytes) -> T,
+        apply: impl FnOnce(&Row, RowOf<'_>) -> T,
     ) -> Option<T> {
         let svma = self.sections.svma_of(file_offset)?;
-        if let Some(offset) = self.eh_preceding(svma) {
+        if let Some(Preceding { offset, span }) = self.eh_preceding(svma) {
             let section = self.eh_frame();
             if let Some(entry) = self.entry_at(&section, self.eh_bytes(), offset, svma) {
                 let row = entry.unwind_info_for_address(&section, &self.bases, context, svma);
-                return Some(apply(row.ok()?, &entry, &section));
+                let of = RowOf {
+                    entry: &entry,
+                    expressions: &section,
+                    span,
+                };
+                return Some(apply(row.ok()?, of));
             }
         }
-        let offset = self.debug_preceding(svma)?;
+        let Preceding { offset, .. } = self.debug_preceding(svma)?;
         let section = self.debug_frame();
         let entry = self.entry_at(&section, self.debug_bytes(), offset, svma)?;
         let row = entry.unwind_info_for_address(&section, &self.bases, context, svma);
-        Some(apply(row.ok()?, &entry, &section))
+        let of = RowOf {
+            entry: &entry,
+            expressions: &section,
+            // Beside it there may be something in the other section.
+            span: svma..svma.saturating_add(1),
+        };
+        Some(apply(row.ok()?, of))
     }
 
     /// Whether what holds at a byte of the file is soon worked out.
@@ -180,8 +212,8 @@ impl Cfi {
         let Some(svma) = self.sections.svma_of(file_offset) else {
             return true;
         };
-        let is_small = |bytes, offset: Option<u32>| {
-            let len = offset.and_then(|offset| entry_len(bytes, offset as usize));
+        let is_small = |bytes, found: Option<Preceding>| {
+            let len = found.and_then(|found| entry_len(bytes, found.offset as usize));
             len.is_none_or(|len| len <= QUICK_BYTES_MAX)
         };
         is_small(self.eh_bytes(), self.eh_preceding(svma))
@@ -189,7 +221,7 @@ impl Cfi {
     }
 
     /// Where in `.eh_frame` the entry of the function is that begins last at or before `svma`.
-    fn eh_preceding(&self, svma: u64) -> Option<u32> {
+    fn eh_preceding(&self, svma: u64) -> Option<Preceding> {
         match &self.eh_index {
             Index::Linked(linked) => self.linked_preceding(linked, svma),
             Index::Walked(functions) => preceding(functions, svma),
@@ -197,7 +229,7 @@ impl Cfi {
     }
 
     /// The same in `.debug_frame`.
-    fn debug_preceding(&self, svma: u64) -> Option<u32> {
+    fn debug_preceding(&self, svma: u64) -> Option<Preceding> {
         match &self.debug_index {
             Index::Linked(_) => None,
             Index::Walked(functions) => preceding(functions, svma),
@@ -261,14 +293,26 @@ impl Cfi {
     }
 
     /// The entry of the function that begins last at or before `svma`, by the linker's index.
-    fn linked_preceding(&self, linked: &Linked, svma: u64) -> Option<u32> {
+    fn linked_preceding(&self, linked: &Linked, svma: u64) -> Option<Preceding> {
         let header = self.sections.eh_frame_hdr.as_ref()?;
         let eh_frame = self.sections.eh_frame.as_ref()?;
         let (entries, _) = header.bytes.get(12..)?.as_chunks::<8>();
-        let entry = linked.preceding(entries, svma.wrapping_sub(header.svma) as i64)?;
-        let place = header.svma.wrapping_add_signed(place_in(entry).into());
-        u32::try_from(place.checked_sub(eh_frame.svma)?).ok()
+        let (entry, next) = linked.preceding(entries, svma.wrapping_sub(header.svma) as i64)?;
+        let at = |into: i32| header.svma.wrapping_add_signed(into.into());
+        Some(Preceding {
+            offset: u32::try_from(at(place_in(entry)).checked_sub(eh_frame.svma)?).ok()?,
+            span: at(start_in(entry))..next.map_or(u64::MAX, |next| at(start_in(next))),
+        })
     }
+}
+
+/// What the rules of a row are of.
+pub(super) struct RowOf<'a> {
+    pub(super) entry: &'a FrameDescriptionEntry<Bytes<'a>>,
+    /// What evaluates them.
+    pub(super) expressions: &'a dyn ExpressionBytes,
+    /// Stated addresses outside of which another entry may hold.
+    span: Range<u64>,
 }
 
 /// Where the bytes of expressions are.

@@ -1,9 +1,14 @@
 //! Images and stacks that were made to be slow, or to be taken for something else.
 
-use super::Ended;
+use super::cfi::{Cfi, Context};
 use super::machine::Machine;
-use super::tests::{Function, PC, RBX, RSP, X86_64, cfa, code, image, saved, source, unwind, x86};
+use super::rule::Found;
+use super::tests::{
+    Function, PC, RBX, RSP, TEXT, X86_64, cfa, code, image, saved, source, unwind, x86,
+};
+use super::{CfiSource, Ended};
 use crate::chain::KERNEL_MARKER;
+use crate::image::ImageId;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -70,5 +75,44 @@ fn an_entry_that_functions_share_is_read_if_it_is_short() {
             &[code(8), 1 << 63],
         );
         assert_eq!((found.0.len(), found.1), (frames, Ended::Lost));
+    }
+}
+
+#[test]
+fn a_rule_is_that_of_its_row_but_not_where_another_entry_begins_nor_beyond_the_segment() {
+    // From byte 0x20 on (DW_CFA_advance_loc) another row.
+    let grows = [cfa(RSP, 8), saved(PC, 1), vec![0x60], cfa(RSP, 32)].concat();
+    let plain = [cfa(RSP, 16), saved(PC, 1)].concat();
+    let function = |start, len, rules| Function { start, len, rules };
+    let mut source = x86(&[
+        function(0, 0x300, &grows),
+        function(0x100, 0x80, &plain),
+        function(0x400, 0x40, &plain),
+        function(0x6f00, 0x200, &plain),
+    ]);
+    let cfi = source.image(ImageId(1)).expect("call frame information");
+    let mut context = Box::<Context>::default();
+    let mut at = |cfi: &Cfi, offset| {
+        let (found, span) = cfi.find(TEXT + offset, &mut context);
+        let cfa_offset = match found {
+            Found::Rule(rule) => Some(rule.cfa_offset),
+            _ => None,
+        };
+        (cfa_offset, span.start - TEXT..span.end - TEXT)
+    };
+    for (offset, expected) in [
+        (0x10, (Some(8), 0..0x20)),
+        (0x20, (Some(32), 0x20..0x100)),
+        (0xff, (Some(32), 0x20..0x100)),
+        (0x100, (Some(16), 0x100..0x180)),
+        (0x17f, (Some(16), 0x100..0x180)),
+        // The entry that begins last before it does not cover it.
+        (0x180, (None, 0x180..0x181)),
+        (0x43f, (Some(16), 0x400..0x440)),
+        (0x440, (None, 0x440..0x441)),
+        // The file ends inside of the function.
+        (0x6f10, (Some(16), 0x6f10..0x6f11)),
+    ] {
+        assert_eq!(at(&cfi, offset), expected, "{offset:#x}");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::cfi::Bytes;
 use gimli::{BaseAddresses, CieOrFde, CommonInformationEntry, UnwindOffset, UnwindSection};
+use std::ops::Range;
 
 /// Largest entry that functions share. Real ones have some 30 bytes.
 const SHARED_BYTES_MAX: u64 = 1 << 10;
@@ -42,8 +43,12 @@ impl Linked {
         self.heads.len() * size_of::<i32>()
     }
 
-    /// The last of `entries` that begins at or before `wanted`.
-    pub(super) fn preceding<'a>(&self, entries: &'a [[u8; 8]], wanted: i64) -> Option<&'a [u8; 8]> {
+    /// The last of `entries` that begins at or before `wanted`, and the one behind it.
+    pub(super) fn preceding<'a>(
+        &self,
+        entries: &'a [[u8; 8]],
+        wanted: i64,
+    ) -> Option<(&'a [u8; 8], Option<&'a [u8; 8]>)> {
         let entries = entries.get(..self.functions)?;
         let head = self
             .heads
@@ -51,12 +56,15 @@ impl Linked {
         let first = head.checked_sub(1)? * Self::STEP;
         let block = entries.get(first..entries.len().min(first + Self::STEP))?;
         let after = block.partition_point(|entry| i64::from(start_in(entry)) <= wanted);
-        block.get(after.checked_sub(1)?)
+        Some((
+            block.get(after.checked_sub(1)?)?,
+            entries.get(first + after),
+        ))
     }
 }
 
 /// Where the function of an entry of the linker's index begins.
-fn start_in(entry: &[u8; 8]) -> i32 {
+pub(super) fn start_in(entry: &[u8; 8]) -> i32 {
     entry
         .first_chunk()
         .map_or(0, |start| i32::from_le_bytes(*start))
@@ -69,11 +77,24 @@ pub(super) fn place_in(entry: &[u8; 8]) -> i32 {
         .map_or(0, |place| i32::from_le_bytes(*place))
 }
 
+/// Of the last entry that begins at or before an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Preceding {
+    /// Where in its section it is.
+    pub(super) offset: u32,
+    /// Stated addresses that it precedes: up to where the next one begins.
+    pub(super) span: Range<u64>,
+}
+
 /// The last entry that begins at or before `svma`.
-pub(super) fn preceding(index: &[(u64, u32)], svma: u64) -> Option<u32> {
+pub(super) fn preceding(index: &[(u64, u32)], svma: u64) -> Option<Preceding> {
     let after = index.partition_point(|(start, _)| *start <= svma);
-    let (_, offset) = index.get(after.checked_sub(1)?)?;
-    Some(*offset)
+    let (start, offset) = *index.get(after.checked_sub(1)?)?;
+    let end = index.get(after).map_or(u64::MAX, |(start, _)| *start);
+    Some(Preceding {
+        offset,
+        span: start..end,
+    })
 }
 
 /// What the entry at `offset` says that its length is.
@@ -156,10 +177,12 @@ mod tests {
                 .collect();
             let linked = Linked::new(&entries);
             for wanted in (-520..10 * i64::from(functions)).chain([i64::MIN, i64::MAX]) {
-                let found = linked.preceding(&entries, wanted).map(place_in);
-                let mut before = entries.iter().rev();
-                let expected = before.find(|entry| i64::from(start_in(entry)) <= wanted);
-                assert_eq!(found, expected.map(place_in), "{wanted} of {functions}");
+                let found = linked.preceding(&entries, wanted);
+                let begins_before = |entry: &&[u8; 8]| i64::from(start_in(entry)) <= wanted;
+                let expected = entries.iter().rev().find(begins_before);
+                let expected = expected
+                    .map(|entry| (entry, entries.iter().find(|entry| !begins_before(entry))));
+                assert_eq!(found, expected, "{wanted} of {functions}");
             }
         }
     }

@@ -196,8 +196,11 @@ impl Unwinder {
             return Found::Nothing;
         }
         let cfi = cfi.filter(|cfi| cfi.machine() == machine);
-        let found = cfi.map_or(Found::Nothing, |cfi| cfi.find(offset, &mut self.context));
-        self.known.note(image, offset, found);
+        let (found, span) = match cfi {
+            Some(cfi) => cfi.find(offset, &mut self.context),
+            None => (Found::Nothing, offset..offset.saturating_add(1)),
+        };
+        self.known.note(image, offset, span, found);
         found
     }
 
@@ -209,9 +212,10 @@ impl Unwinder {
         source: &mut dyn CfiSource,
     ) -> Result<Caller, Stuck> {
         let cfi = cfi_of(image, source).ok_or(Stuck::Lost)?;
-        let left = cfi.with_row(offset, &mut self.context, |row, entry, expressions| {
-            let encoding = entry.cie().encoding();
-            frame.leave_by_row(row, expressions, (encoding, entry.is_signal_trampoline()))
+        let left = cfi.with_row(offset, &mut self.context, |row, of| {
+            let encoding = of.entry.cie().encoding();
+            let is_signal_frame = of.entry.is_signal_trampoline();
+            frame.leave_by_row(row, of.expressions, (encoding, is_signal_frame))
         });
         left.unwrap_or(Err(Stuck::Lost))
     }

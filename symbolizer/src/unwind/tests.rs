@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Where the image is mapped.
 const BASE: u64 = 0x7f00_0000_0000;
 /// Its only code: file offset and stated address are the same.
-const TEXT: u64 = 0x1000;
+pub(super) const TEXT: u64 = 0x1000;
 pub(super) const STACK: u64 = 0x7ffd_0000_0000;
 
 pub(super) const X86_64: u16 = 62;

@@ -288,7 +288,8 @@ impl LiveChains {
         if batch.generation == self.generation {
             for learned in &batch.learned {
                 let known = &mut self.unwinder.known;
-                known.note(learned.image, learned.offset, learned.found);
+                let alone = learned.offset..learned.offset.saturating_add(1);
+                known.note(learned.image, learned.offset, alone, learned.found);
             }
             let roots = &mut self.unwinder.roots;
             for image in batch.read.drain(..) {
