@@ -143,7 +143,7 @@ impl Unwinder {
         let (mut lookup, mut is_interrupted) = (leaf, true);
         let mut callee = None;
         for _ in 1..FRAMES_MAX {
-            let place = find(maps, &mut last, lookup).and_then(place_of);
+            let place = maps.find_near(&mut last, lookup).and_then(place_of);
             let mut frame = Frame {
                 machine,
                 registers: &mut registers,
@@ -248,22 +248,10 @@ fn leave_by_frame_pointer(
     let machine = frame.machine;
     let caller = frame.leave_by_frame_pointer()?;
     let addr = without_signature(caller.return_address, machine, maps);
-    match find(maps, last, addr.saturating_sub(1)) {
+    match maps.find_near(last, addr.saturating_sub(1)) {
         Some(_) => Ok(caller),
         None => Err(Stuck::Lost),
     }
-}
-
-/// The mapping at an address: mostly that of the address before.
-fn find(maps: &MapTable, last: &mut Option<Mapping>, addr: u64) -> Option<(Mapping, u64)> {
-    if let Some(mapping) = last
-        && (mapping.start..mapping.end).contains(&addr)
-    {
-        return Some((*mapping, mapping.offset_of(addr)));
-    }
-    let found = maps.find(addr)?;
-    *last = Some(found.0);
-    Some(found)
 }
 
 fn place_of((mapping, offset): (Mapping, u64)) -> Option<(ImageId, u64)> {

@@ -14,7 +14,7 @@ use super::roots::Place;
 use super::rule::Found;
 use super::step::{Frame, Stuck};
 use super::{
-    CfiSource, FRAMES_MAX, Machine, Start, Unwinder, find, leave_by_frame_pointer, leave_generated,
+    CfiSource, FRAMES_MAX, Machine, Start, Unwinder, leave_by_frame_pointer, leave_generated,
     place_of, without_signature,
 };
 use crate::maps::MapTable;
@@ -116,7 +116,7 @@ impl Unwinder {
         let mut callee = None;
         // A frame has a word at least, but for those of a hostile image.
         for _ in 0..FRAMES_MAX.min(stack.bytes.len() / 8 + 16) {
-            let place = find(maps, &mut last, lookup).and_then(place_of);
+            let place = maps.find_near(&mut last, lookup).and_then(place_of);
             let found = match place {
                 None => Found::Nothing,
                 Some(place) => match self.rule_for(place, machine, lookups) {
@@ -151,7 +151,7 @@ impl Unwinder {
                     let has_caller = matches!(found, Found::Rule(_) | Found::Other);
                     let next = walk.next().map(|addr| addr.saturating_sub(1));
                     let ends = match next {
-                        Some(next) => find(maps, &mut last, next).is_none(),
+                        Some(next) => maps.find_near(&mut last, next).is_none(),
                         None => walk.is_at_leaf(),
                     };
                     if has_caller && ends {
@@ -164,7 +164,7 @@ impl Unwinder {
                 }
             };
             let addr = without_signature(caller.return_address, machine, maps);
-            if addr >> 63 != 0 || find(maps, &mut last, addr.saturating_sub(1)).is_none() {
+            if addr >> 63 != 0 || maps.find_near(&mut last, addr.saturating_sub(1)).is_none() {
                 break;
             }
             let entry = addr.saturating_add(u64::from(caller.is_interrupted));

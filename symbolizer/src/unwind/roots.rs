@@ -10,7 +10,7 @@
 
 use super::repair::Lookups;
 use super::rule::Found;
-use super::{Machine, Unwinder, cfi_of, find, place_of};
+use super::{Machine, Unwinder, cfi_of, place_of};
 use crate::chain::is_marker;
 use crate::hash::FastMap;
 use crate::image::ImageId;
@@ -112,7 +112,7 @@ impl Unwinder {
 
 /// Where a return address came from.
 fn code_of(maps: &MapTable, found: &mut Option<Mapping>, entry: u64) -> Code {
-    match find(maps, found, entry.saturating_sub(1)) {
+    match maps.find_near(found, entry.saturating_sub(1)) {
         None => Code::Nowhere,
         Some((mapping, _)) if matches!(mapping.backing, Backing::Generated(_)) => Code::Generated,
         Some(it) => place_of(it).map_or(Code::Generated, Code::At),

@@ -10,8 +10,8 @@
 //! Behind the call the return address is 8 bytes above the stack pointer. Both who is called and who called are
 //! the interpreter. The copies fill arenas of 64 KiB (Python/perf_trampoline.c).
 
+use super::Machine;
 use super::step::{Caller, Frame, Stuck};
-use super::{Machine, find};
 use crate::image::ImageId;
 use crate::maps::{Backing, MapTable, Mapping};
 
@@ -39,7 +39,7 @@ pub(super) fn leave(
     if machine != Machine::X86_64 || frame.is_interrupted || keeps_one {
         return None;
     }
-    let (mapping, _) = find(maps, last, pc.saturating_sub(1))?;
+    let (mapping, _) = maps.find_near(last, pc.saturating_sub(1))?;
     if !is_behind_call(&mapping, pc) {
         return None;
     }
@@ -49,7 +49,7 @@ pub(super) fn leave(
         // It looks like one, and cannot be told.
         Err(_) => return None,
     };
-    let (caller, _) = find(maps, last, return_address.saturating_sub(1))?;
+    let (caller, _) = maps.find_near(last, return_address.saturating_sub(1))?;
     if caller.backing != Backing::Image(callee) {
         return None;
     }
