@@ -160,6 +160,32 @@ fn a_name_without_end_is_no_name() {
 
 /// Not all damage can be seen; none may panic or take long.
 #[test]
+fn a_table_of_addresses_that_is_nearly_all_zeros_needs_no_stack() {
+    const ZEROS: usize = 1_000_000;
+    // The unit's root tells no address: its table does.
+    let mut abbrevs = vec![1, 0x11, 1, 0, 0];
+    abbrevs.extend(&ABBREVS[9..]);
+    let entries = [vec![1], placed(2), placed(4), vec![0; 3]].concat();
+    let table_of = |tuples: Vec<u8>| {
+        let mut table = Vec::new();
+        table.extend((12 + tuples.len() as u32).to_le_bytes());
+        table.extend(2_u16.to_le_bytes());
+        table.extend(0_u32.to_le_bytes());
+        table.extend([8, 0, 0, 0, 0, 0]);
+        table.extend(tuples);
+        let table = vec![(SectionId::DebugAranges, table)];
+        any(&ask(&sections(unit(0, &entries), abbrevs.clone(), table)))
+    };
+    let tuple = [LOW.to_le_bytes(), LEN.to_le_bytes()].concat();
+    assert!(table_of([vec![0; 16 * ZEROS], tuple.clone()].concat()));
+    assert!(table_of([tuple.clone(), vec![0; 16]].concat()));
+    let elsewhere = [(LOW + LEN).to_le_bytes(), LEN.to_le_bytes()].concat();
+    assert!(!table_of([elsewhere, vec![0; 16 * ZEROS]].concat()));
+    // Its end lies in a tuple.
+    assert!(!table_of(tuple[..15].to_vec()));
+}
+
+#[test]
 fn no_damage_of_debug_information_makes_us_panic_or_hang() {
     for flags in [
         &["-gdwarf-5"][..],

@@ -4,8 +4,8 @@ use super::abbrevs::Abbrevs;
 use super::sections::Bytes;
 use super::{DwarfError, Steps};
 use gimli::{
-    Abbreviations, AttributeValue, DebugArangesOffset, DebugInfoOffset, Dwarf, DwoId, EntriesRaw,
-    Range, Reader as _, Unit, UnitHeader, UnitType,
+    Abbreviations, AttributeValue, DebugArangesOffset, DebugInfoOffset, Dwarf, DwoId, Encoding,
+    EntriesRaw, Range, Reader as _, Section as _, Unit, UnitHeader, UnitType,
 };
 use std::sync::Arc;
 
@@ -292,14 +292,28 @@ impl Units<'_> {
         mut each: impl FnMut(Range) -> u64,
     ) -> Result<(), DwarfError> {
         let header = self.dwarf.debug_aranges.header(offset)?;
-        let mut entries = header.entries();
-        // As addr2line does: an entry that overflows is none, others may be sound.
-        while let Some(entry) = entries.next().transpose() {
+        let Encoding {
+            address_size,
+            format,
+            ..
+        } = header.encoding();
+        // DWARF 5, 6.1.2: the length, a version, an offset, two sizes; then tuples, at a multiple of theirs. Not
+        // by gimli's iterator: it calls itself for each tuple of zeros.
+        let before = usize::from(format.initial_length_size());
+        let head = before + 2 + usize::from(format.word_size()) + 2;
+        let tuple_bytes = 2 * usize::from(address_size.max(1));
+        let mut tuples = *self.dwarf.debug_aranges.reader();
+        tuples.skip(offset.0)?;
+        tuples.truncate(before.saturating_add(header.length()))?;
+        tuples.skip(head.next_multiple_of(tuple_bytes))?;
+        while tuples.len() >= tuple_bytes {
             steps.take(1)?;
-            if let Ok(entry) = entry
-                && is_code(&entry.range())
-            {
-                steps.take(each(entry.range()))?;
+            let begin = tuples.read_address(address_size)?;
+            let length = tuples.read_address(address_size)?;
+            // As addr2line does: an entry that overflows is none, others may be sound.
+            let range = begin.checked_add(length).map(|end| Range { begin, end });
+            if let Some(range) = range.filter(is_code) {
+                steps.take(each(range))?;
             }
         }
         Ok(())
