@@ -113,7 +113,9 @@ impl Cfi {
         let found = self.with_row(file_offset, context, |row, of| {
             let found = Rule::of_row(row, self.machine, of.entry.is_signal_trampoline());
             let start = row.start_address().max(of.span.start);
-            (found, start..row.end_address().min(of.span.end))
+            // A row may go on behind its entry, where the entry says nothing.
+            let end = row.end_address().min(of.span.end);
+            (found, start..end.min(of.entry.end_address()))
         });
         if let Some((found, span)) = found {
             return (found, self.span_around(file_offset, span));

@@ -83,11 +83,14 @@ fn a_rule_is_that_of_its_row_but_not_where_another_entry_begins_nor_beyond_the_s
     // From byte 0x20 on (DW_CFA_advance_loc) another row.
     let grows = [cfa(RSP, 8), saved(PC, 1), vec![0x60], cfa(RSP, 32)].concat();
     let plain = [cfa(RSP, 16), saved(PC, 1)].concat();
+    // The other row begins behind the entry (DW_CFA_advance_loc1).
+    let beyond = [cfa(RSP, 8), saved(PC, 1), vec![0x02, 0x80], cfa(RSP, 32)].concat();
     let function = |start, len, rules| Function { start, len, rules };
     let mut source = x86(&[
         function(0, 0x300, &grows),
         function(0x100, 0x80, &plain),
         function(0x400, 0x40, &plain),
+        function(0x600, 0x40, &beyond),
         function(0x6f00, 0x200, &plain),
     ]);
     let cfi = source.image(ImageId(1)).expect("call frame information");
@@ -110,6 +113,8 @@ fn a_rule_is_that_of_its_row_but_not_where_another_entry_begins_nor_beyond_the_s
         (0x180, (None, 0x180..0x181)),
         (0x43f, (Some(16), 0x400..0x440)),
         (0x440, (None, 0x440..0x441)),
+        (0x610, (Some(8), 0x600..0x640)),
+        (0x640, (None, 0x640..0x641)),
         // The file ends inside of the function.
         (0x6f10, (Some(16), 0x6f10..0x6f11)),
     ] {
