@@ -4,6 +4,7 @@ use crate::cli::{ConvertArgs, LayerArg, TimeArg, WeightArg};
 use crate::cost::Cost;
 use crate::failure::Failure;
 use crate::how::How;
+use crate::huge_pages;
 use crate::input::{self, Input};
 use crate::lookup::Sources;
 use crate::pipeline::{self, Converted};
@@ -21,6 +22,7 @@ use symbolizer::{Choice, Counting, Idle, LayerKind, Moment, Origin, Weight};
 
 /// Reads a recording and draws it.
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
+    huge_pages::want();
     let outputs = output::all(&args.outputs)?;
     output::no_recordings(&outputs)?;
     let recording = match input::open(&args.input)? {
