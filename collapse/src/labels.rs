@@ -189,10 +189,10 @@ pub(crate) struct Ranks {
 }
 
 impl Ranks {
-    /// The number of a label, which may be none: the root's.
+    /// The number of a label; of what is none of them, the one behind the last: the root's.
     pub(crate) fn of(&self, label: LabelId) -> LabelId {
         let rank = self.rank_of.get(label.0 as usize).copied();
-        rank.map_or(label, LabelId)
+        LabelId(rank.unwrap_or(self.rank_of.len() as u32))
     }
 }
 

@@ -58,8 +58,9 @@ struct Waiting {
     weight: u64,
 }
 
-/// Paths that wait at most.
+/// Paths that wait at most, and their steps, but for those of one long path.
 const BATCH: usize = 32;
+const STEPS_MAX: usize = 4096;
 
 /// A label of the path that was added last.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +151,7 @@ impl Paths {
             hash,
             weight,
         });
-        if self.waiting.len() == BATCH {
+        if self.waiting.len() == BATCH || self.waiting_steps.len() >= STEPS_MAX {
             self.count_waiting();
         }
     }
@@ -185,6 +186,7 @@ impl Paths {
         self.waiting = all;
         self.waiting_steps = steps;
         self.waiting_steps.clear();
+        self.waiting_steps.shrink_to(2 * STEPS_MAX);
     }
 
     fn weigh(&mut self, at: u32, weight: u64) {
@@ -243,6 +245,21 @@ mod tests {
     use crate::tree::{FrameTree, NodeKind};
 
     #[test]
+    fn long_paths_do_not_wait_for_others() {
+        const LEN: usize = 10 * STEPS_MAX;
+        let mut paths = Paths::default();
+        for first in 0..2 * BATCH as u32 {
+            let path = [first].into_iter().chain((1..LEN).map(|_| 7));
+            paths.add(path.map(LabelId), 1);
+            assert_eq!(paths.waiting.len(), 0);
+            assert!(paths.waiting_steps.capacity() < LEN);
+        }
+        let weighed = paths.into_nodes().into_iter();
+        let weighed = weighed.filter(|node| node.self_weight == 1);
+        assert_eq!(weighed.count(), 2 * BATCH);
+    }
+
+    #[test]
     fn parts_that_are_merged_are_one_whole() {
         let all: Vec<(Vec<u32>, u64)> = (0..500_u32)
             .map(|n| {
@@ -254,6 +271,7 @@ mod tests {
             .collect();
         let tree_of = |parts: &[&[(Vec<u32>, u64)]]| {
             let mut labels = Labels::default();
+            // In their order already.
             let ids: Vec<_> = (0..10)
                 .map(|n| labels.intern(NodeKind::Native, &n.to_string()))
                 .collect();

@@ -150,3 +150,37 @@ impl Branches {
         children.unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::labels::LabelId;
+
+    #[test]
+    fn nodes_of_one_label_are_one_and_those_without_weight_are_none() {
+        let node = |label, parent, self_weight| PathNode {
+            label: LabelId(label),
+            parent,
+            self_weight,
+        };
+        let paths = [
+            node(u32::MAX, ROOT, 0),
+            node(3, 0, u64::MAX),
+            node(3, 0, 5),
+            node(2, 1, 0),
+            node(1, 2, 2),
+            node(1, 1, 7),
+            node(0, 2, 0),
+            node(4, 0, 0),
+            node(2, 0, 1),
+        ];
+        let found = in_preorder(&paths);
+        let found: Vec<_> = found
+            .iter()
+            .skip(1)
+            .map(|node| (node.depth, node.label, node.self_weight, node.total_weight))
+            .collect();
+        let whole = (1, 3, u64::MAX, u64::MAX);
+        assert_eq!(found, [(1, 2, 1, 1), whole, (2, 1, 9, 9)]);
+    }
+}
