@@ -134,7 +134,8 @@ impl StackTable {
         weight: u64,
     ) -> Batch {
         if self.arena.capacity() == 0 {
-            // Room in the address space alone: memory comes with what is put there, and nothing is moved.
+            // Room in the address space alone: memory comes with what is put there, and stacks of usual
+            // length are never moved.
             self.arena.reserve_exact(FULL_WORDS);
             self.order.reserve_exact(FULL_WORDS / (HEAD + INDEX_WORDS));
         }

@@ -65,7 +65,7 @@ impl BoundedFile {
         Ok(bytes)
     }
 
-    /// [`Self::read_at`] into what was read into before.
+    /// [`Self::read_at`] into what was read into before; after an error nothing is said of what is in it.
     pub fn read_again(
         &self,
         offset_bytes: u64,

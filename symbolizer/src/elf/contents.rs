@@ -155,6 +155,13 @@ impl Contents {
     }
 }
 
+fn failed(what: &'static str, source: io::Error) -> ElfError {
+    ElfError::Compressed {
+        what,
+        source: Some(source),
+    }
+}
+
 impl Inflated {
     /// The content. The caller has checked [`Self::inflated_bytes`]; no more than that comes out, and
     /// less is an error.
@@ -164,14 +171,10 @@ impl Inflated {
         what: &'static str,
     ) -> Result<Vec<u8>, ElfError> {
         let stored = || bytes_at(image, what, self.offset, self.len_bytes);
-        let failed = |source| ElfError::Compressed {
-            what,
-            source: Some(source),
-        };
         match self.method {
             Method::Plain => stored(),
             Method::Zlib => self.zlib(image, what),
-            Method::Zstd => self.zstd(&stored()?).map_err(failed),
+            Method::Zstd => self.zstd(&stored()?).map_err(|error| failed(what, error)),
         }
     }
 
@@ -191,10 +194,7 @@ impl Inflated {
 
     /// What is stored is read piece by piece, into memory that is written again and again.
     fn zlib<R: ReadAt + ?Sized>(&self, image: &R, what: &'static str) -> Result<Vec<u8>, ElfError> {
-        let failed = |source| ElfError::Compressed {
-            what,
-            source: Some(source),
-        };
+        let failed = |error| failed(what, error);
         is_there(image, what, (self.offset, self.len_bytes))?;
         let mut bytes = Vec::with_capacity(self.inflated_bytes.min(FIRST_BYTES) as usize);
         let mut inflating = Decompress::new(true);

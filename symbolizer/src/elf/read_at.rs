@@ -15,7 +15,7 @@ pub(crate) trait ReadAt {
         Ok(bytes)
     }
 
-    /// [`Self::read_at`] into what was read into before.
+    /// [`Self::read_at`] into what was read into before; after an error nothing is said of what is in it.
     fn read_again(&self, offset: u64, len_bytes: u64, bytes: &mut Vec<u8>) -> io::Result<()>;
 }
 

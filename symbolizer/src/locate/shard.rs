@@ -183,7 +183,6 @@ impl Shard {
     /// The mappings may be others when the next stacks come.
     pub(super) fn forget_last(&mut self) {
         self.enter(None);
-        self.near_user.clear();
         self.shared_with_kept = 0;
     }
 
