@@ -133,12 +133,6 @@ impl StackTable {
         put: impl FnOnce(&mut [u64]),
         weight: u64,
     ) -> Batch {
-        if self.arena.capacity() == 0 {
-            // Room in the address space alone: memory comes with what is put there, and stacks of usual
-            // length are never moved.
-            self.arena.reserve_exact(FULL_WORDS);
-            self.order.reserve_exact(FULL_WORDS / (HEAD + INDEX_WORDS));
-        }
         let start = self.pending_words.len();
         self.pending_words.extend(words);
         let words = self.pending_words.get_mut(start..).unwrap_or_default();
@@ -166,6 +160,12 @@ impl StackTable {
         mapped: Option<u32>,
         mut is_new: impl FnMut(ContextId, &[u64]),
     ) {
+        if self.arena.capacity() == 0 {
+            // Room in the address space alone: memory comes with what is put there, and stacks of usual
+            // length are never moved.
+            self.arena.reserve_exact(FULL_WORDS);
+            self.order.reserve_exact(FULL_WORDS / (HEAD + INDEX_WORDS));
+        }
         let keys = self.pending.iter().map(|pending| pending.hash.key());
         self.weights.fetch(keys);
         let Self {

@@ -144,6 +144,23 @@ fn oracle(program: &Path, shared: Option<&Path>, wanted: &[u64]) -> Vec<Vec<Stri
     wanted.iter().map(frames).collect()
 }
 
+/// What is found of a program, which is what addr2line finds.
+fn ask_as_the_oracle(
+    program: &Path,
+    wanted: &[u64],
+    dir: &Path,
+    shown_as: &str,
+) -> Vec<Option<Found>> {
+    let sections = alone(read(program, Part::Main).expect("debug information"));
+    let ours = ask(&sections, wanted, dir);
+    let theirs = oracle(program, None, wanted);
+    assert_eq!(ours.len(), wanted.len());
+    for ((at, ours), theirs) in wanted.iter().zip(&ours).zip(&theirs) {
+        assert_eq!(&shown(ours), theirs, "{at:#x} of {shown_as}");
+    }
+    ours
+}
+
 /// The program of [`SHAPES`] has each of these chains somewhere.
 fn assert_has_all(answers: &[Option<Found>]) {
     for chain in [
@@ -182,12 +199,7 @@ fn every_address_has_the_functions_that_addr2line_finds() {
         let dir = tempfile::tempdir().expect("a directory");
         let program = build(dir.path(), flags);
         let wanted = addresses(&program);
-        let sections = alone(read(&program, Part::Main).expect("debug information"));
-        let ours = ask(&sections, &wanted, dir.path());
-        let theirs = oracle(&program, None, &wanted);
-        for ((at, ours), theirs) in wanted.iter().zip(&ours).zip(&theirs) {
-            assert_eq!(&shown(ours), theirs, "{at:#x} of {flags:?}");
-        }
+        let ours = ask_as_the_oracle(&program, &wanted, dir.path(), &format!("{flags:?}"));
         if flags.len() == 1 {
             assert_has_all(&ours);
         }
@@ -230,12 +242,7 @@ fn every_address_of_c_has_the_functions_that_addr2line_finds() {
         let mut gcc = Command::new("gcc");
         run(gcc.args(flags).arg("-o").arg(&program).arg(&source));
         let wanted = addresses(&program);
-        let sections = alone(read(&program, Part::Main).expect("debug information"));
-        let ours = ask(&sections, &wanted, dir.path());
-        let theirs = oracle(&program, None, &wanted);
-        for ((at, ours), theirs) in wanted.iter().zip(&ours).zip(&theirs) {
-            assert_eq!(&shown(ours), theirs, "{at:#x} of {flags:?}");
-        }
+        let ours = ask_as_the_oracle(&program, &wanted, dir.path(), &format!("{flags:?}"));
         let has = |name: &str| {
             ours.iter()
                 .any(|it| shown(it).last().is_some_and(|it| it == name))
@@ -252,14 +259,9 @@ fn a_large_program_of_rust_has_the_functions_that_addr2line_finds() {
     let program = std::env::current_exe().expect("this test");
     let all = addresses(&program);
     let wanted: Vec<u64> = all.iter().copied().step_by(all.len() / 5_000).collect();
-    let sections = alone(read(&program, Part::Main).expect("debug information"));
-    let ours = ask(&sections, &wanted, Path::new("/nowhere"));
-    let theirs = oracle(&program, None, &wanted);
-    let mut inlined = 0;
-    for ((at, ours), theirs) in wanted.iter().zip(&ours).zip(&theirs) {
-        assert_eq!(&shown(ours), theirs, "{at:#x}");
-        inlined += shown(ours).len().saturating_sub(1);
-    }
+    let ours = ask_as_the_oracle(&program, &wanted, Path::new("/nowhere"), "this test");
+    let inlined = ours.iter().map(|ours| shown(ours).len().saturating_sub(1));
+    let inlined: usize = inlined.sum();
     assert!(inlined > wanted.len(), "{inlined} of {}", wanted.len());
 }
 
