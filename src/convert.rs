@@ -48,6 +48,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         counting,
         call_graph: args.call_graph,
         sources,
+        detail: output::detail(&outputs),
     };
     let converted = pipeline::convert((*recording, &args.input), &options, how, host)?;
     pipeline::write(&converted.named, &picture(&converted, args), &outputs)?;

@@ -3,6 +3,7 @@
 use crate::cli::CallGraphArg;
 use crate::failure::Failure;
 use crate::lookup::Sources;
+use collapse::Detail;
 use profiler::perfdata::{self, EventChoice, Outcome, RecordedEvent};
 use profiler::record::Layout;
 use symbolizer::{CallGraph, Counting, RecordingClock};
@@ -14,6 +15,8 @@ pub(crate) struct How {
     pub(crate) call_graph: Option<CallGraphArg>,
     /// Where names come from.
     pub(crate) sources: Sources,
+    /// What of its tree is written.
+    pub(crate) detail: Detail,
 }
 
 /// The event that is drawn, where it is known before the samples are read.

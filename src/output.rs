@@ -1,6 +1,7 @@
 //! Where pictures go: checked before the recording, whole or not at all.
 
 use crate::unfinished::{Unfinished, parent};
+use collapse::Detail;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -85,6 +86,19 @@ pub(crate) fn all(paths: &[PathBuf]) -> Result<Vec<Output>, OutputError> {
         .collect::<Result<_, _>>()?;
     outputs.iter().try_for_each(Output::check)?;
     Ok(outputs)
+}
+
+/// What of a tree they show.
+pub(crate) fn detail(outputs: &[Output]) -> Detail {
+    let are_pictures = outputs.iter().all(|output| match output.format {
+        Format::Svg | Format::PerfData => true,
+        Format::Folded => false,
+    });
+    if are_pictures {
+        flamegraph_web::DETAIL
+    } else {
+        Detail::All
+    }
 }
 
 /// Refuses outputs that would be a recording made of a recording.

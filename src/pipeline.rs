@@ -12,7 +12,7 @@ use crate::output::{Format, Output, OutputError};
 use crate::recording_files::{self, RecordingFiles};
 use crate::target::{Host, Target};
 use crate::vmlinux;
-use collapse::{FrameTree, Taken, Totals, write_folded};
+use collapse::{Detail, FrameTree, Taken, Totals, write_folded};
 use flamegraph_web::{Picture, SvgError, write_svg};
 use profiler::container::{Hierarchy, Names};
 use profiler::live::{self, Config, Recorded, Signals};
@@ -56,6 +56,8 @@ pub(crate) struct Session<'a, F> {
     pub(crate) lookup: Lookup,
     /// Where the recording itself goes.
     pub(crate) files: Option<RecordingFiles>,
+    /// What of its tree is written.
+    pub(crate) detail: Detail,
     /// Who asks JVMs.
     pub(crate) jvms: Option<JvmWatch>,
     pub(crate) signals: &'a Signals,
@@ -105,6 +107,7 @@ pub(crate) fn record<F: FnOnce()>(
         host,
         lookup,
         files,
+        detail,
         jvms,
         signals,
         sampling_ended,
@@ -164,6 +167,7 @@ pub(crate) fn record<F: FnOnce()>(
             None => KeepNames::No,
         },
         lookup,
+        detail,
     };
     let (named, kept) = name(tally, source, name_thread);
     let files_written = match (files, kept) {
@@ -194,6 +198,7 @@ pub(crate) fn convert(
         counting,
         call_graph,
         sources,
+        detail,
     }: How,
     host: Option<Host>,
 ) -> Result<Converted, Failure> {
@@ -272,6 +277,7 @@ pub(crate) fn convert(
         held_maps: Vec::new(),
         keep_names: KeepNames::No,
         lookup,
+        detail,
     };
     let (named, _) = name(tally, source, name_thread);
     let branches_are_any = call_graph == CallGraph::Branches
@@ -302,6 +308,7 @@ struct Source<'a> {
     held_maps: Vec<HeldMap>,
     keep_names: KeepNames,
     lookup: Lookup,
+    detail: Detail,
 }
 
 /// Names what was counted; with it what a recording is to carry, where it is asked for.
@@ -335,7 +342,8 @@ fn name(
         recording_files::add_containers(&mut kept.sidecar, tagger);
     }
     let problems = std::mem::take(&mut resolved.problems);
-    let tree = FrameTree::of(resolved);
+    let tree = FrameTree::of(&resolved, source.detail);
+    drop(resolved);
     let named = Named {
         counts,
         totals: Totals::of(

@@ -58,6 +58,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode, Failure> {
         host,
         lookup: debuginfod(lookup, args.no_debuginfod),
         files,
+        detail: output::detail(&outputs),
         jvms,
         signals: &signals,
         sampling_ended: || {

@@ -110,10 +110,12 @@ fn late_escape(name: &str) -> Option<usize> {
 mod tests {
     use symbolizer::{Frame, FrameKind, NamedStack, Unresolved};
 
+    use crate::tree::Detail;
+
     use super::*;
 
     fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-        FrameTree::of(stacks.into_iter().collect())
+        FrameTree::of(&stacks.into_iter().collect(), Detail::All)
     }
 
     fn one(container: &str, comm: &str, frames: &[(&str, FrameKind)]) -> NamedStack {
@@ -121,6 +123,7 @@ mod tests {
             .iter()
             .map(|(name, kind)| Frame::new(Ok((*name).into()), *kind));
         NamedStack {
+            is_cut: false,
             container: container.into(),
             comm: comm.into(),
             frames: frames.collect(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use symbolizer::{Frame, FrameKind, Layer, LayerKind, PathSeed, Unresolved};
+use symbolizer::{Frame, Layer, LayerKind, PathSeed, Unresolved};
 
 use crate::clean::{clean_name, is_plain_name};
 use crate::tree::NodeKind;
@@ -44,8 +44,9 @@ struct Raw {
 
 /// Labels of the frames of a recording: most have their name with others together, and a name that was
 /// met is known by where it is.
-pub(crate) struct Names<'a> {
-    labels: &'a mut Labels,
+#[derive(Default)]
+pub(crate) struct Names {
+    pub(crate) labels: Labels,
     met: HashTable<Met>,
     seed: PathSeed,
 }
@@ -57,13 +58,6 @@ struct Met {
     kind: NodeKind,
     reason: &'static str,
     id: LabelId,
-}
-
-/// The labels of a frame.
-pub(crate) struct FrameLabels {
-    pub(crate) outer: LabelId,
-    /// Of what the compiler put into it; empty for most.
-    pub(crate) inlined: Box<[LabelId]>,
 }
 
 impl Labels {
@@ -156,16 +150,6 @@ impl Labels {
         hash.place()
     }
 
-    /// The labels of each frame.
-    pub(crate) fn of_frames(&mut self, frames: &[Frame]) -> Vec<FrameLabels> {
-        let mut names = Names {
-            labels: self,
-            met: HashTable::new(),
-            seed: PathSeed::default(),
-        };
-        frames.iter().map(|frame| names.of_frame(frame)).collect()
-    }
-
     /// The labels in ascending order, and what numbers them so.
     pub(crate) fn ranked(self) -> (Vec<Label>, Ranks) {
         let mut sorted: Vec<(Label, u32)> = self.labels.into_iter().zip(0..).collect();
@@ -196,25 +180,24 @@ impl Ranks {
     }
 }
 
-impl Names<'_> {
-    /// The label of a frame, and of what was put into it, outermost first.
-    fn of_frame(&mut self, frame: &Frame) -> FrameLabels {
-        let kind = match frame.kind {
-            FrameKind::Native => NodeKind::Native,
-            FrameKind::Kernel => NodeKind::Kernel,
-            FrameKind::Jit => NodeKind::Jit,
-        };
+impl Names {
+    /// The label of a frame, and of what was put into it, outermost first. The frame must be kept as long as this.
+    pub(crate) fn of_frame(&mut self, frame: &Frame) -> Box<[LabelId]> {
         let outer = match &frame.name {
-            Ok(name) => self.of_name(kind, name),
+            Ok(name) => self.of_name(NodeKind::of(frame.kind), name),
             Err(reason) => self.of_reason(reason),
         };
         let inlined = frame.inlined.iter();
-        FrameLabels {
-            outer,
-            inlined: inlined
-                .map(|name| self.of_name(NodeKind::Inlined, name))
-                .collect(),
-        }
+        let inlined = inlined.map(|name| self.of_name(NodeKind::Inlined, name));
+        [outer].into_iter().chain(inlined).collect()
+    }
+
+    pub(crate) fn label(&self, id: LabelId) -> Option<&Label> {
+        self.labels.labels.get(id.0 as usize)
+    }
+
+    pub(crate) fn into_labels(self) -> Vec<Label> {
+        self.labels.labels
     }
 
     fn of_name(&mut self, kind: NodeKind, name: &Arc<str>) -> LabelId {
@@ -226,7 +209,7 @@ impl Names<'_> {
         let intern = |labels: &mut Labels| labels.intern_unresolved(&reason.to_string(), kind);
         match reason.about() {
             Some(name) => self.of_met(name, (NodeKind::Unresolved, kind), intern),
-            None => intern(self.labels),
+            None => intern(&mut self.labels),
         }
     }
 
@@ -243,7 +226,7 @@ impl Names<'_> {
         if let Some(met) = self.met.find(hash, is_it) {
             return met.id;
         }
-        let id = intern(self.labels);
+        let id = intern(&mut self.labels);
         let met = Met {
             hash,
             at,

@@ -4,9 +4,11 @@
 mod clean;
 mod folded;
 mod labels;
-mod parts;
 mod paths;
+mod rows;
 mod siblings;
+mod split;
+mod sums;
 pub mod text;
 mod totals;
 mod tree;
@@ -20,4 +22,4 @@ pub use symbolizer::{
     Frame, FrameId, FrameKind, Layer, LayerKind, NamedStack, Resolved, StackPart, Unresolved,
 };
 pub use totals::{Taken, Totals, is_host};
-pub use tree::{FrameTree, Node, NodeKind};
+pub use tree::{Detail, FrameTree, Node, NodeKind};

@@ -8,29 +8,6 @@ use symbolizer::{PathHash, PathSeed};
 
 use crate::labels::LabelId;
 
-/// The nodes of several [`Paths`] with one root: equal paths of two of them have a node for each.
-pub(crate) fn side_by_side(parts: Vec<Vec<PathNode>>) -> Vec<PathNode> {
-    let len = parts.iter().map(Vec::len).sum::<usize>();
-    let mut parts = parts.into_iter();
-    let mut all = parts.next().unwrap_or_else(|| Paths::default().nodes);
-    all.reserve(len - all.len().min(len));
-    for part in parts {
-        let before = all.len() as u32 - 1;
-        let mut part = part.into_iter();
-        if let (Some(root), Some(whole)) = (part.next(), all.first_mut()) {
-            whole.self_weight = whole.self_weight.saturating_add(root.self_weight);
-        }
-        all.extend(part.map(|node| PathNode {
-            parent: match node.parent {
-                ROOT => ROOT,
-                parent => before + parent,
-            },
-            ..node
-        }));
-    }
-    all
-}
-
 /// Counted paths, in the order they were met. The node of the empty path is the root.
 ///
 /// A node is found by a hash of the whole path to it: a path that was met before is one lookup,
@@ -88,31 +65,24 @@ pub(crate) const ROOT: u32 = 0;
 
 impl Default for Paths {
     fn default() -> Self {
-        Self::with_room_for(0)
-    }
-}
-
-impl Paths {
-    /// No paths yet, with room for the nodes of some.
-    pub(crate) fn with_room_for(nodes: usize) -> Self {
         let root = PathNode {
             label: LabelId(u32::MAX),
             parent: ROOT,
             self_weight: 0,
         };
-        let mut paths = Self {
-            nodes: Vec::with_capacity(nodes + 1),
-            by_path: HashTable::with_capacity(nodes),
+        Self {
+            nodes: vec![root],
+            by_path: HashTable::new(),
             seed: PathSeed::default(),
             last: Vec::new(),
             waiting: Vec::new(),
             waiting_steps: Vec::new(),
             counted: Vec::new(),
-        };
-        paths.nodes.push(root);
-        paths
+        }
     }
+}
 
+impl Paths {
     /// Counts a path, root first, without the root `all`.
     pub fn add(&mut self, path: impl IntoIterator<Item = LabelId>, weight: u64) {
         let mut path = path.into_iter();
@@ -125,21 +95,9 @@ impl Paths {
             shared += usize::from(!is_new);
             is_new
         });
-        self.add_after(shared, differs.into_iter().chain(path), weight);
-    }
-
-    /// Counts the path that begins like the one added last for `shared` labels, and goes on with
-    /// these.
-    pub fn add_after(
-        &mut self,
-        shared: usize,
-        labels: impl IntoIterator<Item = LabelId>,
-        weight: u64,
-    ) {
         self.last.truncate(shared);
-        let shared = self.last.len();
         let mut hash = self.last.last().map_or(self.seed.root(), |step| step.hash);
-        for label in labels {
+        for label in differs.into_iter().chain(path) {
             hash = self.seed.then(hash, u64::from(label.0));
             self.last.push(Step { label, hash });
         }
@@ -241,8 +199,6 @@ impl Paths {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::labels::Labels;
-    use crate::tree::{FrameTree, NodeKind};
 
     #[test]
     fn long_paths_do_not_wait_for_others() {
@@ -257,43 +213,5 @@ mod tests {
         let weighed = paths.into_nodes().into_iter();
         let weighed = weighed.filter(|node| node.self_weight == 1);
         assert_eq!(weighed.count(), 2 * BATCH);
-    }
-
-    #[test]
-    fn parts_that_are_merged_are_one_whole() {
-        let all: Vec<(Vec<u32>, u64)> = (0..500_u32)
-            .map(|n| {
-                (
-                    (0..n % 7).map(|depth| n / 3 % (depth + 2)).collect(),
-                    u64::from(n % 5),
-                )
-            })
-            .collect();
-        let tree_of = |parts: &[&[(Vec<u32>, u64)]]| {
-            let mut labels = Labels::default();
-            // In their order already.
-            let ids: Vec<_> = (0..10)
-                .map(|n| labels.intern(NodeKind::Native, &n.to_string()))
-                .collect();
-            let paths_of = |part: &&[(Vec<u32>, u64)]| {
-                let mut paths = Paths::default();
-                for (path, weight) in *part {
-                    paths.add(path.iter().map(|n| ids[*n as usize]), *weight);
-                }
-                paths
-            };
-            let parts = parts.iter().map(|part| paths_of(part).into_nodes());
-            FrameTree::of_nodes(labels.ranked().0, &side_by_side(parts.collect()))
-        };
-        let whole = tree_of(&[&all]);
-        assert_eq!(
-            whole.samples(),
-            all.iter().map(|(_, weight)| weight).sum::<u64>()
-        );
-        assert_eq!(
-            tree_of(&[&all[..100], &all[100..101], &[], &all[101..]]),
-            whole
-        );
-        assert_eq!(tree_of(&[&all[250..], &all[..250]]), whole);
     }
 }

@@ -1,4 +1,4 @@
-//! Counted paths become the nodes of a tree: siblings of one label are one node, in the order of the labels.
+//! Counted paths become the nodes of a tree: siblings come in the order of their labels.
 //!
 //! There are a million of them and each is met in no order, so what is asked of a node lies together.
 
@@ -28,64 +28,26 @@ struct Child {
     number: u32,
 }
 
-/// Nodes that are one in the tree: mostly a single one.
-enum Same {
-    One(u32),
-    Many(Vec<u32>),
-}
-
-impl Same {
-    fn of(group: &[Child]) -> Self {
-        match group {
-            [child] => Self::One(child.number),
-            children => Self::Many(children.iter().map(|child| child.number).collect()),
-        }
-    }
-
-    fn numbers(&self) -> &[u32] {
-        match self {
-            Self::One(number) => std::slice::from_ref(number),
-            Self::Many(numbers) => numbers,
-        }
-    }
-}
-
 /// The nodes in pre-order, those without any weight left out. A label's number is its place among the labels.
 pub(crate) fn in_preorder(paths: &[PathNode]) -> Vec<Stored> {
     let branches = Branches::of(paths);
     let mut stored = Vec::with_capacity(paths.len());
-    let mut waiting = vec![(Same::One(ROOT), 0)];
-    while let Some((same, depth)) = waiting.pop() {
-        let mut node = Stored {
-            label: 0,
-            depth,
-            self_weight: 0,
-            total_weight: 0,
+    let mut waiting = vec![(ROOT, 0)];
+    while let Some((number, depth)) = waiting.pop() {
+        let Some(branch) = branches.nodes.get(number as usize) else {
+            continue;
         };
-        for number in same.numbers() {
-            if let Some(branch) = branches.nodes.get(*number as usize) {
-                node.label = branch.label;
-                node.self_weight = node.self_weight.saturating_add(branch.self_weight);
-                node.total_weight = node.total_weight.saturating_add(branch.total_weight);
-            }
-        }
-        if node.total_weight == 0 && depth > 0 {
+        if branch.total_weight == 0 && depth > 0 {
             continue;
         }
-        stored.push(node);
-        let gathered;
-        let below = match same {
-            Same::One(number) => branches.children_of(number),
-            Same::Many(ref numbers) => {
-                let each = numbers.iter().map(|number| branches.children_of(*number));
-                let mut all: Vec<Child> = each.flatten().copied().collect();
-                all.sort_unstable();
-                gathered = all;
-                &gathered
-            }
-        };
-        let groups = below.chunk_by(|a, b| a.label == b.label).rev();
-        waiting.extend(groups.map(|group| (Same::of(group), depth + 1)));
+        stored.push(Stored {
+            label: branch.label,
+            depth,
+            self_weight: branch.self_weight,
+            total_weight: branch.total_weight,
+        });
+        let above = branches.children_of(number).iter().rev();
+        waiting.extend(above.map(|child| (child.number, depth + 1)));
     }
     stored
 }
@@ -157,7 +119,7 @@ mod tests {
     use crate::labels::LabelId;
 
     #[test]
-    fn nodes_of_one_label_are_one_and_those_without_weight_are_none() {
+    fn siblings_are_in_the_order_of_their_labels_and_those_without_weight_are_none() {
         let node = |label, parent, self_weight| PathNode {
             label: LabelId(label),
             parent,
@@ -166,7 +128,6 @@ mod tests {
         let paths = [
             node(u32::MAX, ROOT, 0),
             node(3, 0, u64::MAX),
-            node(3, 0, 5),
             node(2, 1, 0),
             node(1, 2, 2),
             node(1, 1, 7),
@@ -181,6 +142,7 @@ mod tests {
             .map(|node| (node.depth, node.label, node.self_weight, node.total_weight))
             .collect();
         let whole = (1, 3, u64::MAX, u64::MAX);
-        assert_eq!(found, [(1, 2, 1, 1), whole, (2, 1, 9, 9)]);
+        let below = [(2, 1, 7, 7), (2, 2, 0, 2), (3, 1, 2, 2)];
+        assert_eq!(found, [[(1, 2, 1, 1), whole].as_slice(), &below].concat());
     }
 }

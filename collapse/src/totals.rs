@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::tree::{FrameTree, NodeKind};
-use symbolizer::Unresolved;
+use crate::tree::FrameTree;
 
 /// Samples by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,33 +53,22 @@ pub fn is_host(tag: &str) -> bool {
 impl Totals {
     /// Counts a tree; what was taken is known to whoever took it.
     pub fn of(tree: &FrameTree, taken: Taken) -> Self {
+        let sums = tree.sums();
         let mut totals = Self {
             samples: taken.samples,
-            width: tree.samples(),
             not_chosen: taken.not_chosen,
             idle: taken.idle,
             lost: taken.lost,
+            width: tree.samples(),
+            truncated: sums.truncated,
+            frames: sums.frames,
+            unnamed: sums.unnamed.clone(),
             ..Self::default()
         };
-        let cut = Unresolved::Truncated.kind();
-        for node in tree.preorder() {
-            let weight = node.total_samples;
-            match node.kind {
-                NodeKind::Root | NodeKind::Process | NodeKind::Group => {}
-                NodeKind::Container => {
-                    totals.has_containers = true;
-                    if !is_host(node.name) && !totals.containers.contains(node.name) {
-                        totals.containers.insert(node.name.into());
-                    }
-                }
-                NodeKind::Native | NodeKind::Kernel | NodeKind::Jit | NodeKind::Inlined => {
-                    add(&mut totals.frames, weight);
-                }
-                NodeKind::Unresolved if node.reason == cut => add(&mut totals.truncated, weight),
-                NodeKind::Unresolved => {
-                    add(&mut totals.frames, weight);
-                    add(totals.unnamed.entry(node.reason).or_default(), weight);
-                }
+        for (name, _) in tree.containers() {
+            totals.has_containers = true;
+            if !is_host(name) {
+                totals.containers.insert(name.into());
             }
         }
         totals
@@ -98,10 +86,6 @@ impl Totals {
             .values()
             .fold(0, |sum, frames| sum.saturating_add(*frames))
     }
-}
-
-fn add(sum: &mut u64, weight: u64) {
-    *sum = sum.saturating_add(weight);
 }
 
 impl fmt::Display for Totals {
@@ -215,12 +199,14 @@ pub(crate) fn grouped(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use symbolizer::{Frame, FrameKind, NamedStack};
+    use symbolizer::{Frame, FrameKind, NamedStack, Unresolved};
+
+    use crate::tree::Detail;
 
     use super::*;
 
     fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-        FrameTree::of(stacks.into_iter().collect())
+        FrameTree::of(&stacks.into_iter().collect(), Detail::All)
     }
 
     fn stack(container: &str, names: Vec<Result<&str, Unresolved>>, samples: u64) -> NamedStack {
@@ -229,6 +215,7 @@ mod tests {
             .map(|name| Frame::new(name.map(Arc::from), FrameKind::Native))
             .collect();
         NamedStack {
+            is_cut: false,
             container: container.into(),
             comm: "p".into(),
             frames,

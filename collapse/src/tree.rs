@@ -4,12 +4,14 @@
 //! walk is a loop over a slice and no depth of a stack can exhaust ours.
 
 use rayon::prelude::*;
-use symbolizer::{Resolved, Unresolved};
+use symbolizer::{FrameKind, Resolved, Unresolved};
 
 use crate::labels::{Label, LabelId, Labels};
-use crate::parts::{Below, LabelsOfFrames, paths_of};
-use crate::paths::{PathNode, Paths, side_by_side};
+use crate::paths::Paths;
+use crate::rows::{Rows, Walked};
 use crate::siblings::in_preorder;
+use crate::split::Splitter;
+use crate::sums::Sums;
 
 /// What a node of the tree stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,13 +36,53 @@ pub enum NodeKind {
     Unresolved,
 }
 
+impl NodeKind {
+    pub(crate) fn of(kind: FrameKind) -> Self {
+        match kind {
+            FrameKind::Native => Self::Native,
+            FrameKind::Kernel => Self::Kernel,
+            FrameKind::Jit => Self::Jit,
+        }
+    }
+
+    /// Whether it stands for what stacks belong to, and not for a frame.
+    pub(crate) fn is_layer(self) -> bool {
+        matches!(self, Self::Container | Self::Process | Self::Group)
+    }
+}
+
 /// The merged stacks: root `all`, then the layers that were asked for, and frames root first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameTree {
     /// Pre-order; never empty, the first is the root.
     nodes: Vec<Stored>,
-    /// Distinct labels, ascending; the root's is the last.
+    /// Distinct labels in the order of their first nodes.
     labels: Vec<Label>,
+    /// Of all frames, those that have no node among them.
+    sums: Sums,
+    leaves_out: bool,
+}
+
+/// Which nodes a tree has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// One for each frame.
+    All,
+    /// Those of frames that at least one of as many samples is in, and of all containers, processes and groups. It
+    /// is what a picture shows, and little of what a recording has.
+    Wide {
+        /// One of how many samples.
+        one_of: u64,
+    },
+}
+
+impl Detail {
+    fn weight_min(self, whole: u128) -> u128 {
+        match self {
+            Self::All => 1,
+            Self::Wide { one_of } => whole.div_ceil(u128::from(one_of.max(1))).max(1),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +104,7 @@ pub struct Node<'a> {
     pub reason: &'static str,
     /// 0 for the root, 1 for what is right above it.
     pub depth: usize,
-    /// Samples taken right here, with nothing deeper; or the sum of their periods.
+    /// Samples taken right here, with nothing deeper that the tree has; or the sum of their periods.
     pub self_samples: u64,
     /// Samples taken here and below.
     pub total_samples: u64,
@@ -71,28 +113,34 @@ pub struct Node<'a> {
 impl FrameTree {
     /// Merges the stacks of a recording. The order they come in makes no difference; stacks of no
     /// weight add nothing.
-    pub fn of(resolved: Resolved) -> Self {
-        let mut labels = Labels::default();
-        let frame_labels = labels.of_frames(&resolved.frames);
-        let cut = Unresolved::Truncated;
-        let cut = labels.intern_unresolved(&cut.to_string(), cut.kind());
-        let layers: Vec<Vec<LabelId>> = resolved
-            .contexts
-            .iter()
-            .map(|layers| layers.iter().map(|layer| labels.of_layer(layer)).collect())
+    pub fn of(resolved: &Resolved, detail: Detail) -> Self {
+        let Resolved {
+            frames,
+            contexts,
+            parts,
+            ..
+        } = resolved;
+        let walked: Vec<Walked> = parts
+            .par_iter()
+            .map(|part| Walked::over(part, frames.len()))
             .collect();
-        // Numbered by their order from here on: what stands side by side is sorted by it.
-        let (labels, ranks) = labels.ranked();
-        let ranked =
-            |layers: Vec<LabelId>| layers.into_iter().map(|label| ranks.of(label)).collect();
-        let below = Below {
-            layers: layers.into_iter().map(ranked).collect(),
-            cut: ranks.of(cut),
-        };
-        let frame_labels = LabelsOfFrames::of(&frame_labels, |label| ranks.of(label));
-        let parts = resolved.parts.into_par_iter();
-        let parts = parts.map(|part| paths_of(&part, &below, &frame_labels).into_nodes());
-        Self::of_nodes(labels, &side_by_side(parts.collect()))
+        let rows = Rows::of(parts, &walked);
+        let weight_min = detail.weight_min(rows.weight());
+        let nodes = Splitter::new(&rows, frames).nodes(weight_min, |ground, names| {
+            let layers = contexts.get(ground.context).into_iter().flatten();
+            let layers = layers.map(|layer| names.labels.of_layer(layer));
+            let mut labels: Vec<LabelId> = layers.collect();
+            if ground.is_cut {
+                let cut = Unresolved::Truncated;
+                labels.push(names.labels.intern_unresolved(&cut.to_string(), cut.kind()));
+            }
+            labels.into()
+        });
+        let sums = Sums::of_frames(frames, &walked);
+        Self {
+            leaves_out: nodes.are_left_out,
+            ..Self::made(nodes.stored, &nodes.labels, sums)
+        }
     }
 
     /// The tree of paths that were counted already.
@@ -102,21 +150,53 @@ impl FrameTree {
         for node in &mut nodes {
             node.label = ranks.of(node.label);
         }
-        Self::of_nodes(labels, &nodes)
+        let nodes = in_preorder(&nodes);
+        let sums = Sums::of_nodes(&nodes, &labels);
+        Self::made(nodes, &labels, sums)
     }
 
-    /// The tree of nodes whose labels are numbered in their order.
-    pub(crate) fn of_nodes(mut labels: Vec<Label>, nodes: &[PathNode]) -> Self {
-        let mut nodes = in_preorder(nodes);
-        if let Some(root) = nodes.first_mut() {
-            root.label = labels.len() as u32;
-        }
-        labels.push(Label {
+    /// The nodes' labels come to be numbered in the order of the nodes; others are dropped.
+    fn made(mut nodes: Vec<Stored>, all: &[Label], sums: Sums) -> Self {
+        let mut labels = vec![Label {
             name: "all".into(),
             kind: NodeKind::Root,
             reason: "",
-        });
-        Self { nodes, labels }
+        }];
+        let mut number_of = vec![0; all.len()];
+        if let Some(root) = nodes.first_mut() {
+            root.label = 0;
+        }
+        for node in nodes.iter_mut().skip(1) {
+            let label = node.label as usize;
+            let (Some(number), Some(label)) = (number_of.get_mut(label), all.get(label)) else {
+                continue;
+            };
+            if *number == 0 {
+                *number = labels.len() as u32;
+                labels.push(label.clone());
+            }
+            node.label = *number;
+        }
+        Self {
+            nodes,
+            labels,
+            sums,
+            leaves_out: false,
+        }
+    }
+
+    /// Whether it has not all nodes of its stacks: it was made with [`Detail::Wide`], and some were narrow.
+    pub fn leaves_out(&self) -> bool {
+        self.leaves_out
+    }
+
+    /// Whether there are frames of a kind, drawn or not.
+    pub fn has(&self, kind: NodeKind) -> bool {
+        self.sums.kinds.contains(&kind)
+    }
+
+    pub(crate) fn sums(&self) -> &Sums {
+        &self.sums
     }
 
     /// Samples of the whole tree.
@@ -162,192 +242,4 @@ impl FrameTree {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use symbolizer::{Frame, FrameKind, NamedStack, Unresolved};
-
-    use super::*;
-
-    fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-        FrameTree::of(stacks.into_iter().collect())
-    }
-
-    fn frame(name: &str, kind: FrameKind) -> Frame {
-        Frame::new(Ok(name.into()), kind)
-    }
-
-    fn stack(container: &str, comm: &str, frames: Vec<Frame>, samples: u64) -> NamedStack {
-        NamedStack {
-            container: container.into(),
-            comm: comm.into(),
-            frames,
-            samples,
-        }
-    }
-
-    fn native(names: &[&str]) -> Vec<Frame> {
-        names
-            .iter()
-            .map(|name| frame(name, FrameKind::Native))
-            .collect()
-    }
-
-    fn lines(tree: &FrameTree) -> Vec<String> {
-        tree.preorder()
-            .map(|n| {
-                let indent = " ".repeat(n.depth);
-                format!(
-                    "{indent}{} {:?} {}/{}",
-                    n.name, n.kind, n.self_samples, n.total_samples
-                )
-            })
-            .collect()
-    }
-
-    fn three_stacks() -> Vec<NamedStack> {
-        let mut in_kernel = native(&["main", "read"]);
-        in_kernel.push(frame("read", FrameKind::Kernel));
-        vec![
-            stack("web", "nginx", native(&["main", "read"]), 3),
-            stack("db", "sh", vec![], 2),
-            stack("web", "nginx", in_kernel, 5),
-            stack("web", "nginx", native(&["main"]), 1),
-            stack("web", "cron", native(&["main"]), 7),
-            stack("web", "nginx", native(&["main", "read"]), 10),
-            stack("none", "none", native(&["main"]), 0),
-        ]
-    }
-
-    #[test]
-    fn what_was_put_into_a_function_stands_above_it() {
-        let with = |frame: Frame, inlined: &[&str]| Frame {
-            inlined: inlined.iter().map(|name| Arc::from(*name)).collect(),
-            ..frame
-        };
-        let outer = frame("outer", FrameKind::Jit);
-        let leaf = frame("leaf", FrameKind::Native);
-        let stacks = [
-            stack(
-                "web",
-                "java",
-                vec![with(outer.clone(), &["a", "b"]), leaf],
-                2,
-            ),
-            stack("web", "java", vec![with(outer.clone(), &["a"])], 3),
-            stack("web", "java", vec![outer], 4),
-        ];
-        assert_eq!(
-            lines(&tree_of(&stacks)),
-            [
-                "all Root 0/9",
-                " web Container 0/9",
-                "  java Process 0/9",
-                "   outer Jit 4/9",
-                "    a Inlined 3/5",
-                "     b Inlined 0/2",
-                "      leaf Native 2/2",
-            ]
-        );
-    }
-
-    const THREE_STACKS: [&str; 9] = [
-        "all Root 0/28",
-        " db Container 0/2",
-        "  sh Process 2/2",
-        " web Container 0/26",
-        "  cron Process 0/7",
-        "   main Native 7/7",
-        "  nginx Process 0/19",
-        "   main Native 1/19",
-        "    read Native 13/18",
-    ];
-
-    #[test]
-    fn equal_stacks_are_one_path_and_every_sample_is_in_it() {
-        let mut expected: Vec<&str> = THREE_STACKS.to_vec();
-        expected.push("     read Kernel 5/5");
-        assert_eq!(lines(&tree_of(&three_stacks())), expected);
-    }
-
-    #[test]
-    fn the_order_of_the_stacks_makes_no_difference() {
-        let stacks = three_stacks();
-        let tree = tree_of(&stacks);
-        assert_eq!(tree_of(stacks.iter().rev()), tree);
-        for turn in 0..stacks.len() {
-            let (a, b) = stacks.split_at(turn);
-            assert_eq!(tree_of(b.iter().chain(a)), tree);
-        }
-    }
-
-    #[test]
-    fn one_name_of_two_kinds_is_two_nodes_and_one_name_in_two_allocations_is_one() {
-        let tree = tree_of(&[
-            stack("c", "p", vec![frame("f", FrameKind::Kernel)], 1),
-            stack("c", "p", vec![frame("f", FrameKind::Jit)], 2),
-            stack("c", "p", vec![frame("f", FrameKind::Native)], 4),
-            stack("c", "p", vec![frame("f", FrameKind::Native)], 8),
-        ]);
-        assert_eq!(
-            lines(&tree)[3..],
-            ["   f Native 12/12", "   f Kernel 1/1", "   f Jit 2/2"].map(str::to_owned)
-        );
-    }
-
-    #[test]
-    fn an_unresolved_frame_is_a_node_labelled_by_its_reason() {
-        let reason = Unresolved::Stripped(Arc::from("lib\nfoo.so"));
-        let unnamed = |kind| Frame::new(Err(reason.clone()), kind);
-        let tree = tree_of(&[
-            stack("c", "p", vec![unnamed(FrameKind::Native)], 1),
-            stack("c", "p", vec![unnamed(FrameKind::Kernel)], 1),
-            stack("c", "p", native(&[r"[stripped lib\x0afoo.so]"]), 1),
-        ]);
-        assert_eq!(
-            lines(&tree)[3..],
-            [
-                r"   [stripped lib\x0afoo.so] Unresolved 2/2",
-                r"   [stripped lib\x5cx0afoo.so] Native 1/1"
-            ]
-            .map(str::to_owned)
-        );
-    }
-
-    #[test]
-    fn containers_are_listed_with_their_samples() {
-        let tree = tree_of(&three_stacks());
-        assert_eq!(tree.containers(), [("db", 2), ("web", 26)]);
-    }
-
-    #[test]
-    fn a_container_below_other_layers_is_listed_once() {
-        let mut labels = Labels::default();
-        let comm = |labels: &mut Labels, name| labels.intern(NodeKind::Process, name);
-        let (sh, cron) = (comm(&mut labels, "sh"), comm(&mut labels, "cron"));
-        let web = labels.intern(NodeKind::Container, "web");
-        let mut paths = Paths::default();
-        paths.add([sh, web], 2);
-        paths.add([cron, web], 3);
-        assert_eq!(FrameTree::new(labels, paths).containers(), [("web", 5)]);
-    }
-
-    #[test]
-    fn no_stacks_are_a_root_of_no_samples() {
-        let tree = tree_of(&[]);
-        assert_eq!(lines(&tree), ["all Root 0/0"]);
-        assert_eq!((tree.samples(), tree.containers().len()), (0, 0));
-    }
-
-    #[test]
-    fn a_very_deep_stack_and_absurd_counts_neither_overflow_nor_recurse() {
-        let name: Arc<str> = "f".into();
-        let deep = vec![Frame::new(Ok(name), FrameKind::Native); 200_000];
-        let tree = tree_of(&[
-            stack("c", "p", deep, u64::MAX),
-            stack("c", "p", native(&["g"]), 5),
-        ]);
-        assert_eq!(tree.preorder().len(), 200_004);
-        assert_eq!(tree.samples(), u64::MAX);
-    }
-}
+mod tests;

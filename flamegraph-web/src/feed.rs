@@ -1,7 +1,7 @@
 //! What the renderer is fed: folded lines of the frames that are wide enough to be drawn, in the order that it
 //! draws them in.
 
-use collapse::{FrameTree, NodeKind};
+use collapse::{Detail, FrameTree, NodeKind};
 use inferno::flamegraph::color::PaletteMap;
 use inferno::flamegraph::defaults;
 use std::fmt::Write as _;
@@ -17,6 +17,8 @@ const DEPTH_MAX: usize = 1_000;
 const FEED_BYTES_MAX: usize = 64 << 20;
 /// A frame is drawn if it has at least one of as many samples, while others are not in its way.
 const NARROWEST: u64 = 10_000;
+/// What is asked of a tree that only a picture is made of.
+pub const DETAIL: Detail = Detail::Wide { one_of: NARROWEST };
 /// A frame that has at least one of as many samples is drawn even then: of a few hundred deep
 /// stacks that share little, all the frames may be too many.
 const WIDE: u64 = 1_000;
@@ -38,9 +40,9 @@ pub(crate) struct Drawn {
     pub(crate) samples_min: u64,
     /// Frames of greater depth are left out.
     pub(crate) depth_max: usize,
-    /// How many are left out, and whether for their depth.
-    pub(crate) narrow_left_out: usize,
-    pub(crate) deep_left_out: usize,
+    /// Whether there are such frames.
+    pub(crate) narrow_left_out: bool,
+    pub(crate) deep_left_out: bool,
 }
 
 impl<'a> Feed<'a> {
@@ -77,8 +79,8 @@ impl<'a> Feed<'a> {
         let mut drawn = Drawn {
             samples_min,
             depth_max,
-            narrow_left_out: 0,
-            deep_left_out: 0,
+            narrow_left_out: tree.leaves_out(),
+            deep_left_out: false,
         };
         let mut labels = Labels::new();
         let mut frames: Vec<Shown> = Vec::new();
@@ -94,9 +96,9 @@ impl<'a> Feed<'a> {
                 hue = hues.outside();
             }
             if node.total_samples < samples_min {
-                drawn.narrow_left_out += 1;
+                drawn.narrow_left_out = true;
             } else if node.depth > depth_max {
-                drawn.deep_left_out += 1;
+                drawn.deep_left_out = true;
             } else {
                 frames.push(Shown {
                     label: labels.id(&node, Style::new(hue, node.kind)),
@@ -274,13 +276,13 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use collapse::{Frame, FrameKind, NamedStack};
+    use collapse::{Detail, Frame, FrameKind, NamedStack};
 
     use super::*;
     use crate::marks::unmarked;
 
     fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-        FrameTree::of(stacks.into_iter().collect())
+        FrameTree::of(&stacks.into_iter().collect(), Detail::All)
     }
 
     fn stack(container: &str, names: &[&str], samples: u64) -> NamedStack {
@@ -289,6 +291,7 @@ mod tests {
             .map(|name| Frame::new(Ok((*name).into()), FrameKind::Native))
             .collect();
         NamedStack {
+            is_cut: false,
             container: container.into(),
             comm: "p".into(),
             frames,
@@ -316,7 +319,7 @@ mod tests {
         );
         assert_eq!(
             (feed.drawn.narrow_left_out, feed.drawn.deep_left_out),
-            (0, 0)
+            (false, false)
         );
         // The root, two containers with a process and a function each, and `f`.
         assert_eq!(feed.palette.iter().count(), 8);
@@ -332,7 +335,10 @@ mod tests {
         let tree = tree_of(&stacks);
         let feed = Feed::of(&tree);
         assert_eq!(lines(&feed), ["c;p;main 2", "c;p;main;wide 19999"]);
-        assert_eq!((feed.drawn.samples_min, feed.drawn.narrow_left_out), (3, 3));
+        assert_eq!(
+            (feed.drawn.samples_min, feed.drawn.narrow_left_out),
+            (3, true)
+        );
     }
 
     #[test]
@@ -348,7 +354,10 @@ mod tests {
             lines(&feed),
             ["c;p 27", "c;p;f8 8", "c;p;f9 9", "c;p;wide 19000"]
         );
-        assert_eq!((feed.drawn.samples_min, feed.drawn.narrow_left_out), (8, 6));
+        assert_eq!(
+            (feed.drawn.samples_min, feed.drawn.narrow_left_out),
+            (8, true)
+        );
     }
 
     #[test]
@@ -359,7 +368,10 @@ mod tests {
         let tree = tree_of(&stacks);
         let feed = Feed::within(&tree, 6, usize::MAX);
         assert_eq!(lines(&feed).len(), 500);
-        assert_eq!((feed.drawn.samples_min, feed.drawn.narrow_left_out), (1, 0));
+        assert_eq!(
+            (feed.drawn.samples_min, feed.drawn.narrow_left_out),
+            (1, false)
+        );
     }
 
     #[test]
@@ -376,7 +388,7 @@ mod tests {
         let feed = Feed::within(&tree, FRAMES_MAX, 1 << 20);
         assert!(feed.lines.len() <= 1 << 20);
         // The deepest frame is at depth 1998.
-        assert_eq!((feed.drawn.depth_max, feed.drawn.deep_left_out), (62, 1936));
+        assert_eq!((feed.drawn.depth_max, feed.drawn.deep_left_out), (62, true));
         let drawn: u64 = feed
             .lines
             .lines()

@@ -69,15 +69,15 @@ impl Legend {
             (NodeKind::Kernel, "function of the kernel"),
             (NodeKind::Unresolved, "frame without a name"),
         ] {
-            if tree.preorder().any(|node| node.kind == kind) {
+            if tree.has(kind) {
                 grid.add(Some(Style::new(hue, kind)), label);
             }
         }
-        if drawn.narrow_left_out > 0 {
+        if drawn.narrow_left_out {
             let least = share(drawn.samples_min, tree.samples());
             grid.add(None, &format!("frames below {least} are not drawn"));
         }
-        if drawn.deep_left_out > 0 {
+        if drawn.deep_left_out {
             grid.add(
                 None,
                 &format!("stacks are drawn to depth {}", drawn.depth_max),
@@ -162,24 +162,25 @@ fn share(part: u64, whole: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use collapse::{Frame, FrameKind, NamedStack, Unresolved};
+    use collapse::{Detail, Frame, FrameKind, NamedStack, Unresolved};
 
     use super::*;
 
     const ALL: Drawn = Drawn {
         samples_min: 1,
         depth_max: 1000,
-        narrow_left_out: 0,
-        deep_left_out: 0,
+        narrow_left_out: false,
+        deep_left_out: false,
     };
 
     fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-        FrameTree::of(stacks.into_iter().collect())
+        FrameTree::of(&stacks.into_iter().collect(), Detail::All)
     }
 
     fn stack(container: &str, kind: FrameKind, samples: u64) -> NamedStack {
         let frames = vec![Frame::new(Ok("f".into()), kind)];
         NamedStack {
+            is_cut: false,
             container: container.into(),
             comm: "p".into(),
             frames,
@@ -244,8 +245,8 @@ mod tests {
         let drawn = Drawn {
             samples_min: 12,
             depth_max: 500,
-            narrow_left_out: 1,
-            deep_left_out: 1,
+            narrow_left_out: true,
+            deep_left_out: true,
         };
         let legend = Legend::of(&tree, &drawn, 0);
         assert_eq!(

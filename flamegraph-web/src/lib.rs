@@ -8,4 +8,5 @@ mod marks;
 mod palette;
 mod svg;
 
+pub use feed::DETAIL;
 pub use svg::{Picture, SvgError, write_svg};

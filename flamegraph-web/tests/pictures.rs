@@ -1,7 +1,9 @@
 //! Whole pictures: well-formed whatever a container wrote, and the same for the same stacks.
 
-use collapse::{Frame, FrameKind, FrameTree, NamedStack, Totals, Unresolved, clean_line};
-use flamegraph_web::{Picture, SvgError, write_svg};
+use collapse::{
+    Detail, Frame, FrameKind, FrameTree, NamedStack, Taken, Totals, Unresolved, clean_line,
+};
+use flamegraph_web::{DETAIL, Picture, SvgError, write_svg};
 use quick_xml::events::Event;
 
 fn frame(name: &str, kind: FrameKind) -> Frame {
@@ -9,11 +11,12 @@ fn frame(name: &str, kind: FrameKind) -> Frame {
 }
 
 fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
-    FrameTree::of(stacks.into_iter().collect())
+    FrameTree::of(&stacks.into_iter().collect(), Detail::All)
 }
 
 fn stack(container: &str, comm: &str, frames: Vec<Frame>, samples: u64) -> NamedStack {
     NamedStack {
+        is_cut: false,
         container: container.into(),
         comm: comm.into(),
         frames,
@@ -441,4 +444,40 @@ fn folded_text_of_hostile_names_is_read_by_inferno_with_every_sample_and_frame()
     let root = format!("<title>all ({} samples, 100%)</title>", tree.samples());
     assert_eq!(drawing.matches(&root).count(), 1);
     assert_eq!(drawing.matches(" samples, ").count(), tree.preorder().len());
+}
+
+#[test]
+fn a_tree_of_what_is_drawn_gives_the_picture_of_the_whole_one() {
+    let mut state = 1_u64;
+    let mut below = |limit: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % limit
+    };
+    let stacks: Vec<NamedStack> = (0..5_000)
+        .map(|_| {
+            let depth = below(12);
+            let names = (0..depth).map(|_| format!("f{}", below(3) * below(9)));
+            let frames = names.map(|name| frame(&name, FrameKind::Native)).collect();
+            let container = ["web", "db"][below(2) as usize];
+            stack(container, "p", frames, below(20))
+        })
+        // Too narrow to be drawn, and in the legend all the same.
+        .chain([stack("rare", "p", vec![frame("jitted", FrameKind::Jit)], 1)])
+        .collect();
+    let resolved = stacks.iter().collect();
+    let picture = |detail| {
+        let tree = FrameTree::of(&resolved, detail);
+        let mut out = Vec::new();
+        write_svg(&tree, &Picture::default(), &mut out).expect("a picture");
+        (String::from_utf8(out).expect("UTF-8"), tree)
+    };
+    let (whole, all) = picture(Detail::All);
+    let (drawn, wide) = picture(DETAIL);
+    assert!(wide.preorder().len() < all.preorder().len());
+    assert!(whole.contains("are not drawn") && whole.contains("function of generated code"));
+    assert_eq!(drawn, whole);
+    let taken = Taken::default();
+    assert_eq!(Totals::of(&wide, taken), Totals::of(&all, taken));
 }

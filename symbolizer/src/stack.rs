@@ -2,6 +2,7 @@
 
 use crate::problem::Problem;
 use crate::recorded::Kept;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -139,36 +140,60 @@ pub struct NamedStack {
     pub comm: Arc<str>,
     /// Root first.
     pub frames: Vec<Frame>,
+    /// Whether frames are missing at its root.
+    pub is_cut: bool,
     /// How many samples.
     pub samples: u64,
 }
 
+/// Two parts, each with the contexts of its own.
 impl<'a> FromIterator<&'a NamedStack> for Resolved {
     fn from_iter<I: IntoIterator<Item = &'a NamedStack>>(stacks: I) -> Self {
         let mut resolved = Self::default();
-        let mut part = StackPart::default();
+        let mut ids: HashMap<&Frame, FrameId> = HashMap::new();
+        let mut contexts: HashMap<(&str, &str), u32> = HashMap::new();
+        let part = || StackPart {
+            cut_at: 1,
+            ..StackPart::default()
+        };
+        // With each the stack before, and its context.
+        let mut parts = [(part(), None, Vec::new()), (part(), None, Vec::new())];
         for stack in stacks {
             let layer = |kind, label: &Arc<str>| Layer {
                 kind,
                 label: Arc::clone(label),
             };
-            let first = resolved.frames.len() as u32;
-            resolved.frames.extend(stack.frames.iter().cloned());
-            let context = resolved.contexts.len() as u32;
-            resolved.contexts.push(vec![
-                layer(LayerKind::Container, &stack.container),
-                layer(LayerKind::Comm, &stack.comm),
-            ]);
-            let ids: Vec<_> = (first..resolved.frames.len() as u32).map(FrameId).collect();
+            let next = contexts.len() as u32;
+            let place = (&*stack.container, &*stack.comm);
+            let context = *contexts.entry(place).or_insert(next);
+            if context == next {
+                resolved.contexts.push(vec![
+                    layer(LayerKind::Container, &stack.container),
+                    layer(LayerKind::Comm, &stack.comm),
+                ]);
+            }
+            let frames = stack.frames.iter().map(|frame| {
+                *ids.entry(frame).or_insert_with(|| {
+                    resolved.frames.push(frame.clone());
+                    FrameId(resolved.frames.len() as u32 - 1)
+                })
+            });
+            let frames: Vec<FrameId> = frames.collect();
+            let [even, odd] = &mut parts;
+            let (part, last_context, last) = if context.is_multiple_of(2) { even } else { odd };
+            let is_behind = last_context.replace(context) == Some(context);
+            let alike = last.iter().zip(&frames).take_while(|(a, b)| a == b);
+            let shared = if is_behind { alike.count() } else { 0 };
             let head = StackHead {
                 context,
-                shared: 0,
-                entries: 0,
+                shared: shared as u32,
+                entries: u32::from(stack.is_cut),
                 weight: stack.samples,
             };
-            part.push(head, &ids);
+            part.push(head, frames.get(shared..).unwrap_or_default());
+            *last = frames;
         }
-        resolved.parts.push(part);
+        resolved.parts.extend(parts.map(|(part, ..)| part));
         resolved
     }
 }
