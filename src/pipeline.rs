@@ -19,6 +19,7 @@ use profiler::live::{self, Config, Recorded, Signals};
 use profiler::perfdata::{self, Ending, ImageBuildId, Outcome, ReadOptions};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use symbolizer::{
     Astray, CallGraph, ChainOptions, CodeSnapshot, Counting, Counts, HeldMap, JitDumpOptions,
     Kallsyms, KeepNames, Kept, Known, LiveStacks, Lookup, Origin, Place, Problem, RecordedOn,
@@ -343,7 +344,9 @@ fn name(
     }
     let problems = std::mem::take(&mut resolved.problems);
     let tree = FrameTree::of(&resolved, source.detail);
-    drop(resolved);
+    // Beside the drawing: there are a million pieces of it. Where no thread is to be had, here.
+    let freeing = thread::Builder::new().name("freeing".into());
+    let _ = freeing.spawn(move || drop(resolved));
     let named = Named {
         counts,
         totals: Totals::of(

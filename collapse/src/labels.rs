@@ -181,15 +181,18 @@ impl Ranks {
 }
 
 impl Names {
-    /// The label of a frame, and of what was put into it, outermost first. The frame must be kept as long as this.
-    pub(crate) fn of_frame(&mut self, frame: &Frame) -> Box<[LabelId]> {
-        let outer = match &frame.name {
+    /// The label of a frame. The frame must be kept as long as this.
+    pub(crate) fn of_frame(&mut self, frame: &Frame) -> LabelId {
+        match &frame.name {
             Ok(name) => self.of_name(NodeKind::of(frame.kind), name),
             Err(reason) => self.of_reason(reason),
-        };
+        }
+    }
+
+    /// The labels of what was put into a frame, outermost first. The frame must be kept as long as this.
+    pub(crate) fn of_inlined(&mut self, frame: &Frame) -> impl Iterator<Item = LabelId> {
         let inlined = frame.inlined.iter();
-        let inlined = inlined.map(|name| self.of_name(NodeKind::Inlined, name));
-        [outer].into_iter().chain(inlined).collect()
+        inlined.map(|name| self.of_name(NodeKind::Inlined, name))
     }
 
     pub(crate) fn label(&self, id: LabelId) -> Option<&Label> {

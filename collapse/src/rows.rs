@@ -160,14 +160,11 @@ impl<'a> Rows<'a> {
         before(run.end) - before(run.start)
     }
 
-    /// The runs of those of `run` that go on behind their first `depth` frames, which are alike, and the frame
+    /// Adds the runs of those of `run` that go on behind their first `depth` frames, which are alike, and the frame
     /// that each of them goes on with.
-    #[inline]
-    pub(crate) fn split(&self, run: Run, depth: u32, mut found: impl FnMut(FrameId, Run)) {
+    pub(crate) fn split(&self, run: Run, depth: u32, found: &mut Vec<(FrameId, Run)>) {
         let mut part = |run: Run| {
-            if let Some(frame) = self.frame(run.start, depth) {
-                found(frame, run);
-            }
+            found.extend(self.frame(run.start, depth).map(|frame| (frame, run)));
         };
         if run.alike > depth {
             return part(run);

@@ -61,6 +61,8 @@ pub(crate) struct Splitter<'a> {
     /// Parts of nodes that wait.
     parts: Vec<Part>,
     waiting: Vec<Waiting>,
+    /// Of a part: the runs that go on, and with which frame.
+    runs: Vec<(FrameId, Run)>,
     /// Of the node whose turn it is: what goes on, and in which group.
     found: Vec<(u32, Part)>,
     groups: Vec<Group>,
@@ -85,6 +87,7 @@ impl<'a> Splitter<'a> {
             labels: FrameLabels::new(frames),
             parts: Vec::new(),
             waiting: Vec::new(),
+            runs: Vec::new(),
             found: Vec::new(),
             groups: Vec::new(),
             group_of: Vec::new(),
@@ -142,6 +145,7 @@ impl<'a> Splitter<'a> {
             found,
             groups,
             group_of,
+            runs,
             ..
         } = self;
         found.clear();
@@ -175,12 +179,16 @@ impl<'a> Splitter<'a> {
                 goes_on(label, Part { rest, ..part });
                 continue;
             }
-            rows.split(part.run, part.depth, |frame, run| {
-                if let Some((label, rest)) = labels.of(frame) {
+            // In two passes: the frames lie far apart, and the waits for them overlap.
+            runs.clear();
+            rows.split(part.run, part.depth, &mut *runs);
+            for (frame, run) in &*runs {
+                if let Some((label, rest)) = labels.of(*frame) {
                     let depth = part.depth + 1;
+                    let run = *run;
                     goes_on(label, Part { run, depth, rest });
                 }
-            });
+            }
         }
         for group in groups {
             if let Some(number) = group_of.get_mut(group.label.0 as usize) {
@@ -275,13 +283,15 @@ impl<'a> FrameLabels<'a> {
 
     #[cold]
     fn ask(&mut self, id: FrameId) -> Option<(LabelId, Rest)> {
-        let labels = self.names.of_frame(self.frames.get(id.0 as usize)?);
-        let (known, found) = match labels[..] {
-            [label] if label.0 < SEVERAL => (label.0, Some((label, NOTHING))),
-            _ => {
-                let list = self.keep(labels);
-                (SEVERAL | list.list, self.next(list))
-            }
+        let frame = self.frames.get(id.0 as usize)?;
+        let label = self.names.of_frame(frame);
+        let (known, found) = if frame.inlined.is_empty() && label.0 < SEVERAL {
+            (label.0, Some((label, NOTHING)))
+        } else {
+            let inlined = self.names.of_inlined(frame);
+            let list = [label].into_iter().chain(inlined).collect();
+            let list = self.keep(list);
+            (SEVERAL | list.list, self.next(list))
         };
         if let Some(slot) = self.known.get_mut(id.0 as usize) {
             *slot = known;

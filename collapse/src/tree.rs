@@ -6,9 +6,9 @@
 use rayon::prelude::*;
 use symbolizer::{FrameKind, Resolved, Unresolved};
 
-use crate::labels::{Label, LabelId, Labels};
+use crate::labels::{Label, LabelId, Labels, Names};
 use crate::paths::Paths;
-use crate::rows::{Rows, Walked};
+use crate::rows::{Ground, Rows, Walked};
 use crate::siblings::in_preorder;
 use crate::split::Splitter;
 use crate::sums::Sums;
@@ -126,7 +126,7 @@ impl FrameTree {
             .collect();
         let rows = Rows::of(parts, &walked);
         let weight_min = detail.weight_min(rows.weight());
-        let nodes = Splitter::new(&rows, frames).nodes(weight_min, |ground, names| {
+        let layers = |ground: Ground, names: &mut Names| {
             let layers = contexts.get(ground.context).into_iter().flatten();
             let layers = layers.map(|layer| names.labels.of_layer(layer));
             let mut labels: Vec<LabelId> = layers.collect();
@@ -135,8 +135,11 @@ impl FrameTree {
                 labels.push(names.labels.intern_unresolved(&cut.to_string(), cut.kind()));
             }
             labels.into()
-        });
-        let sums = Sums::of_frames(frames, &walked);
+        };
+        let (nodes, sums) = rayon::join(
+            || Splitter::new(&rows, frames).nodes(weight_min, layers),
+            || Sums::of_frames(frames, &walked),
+        );
         Self {
             leaves_out: nodes.are_left_out,
             ..Self::made(nodes.stored, &nodes.labels, sums)

@@ -61,7 +61,8 @@ pub fn frames(files: &[(PathBuf, Vec<u64>)], inlines: Inlines) -> io::Result<Vec
         })
     });
     let asked = asked.collect();
-    let (mut named, _) = native::images(asked, &lookup);
+    let (named, _) = native::images(asked, &lookup);
+    let mut named: Vec<_> = named.into_iter().flatten().collect();
     named.sort_by_key(|(place, _)| place.0);
     Ok(named.into_iter().map(|(_, frame)| frame).collect())
 }

@@ -47,8 +47,8 @@ struct WithSymbols {
     problems: Vec<Problem>,
 }
 
-/// Names the sampled offsets of all images, images in parallel.
-pub(crate) fn images(images: Vec<ImageOffsets>, lookup: &Lookup) -> (Named, Vec<Problem>) {
+/// Names the sampled offsets of each image, images in parallel.
+pub(crate) fn images(images: Vec<ImageOffsets>, lookup: &Lookup) -> (Vec<Named>, Vec<Problem>) {
     // Views with a file system that does not answer: asked once, not once for each image.
     let stuck: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
     let images = images.into_par_iter();
@@ -66,7 +66,7 @@ pub(crate) fn images(images: Vec<ImageOffsets>, lookup: &Lookup) -> (Named, Vec<
         .collect();
     let (named, problems): (Vec<Named>, Vec<Vec<Problem>>) = named.into_iter().unzip();
     (
-        named.into_iter().flatten().collect(),
+        named,
         unchecked_as_one(problems.into_iter().flatten().chain(not_fetched).collect()),
     )
 }

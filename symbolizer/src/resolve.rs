@@ -124,7 +124,7 @@ impl Counted {
         let mut frames = vec![unmapped; places.len()];
         for (id, frame) in kernel
             .into_iter()
-            .chain(native)
+            .chain(native.into_iter().flatten())
             .chain(generated_named)
             .chain(jitted)
             .chain(name::vdso(&unnamed, vdso_is, lookup))

@@ -105,7 +105,8 @@ impl Vmlinux {
             mistold: None,
             offsets,
         };
-        let (mut named, problems) = native::images(vec![image], lookup);
+        let (named, problems) = native::images(vec![image], lookup);
+        let mut named: Vec<_> = named.into_iter().flatten().collect();
         named.retain(|(_, frame)| frame.name.is_ok());
         for (_, frame) in &mut named {
             frame.kind = FrameKind::Kernel;
