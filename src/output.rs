@@ -251,6 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn only_pictures_are_made_of_a_part_of_the_tree() {
+        let detail_of = |paths: &[&str]| {
+            let outputs = paths.iter().map(|path| Output::parse(Path::new(path)));
+            let outputs: Result<Vec<Output>, OutputError> = outputs.collect();
+            detail(&outputs.expect("formats"))
+        };
+        assert_eq!(detail_of(&["a.svg"]), flamegraph_web::DETAIL);
+        assert_eq!(detail_of(&["-", "a.data"]), flamegraph_web::DETAIL);
+        assert_eq!(detail_of(&["a.folded"]), Detail::All);
+        assert_eq!(detail_of(&["a.svg", "a.folded"]), Detail::All);
+        assert_eq!(detail_of(&["a.collapsed", "a.svg"]), Detail::All);
+    }
+
+    #[test]
     fn a_file_appears_whole_and_an_unwritable_place_fails_before_the_recording() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("out.svg");

@@ -27,7 +27,8 @@ use symbolizer::INTERPRETER;
 /// Written for a name that is empty. No function's name reads so: its `[` would be an escape.
 pub const NO_NAME: &str = "[no name]";
 
-/// Writes all stacks in the order of the tree; the counts add up to [`FrameTree::samples`].
+/// Writes all stacks that the tree has, in its order: of [`Detail::All`](crate::Detail::All) all that were sampled. The
+/// counts add up to [`FrameTree::samples`].
 pub fn write_folded(tree: &FrameTree, mut out: impl Write) -> io::Result<()> {
     let mut line = String::new();
     // Byte offsets where the names of the open nodes end, containers first.

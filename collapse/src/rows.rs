@@ -1,23 +1,28 @@
-//! The stacks of a recording in one row: where neighbours part, what those between two of them weigh, and
-//! how much each frame is in.
+//! The stacks of a recording in one row: where neighbours part, and what those between two of them weigh.
 
 use std::ops::Range;
 
 use symbolizer::{FrameId, ResolvedStack, StackPart};
 
+use crate::sums::{Sorts, Weights};
+
 /// What one walk over a part tells.
-pub(crate) struct Walked {
-    /// What the stacks that each frame is in weigh, as often as it is in them.
-    pub(crate) weights: Vec<u64>,
-    /// What those weigh that were cut.
-    pub(crate) cut: u64,
-    /// The stacks, by their number, that share frames with one before them which stands on other ground,
-    /// and all their frames.
-    moved: Vec<(usize, Vec<FrameId>)>,
+pub(crate) struct Walked<'a> {
+    pub(crate) weights: Weights<'a>,
+    /// In the order of the stacks.
+    moved: Vec<Moved>,
+}
+
+/// A stack that shares more with the one before it, which stands on other ground, than with the last one on its own.
+struct Moved {
+    number: usize,
+    /// What it shares with that, and its frames behind.
+    shared: u32,
+    own: Vec<FrameId>,
 }
 
 /// What the frames of a stack stand on: its context, and whether frames are missing between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ground {
     pub(crate) context: usize,
     pub(crate) is_cut: bool,
@@ -32,47 +37,57 @@ impl Ground {
     }
 }
 
-impl Walked {
-    /// Of a part whose frames are among so many.
-    pub(crate) fn over(part: &StackPart, frames: usize) -> Self {
-        let mut walked = Self {
-            weights: vec![0; frames],
-            cut: 0,
-            moved: Vec::new(),
-        };
+/// The last stack of those that are whole, or of those that are cut: on what it stands, and how many of its frames
+/// all stacks since have.
+type Last = (Option<Ground>, usize);
+
+impl<'a> Walked<'a> {
+    /// Of a part whose frames are of these sorts.
+    pub(crate) fn over(part: &StackPart, sorts: &'a Sorts) -> Self {
+        let mut weights = Weights::new(sorts);
+        let mut moved = Vec::new();
         // The stack before, and what those weigh that end at or above each of its frames.
         let mut path: Vec<(FrameId, u64)> = Vec::new();
-        let mut ground = None;
+        let mut lasts: [Last; 2] = [(None, 0); 2];
         for (number, stack) in part.stacks().enumerate() {
-            walked.leave(&mut path, stack.shared);
+            leave(&mut path, stack.shared, &mut weights);
             path.extend(stack.frames.iter().map(|id| (*id, 0)));
             if let Some((_, weight)) = path.last_mut() {
                 *weight = weight.saturating_add(stack.weight);
             }
             if stack.is_cut {
-                walked.cut = walked.cut.saturating_add(stack.weight);
+                weights.add_cut(stack.weight);
             }
-            let before = ground.replace(Ground::of(&stack));
-            if stack.shared > 0 && before != ground {
-                let all = path.iter().map(|(id, _)| *id);
-                walked.moved.push((number, all.collect()));
+            for (_, still) in &mut lasts {
+                *still = stack.shared.min(*still);
             }
+            let ground = Some(Ground::of(&stack));
+            let [whole, cut] = &mut lasts;
+            let last = if stack.is_cut { cut } else { whole };
+            let shared = if last.0 == ground { last.1 } else { 0 };
+            if shared < stack.shared {
+                let own = path.iter().skip(shared).map(|(id, _)| *id);
+                moved.push(Moved {
+                    number,
+                    shared: shared as u32,
+                    own: own.collect(),
+                });
+            }
+            *last = (ground, path.len());
         }
-        walked.leave(&mut path, 0);
-        walked
+        leave(&mut path, 0, &mut weights);
+        Self { weights, moved }
     }
+}
 
-    /// Weighs the frames behind the first `kept` ones, and leaves them.
-    fn leave(&mut self, path: &mut Vec<(FrameId, u64)>, kept: usize) {
-        while path.len() > kept
-            && let Some((id, weight)) = path.pop()
-        {
-            if let Some(sum) = self.weights.get_mut(id.0 as usize) {
-                *sum = sum.saturating_add(weight);
-            }
-            if let Some((_, below)) = path.last_mut() {
-                *below = below.saturating_add(weight);
-            }
+/// Weighs the frames behind the first `kept` ones, and leaves them.
+fn leave(path: &mut Vec<(FrameId, u64)>, kept: usize, weights: &mut Weights<'_>) {
+    while path.len() > kept
+        && let Some((id, weight)) = path.pop()
+    {
+        weights.add(id, weight);
+        if let Some((_, below)) = path.last_mut() {
+            *below = below.saturating_add(weight);
         }
     }
 }
@@ -110,7 +125,7 @@ pub(crate) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Of each part, and what a walk over it told.
-    pub(crate) fn of(parts: &'a [StackPart], walked: &'a [Walked]) -> Self {
+    pub(crate) fn of(parts: &'a [StackPart], walked: &'a [Walked<'_>]) -> Self {
         let len = parts.iter().map(|part| part.stacks().len()).sum();
         let mut rows = Self {
             shared: Vec::with_capacity(len),
@@ -120,23 +135,30 @@ impl<'a> Rows<'a> {
         };
         let mut sum = 0;
         for (part, walked) in parts.iter().zip(walked) {
-            let mut moved = walked.moved.iter().peekable();
-            let mut ground = None;
-            for (number, stack) in part.stacks().enumerate() {
-                let at = rows.shared.len() as u32;
-                let (shared, own) = match moved.next_if(|(moved, _)| *moved == number) {
-                    Some((_, all)) => (0, &all[..]),
-                    None => (stack.shared as u32, stack.frames),
-                };
-                let before = ground.replace(Ground::of(&stack));
-                match rows.grounds.last_mut() {
-                    Some((_, row)) if before == ground => row.end = at + 1,
-                    _ => rows.grounds.push((Ground::of(&stack), at..at + 1)),
+            // Those that are cut behind the others: one ground is not left for each stack that takes its turn.
+            for is_cut in [false, true] {
+                let mut moved = walked.moved.iter().peekable();
+                let mut ground = None;
+                for (number, stack) in part.stacks().enumerate() {
+                    let moved = moved.next_if(|moved| moved.number == number);
+                    if stack.is_cut != is_cut {
+                        continue;
+                    }
+                    let at = rows.shared.len() as u32;
+                    let (shared, own) = match moved {
+                        Some(moved) => (moved.shared, &moved.own[..]),
+                        None => (stack.shared as u32, stack.frames),
+                    };
+                    let before = ground.replace(Ground::of(&stack));
+                    match rows.grounds.last_mut() {
+                        Some((_, row)) if before == ground => row.end = at + 1,
+                        _ => rows.grounds.push((Ground::of(&stack), at..at + 1)),
+                    }
+                    rows.shared.push(shared);
+                    rows.own.push(own);
+                    rows.before.push(sum);
+                    sum += u128::from(stack.weight);
                 }
-                rows.shared.push(shared);
-                rows.own.push(own);
-                rows.before.push(sum);
-                sum += u128::from(stack.weight);
             }
         }
         rows.before.push(sum);
@@ -206,5 +228,42 @@ impl<'a> Rows<'a> {
             end,
             alike: alike.unwrap_or(u32::MAX),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use symbolizer::{Frame, FrameKind, NamedStack, Resolved};
+
+    use super::*;
+
+    #[test]
+    fn stacks_that_take_turns_in_being_cut_copy_no_path_again() {
+        const DEPTH: usize = 200;
+        let frame = |name: String| Frame::new(Ok(Arc::from(name)), FrameKind::Native);
+        let shared: Vec<Frame> = (0..DEPTH).map(|at| frame(at.to_string())).collect();
+        let stack = |number: usize| NamedStack {
+            is_cut: number % 2 == 1,
+            container: "c".into(),
+            comm: "p".into(),
+            frames: [&shared[..], &[frame(format!("leaf {number}"))]].concat(),
+            samples: 1,
+        };
+        let stacks: Vec<NamedStack> = (0..100).map(stack).collect();
+        let resolved: Resolved = stacks.iter().collect();
+        let sorts = Sorts::of(&resolved.frames);
+        let walked = Walked::over(&resolved.parts[0], &sorts);
+        let moved: Vec<usize> = walked.moved.iter().map(|moved| moved.own.len()).collect();
+        // The first that is cut has its whole path; the others share with the last of their own ground.
+        assert_eq!(moved, [DEPTH + 1]);
+        let walked = [walked];
+        let rows = Rows::of(&resolved.parts[..1], &walked);
+        let runs: Vec<(bool, u128)> = rows
+            .runs()
+            .map(|(ground, run)| (ground.is_cut, rows.weight_of(run)))
+            .collect();
+        assert_eq!(runs, [(false, 50), (true, 50)]);
     }
 }

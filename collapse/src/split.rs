@@ -239,7 +239,7 @@ impl<'a> Splitter<'a> {
     }
 }
 
-fn saturated(weight: u128) -> u64 {
+pub(crate) fn saturated(weight: u128) -> u64 {
     u64::try_from(weight).unwrap_or(u64::MAX)
 }
 

@@ -2,11 +2,83 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use symbolizer::{Frame, Unresolved};
+use symbolizer::{Frame, FrameId, Unresolved};
 
 use crate::labels::Label;
-use crate::rows::Walked;
 use crate::tree::{NodeKind, Stored};
+
+/// What sums tell frames apart by: kinds, and why they have no name. There are a dozen.
+pub(crate) struct Sorts {
+    all: Vec<(NodeKind, &'static str)>,
+    of: Vec<Sorted>,
+}
+
+/// Which sort a frame is of, and how many functions were put into it.
+#[derive(Clone, Copy)]
+struct Sorted {
+    sort: u32,
+    inlined: u32,
+}
+
+impl Sorts {
+    pub(crate) fn of(frames: &[Frame]) -> Self {
+        let mut all: Vec<(NodeKind, &'static str)> = Vec::new();
+        let of = frames.iter().map(|frame| {
+            let new = match &frame.name {
+                Ok(_) => (NodeKind::of(frame.kind), ""),
+                Err(reason) => (NodeKind::Unresolved, reason.kind()),
+            };
+            let known = all.iter().position(|sort| *sort == new);
+            let sort = known.unwrap_or_else(|| {
+                all.push(new);
+                all.len() - 1
+            });
+            Sorted {
+                sort: sort as u32,
+                inlined: u32::try_from(frame.inlined.len()).unwrap_or(u32::MAX),
+            }
+        });
+        let of = of.collect();
+        Self { all, of }
+    }
+}
+
+/// What the frames of each sort weigh, in a part of the stacks.
+pub(crate) struct Weights<'a> {
+    sorts: &'a Sorts,
+    of_sorts: Vec<u64>,
+    inlined: u64,
+    cut: u64,
+}
+
+impl<'a> Weights<'a> {
+    pub(crate) fn new(sorts: &'a Sorts) -> Self {
+        Self {
+            sorts,
+            of_sorts: vec![0; sorts.all.len()],
+            inlined: 0,
+            cut: 0,
+        }
+    }
+
+    /// Stacks of this weight have the frame.
+    #[inline]
+    pub(crate) fn add(&mut self, id: FrameId, weight: u64) {
+        let Some(Sorted { sort, inlined }) = self.sorts.of.get(id.0 as usize) else {
+            return;
+        };
+        if let Some(sum) = self.of_sorts.get_mut(*sort as usize) {
+            *sum = sum.saturating_add(weight);
+        }
+        let inlined = weight.saturating_mul(u64::from(*inlined));
+        self.inlined = self.inlined.saturating_add(inlined);
+    }
+
+    /// A stack of this weight was cut.
+    pub(crate) fn add_cut(&mut self, weight: u64) {
+        self.cut = self.cut.saturating_add(weight);
+    }
+}
 
 /// How much the frames weigh: each as much as the stacks that it is in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,22 +89,20 @@ pub(crate) struct Sums {
     pub(crate) unnamed: BTreeMap<&'static str, u64>,
     /// Those that mark a cut.
     pub(crate) truncated: u64,
-    /// The kinds there are.
+    /// The kinds of frames there are.
     pub(crate) kinds: BTreeSet<NodeKind>,
 }
 
 impl Sums {
-    /// Of the frames of a recording, by walks over its parts.
-    pub(crate) fn of_frames(frames: &[Frame], walked: &[Walked]) -> Self {
+    /// Of all parts.
+    pub(crate) fn of_parts<'a>(parts: impl Iterator<Item = &'a Weights<'a>>) -> Self {
         let mut sums = Self::default();
-        for walked in walked {
-            sums.add(
-                NodeKind::Unresolved,
-                Unresolved::Truncated.kind(),
-                walked.cut,
-            );
-            for (frame, weight) in frames.iter().zip(&walked.weights) {
-                sums.add_frame(frame, *weight);
+        for part in parts {
+            let cut = Unresolved::Truncated.kind();
+            sums.add(NodeKind::Unresolved, cut, part.cut);
+            sums.add(NodeKind::Inlined, "", part.inlined);
+            for ((kind, reason), weight) in part.sorts.all.iter().zip(&part.of_sorts) {
+                sums.add(*kind, reason, *weight);
             }
         }
         sums
@@ -49,17 +119,8 @@ impl Sums {
         sums
     }
 
-    fn add_frame(&mut self, frame: &Frame, weight: u64) {
-        match &frame.name {
-            Ok(_) => self.add(NodeKind::of(frame.kind), "", weight),
-            Err(reason) => self.add(NodeKind::Unresolved, reason.kind(), weight),
-        }
-        let inlined = frame.inlined.len() as u64;
-        self.add(NodeKind::Inlined, "", weight.saturating_mul(inlined));
-    }
-
     fn add(&mut self, kind: NodeKind, reason: &'static str, weight: u64) {
-        if weight == 0 {
+        if weight == 0 || kind == NodeKind::Root || kind.is_layer() {
             return;
         }
         self.kinds.insert(kind);

@@ -389,6 +389,9 @@ mod tests {
         let stacks = [
             stack("c", vec![stripped(), Ok("f")], u64::MAX),
             stack("c", vec![Err(Unresolved::Unmapped)], u64::MAX),
+            stack("c", vec![stripped()], u64::MAX),
+            stack("c", vec![Err(Unresolved::Truncated)], u64::MAX),
+            stack("d", vec![Err(Unresolved::Truncated)], u64::MAX),
         ];
         let totals = Totals::of(
             &tree_of(&stacks),
@@ -400,6 +403,12 @@ mod tests {
             },
         );
         assert_eq!(totals.taken(), u64::MAX);
+        assert_eq!((totals.frames, totals.truncated), (u64::MAX, u64::MAX));
+        let unnamed: Vec<_> = totals.unnamed.iter().collect();
+        assert_eq!(
+            unnamed,
+            [(&"stripped", &u64::MAX), (&"unmapped", &u64::MAX)]
+        );
         assert!(
             totals
                 .to_string()

@@ -10,8 +10,8 @@ use crate::labels::{Label, LabelId, Labels, Names};
 use crate::paths::Paths;
 use crate::rows::{Ground, Rows, Walked};
 use crate::siblings::in_preorder;
-use crate::split::Splitter;
-use crate::sums::Sums;
+use crate::split::{Splitter, saturated};
+use crate::sums::{Sorts, Sums};
 
 /// What a node of the tree stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,7 +58,7 @@ pub struct FrameTree {
     nodes: Vec<Stored>,
     /// Distinct labels in the order of their first nodes.
     labels: Vec<Label>,
-    /// Of all frames, those that have no node among them.
+    /// Of all frames, also those that have no node.
     sums: Sums,
     leaves_out: bool,
 }
@@ -66,7 +66,7 @@ pub struct FrameTree {
 /// Which nodes a tree has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// One for each frame.
+    /// One for each path of frames that was sampled.
     All,
     /// Those of frames that at least one of as many samples is in, and of all containers, processes and groups. It
     /// is what a picture shows, and little of what a recording has.
@@ -78,6 +78,8 @@ pub enum Detail {
 
 impl Detail {
     fn weight_min(self, whole: u128) -> u128 {
+        // As a tree tells it.
+        let whole = u128::from(saturated(whole));
         match self {
             Self::All => 1,
             Self::Wide { one_of } => whole.div_ceil(u128::from(one_of.max(1))).max(1),
@@ -120,10 +122,9 @@ impl FrameTree {
             parts,
             ..
         } = resolved;
-        let walked: Vec<Walked> = parts
-            .par_iter()
-            .map(|part| Walked::over(part, frames.len()))
-            .collect();
+        let sorts = Sorts::of(frames);
+        let walked = parts.par_iter().map(|part| Walked::over(part, &sorts));
+        let walked: Vec<Walked<'_>> = walked.collect();
         let rows = Rows::of(parts, &walked);
         let weight_min = detail.weight_min(rows.weight());
         let layers = |ground: Ground, names: &mut Names| {
@@ -136,10 +137,8 @@ impl FrameTree {
             }
             labels.into()
         };
-        let (nodes, sums) = rayon::join(
-            || Splitter::new(&rows, frames).nodes(weight_min, layers),
-            || Sums::of_frames(frames, &walked),
-        );
+        let nodes = Splitter::new(&rows, frames).nodes(weight_min, layers);
+        let sums = Sums::of_parts(walked.iter().map(|walked| &walked.weights));
         Self {
             leaves_out: nodes.are_left_out,
             ..Self::made(nodes.stored, &nodes.labels, sums)

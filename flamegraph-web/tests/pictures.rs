@@ -466,18 +466,25 @@ fn a_tree_of_what_is_drawn_gives_the_picture_of_the_whole_one() {
         // Too narrow to be drawn, and in the legend all the same.
         .chain([stack("rare", "p", vec![frame("jitted", FrameKind::Jit)], 1)])
         .collect();
-    let resolved = stacks.iter().collect();
-    let picture = |detail| {
-        let tree = FrameTree::of(&resolved, detail);
+    let picture = |stacks: &[NamedStack], detail| {
+        let tree = FrameTree::of(&stacks.iter().collect(), detail);
         let mut out = Vec::new();
         write_svg(&tree, &Picture::default(), &mut out).expect("a picture");
         (String::from_utf8(out).expect("UTF-8"), tree)
     };
-    let (whole, all) = picture(Detail::All);
-    let (drawn, wide) = picture(DETAIL);
+    let (whole, all) = picture(&stacks, Detail::All);
+    let (drawn, wide) = picture(&stacks, DETAIL);
     assert!(wide.preorder().len() < all.preorder().len());
     assert!(whole.contains("are not drawn") && whole.contains("function of generated code"));
     assert_eq!(drawn, whole);
     let taken = Taken::default();
     assert_eq!(Totals::of(&wide, taken), Totals::of(&all, taken));
+    // More than a count of 64 bits holds: what is narrow is so beside what it does hold.
+    let named = |name: &str| vec![frame(name, FrameKind::Native)];
+    let [one, other] = ["one", "other"].map(|name| stack("c", "p", named(name), u64::MAX));
+    let narrow = stack("c", "p", named("narrow"), u64::MAX / 9_000);
+    let narrower = stack("c", "p", named("narrower"), u64::MAX / 30_000);
+    let saturated = [one, other, narrow, narrower];
+    let [whole, drawn] = [Detail::All, DETAIL].map(|detail| picture(&saturated, detail).0);
+    assert_eq!(drawn, whole);
 }
