@@ -117,8 +117,8 @@ pub(crate) struct Rows<'a> {
     shared: Vec<u32>,
     /// The frames behind them.
     own: Vec<&'a [FrameId]>,
-    /// What those before each stack weigh, and at last all. No count of 64 bits makes it overflow.
-    before: Vec<u128>,
+    /// What each stack and those before it weigh. No count of 64 bits makes it overflow.
+    through: Vec<u128>,
     /// What stands on one ground, in a row.
     grounds: Vec<(Ground, Range<u32>)>,
 }
@@ -130,44 +130,58 @@ impl<'a> Rows<'a> {
         let mut rows = Self {
             shared: Vec::with_capacity(len),
             own: Vec::with_capacity(len),
-            before: Vec::with_capacity(len + 1),
+            through: Vec::with_capacity(len),
             grounds: Vec::new(),
         };
-        let mut sum = 0;
         for (part, walked) in parts.iter().zip(walked) {
-            // Those that are cut behind the others: one ground is not left for each stack that takes its turn.
-            for is_cut in [false, true] {
-                let mut moved = walked.moved.iter().peekable();
-                let mut ground = None;
-                for (number, stack) in part.stacks().enumerate() {
-                    let moved = moved.next_if(|moved| moved.number == number);
-                    if stack.is_cut != is_cut {
-                        continue;
-                    }
-                    let at = rows.shared.len() as u32;
-                    let (shared, own) = match moved {
-                        Some(moved) => (moved.shared, &moved.own[..]),
-                        None => (stack.shared as u32, stack.frames),
-                    };
-                    let before = ground.replace(Ground::of(&stack));
-                    match rows.grounds.last_mut() {
-                        Some((_, row)) if before == ground => row.end = at + 1,
-                        _ => rows.grounds.push((Ground::of(&stack), at..at + 1)),
-                    }
-                    rows.shared.push(shared);
-                    rows.own.push(own);
-                    rows.before.push(sum);
-                    sum += u128::from(stack.weight);
+            let mut moved = walked.moved.iter().peekable();
+            let numbered = part.stacks().enumerate();
+            let stacks = numbered.map(|(number, stack)| {
+                let moved = moved.next_if(|moved| moved.number == number);
+                (stack, moved)
+            });
+            // Those that are cut come behind the others: one ground is not left for each stack that takes its turn.
+            let mut cut = Vec::new();
+            let mut ground = None;
+            for (stack, moved) in stacks {
+                match stack.is_cut {
+                    true => cut.push((stack, moved)),
+                    false => rows.push(&stack, moved, &mut ground),
                 }
             }
+            for (stack, moved) in cut {
+                rows.push(&stack, moved, &mut ground);
+            }
         }
-        rows.before.push(sum);
         rows
+    }
+
+    /// Takes the next stack of a part; `ground` is that of the one before in it.
+    fn push(
+        &mut self,
+        stack: &ResolvedStack<'a>,
+        moved: Option<&'a Moved>,
+        ground: &mut Option<Ground>,
+    ) {
+        let at = self.shared.len() as u32;
+        let (shared, own) = match moved {
+            Some(moved) => (moved.shared, &moved.own[..]),
+            None => (stack.shared as u32, stack.frames),
+        };
+        let next = Ground::of(stack);
+        let before = ground.replace(next);
+        match self.grounds.last_mut() {
+            Some((_, row)) if before == Some(next) => row.end = at + 1,
+            _ => self.grounds.push((next, at..at + 1)),
+        }
+        self.shared.push(shared);
+        self.own.push(own);
+        self.through.push(self.weight() + u128::from(stack.weight));
     }
 
     /// What all of them weigh.
     pub(crate) fn weight(&self) -> u128 {
-        self.before.last().copied().unwrap_or(0)
+        self.through.last().copied().unwrap_or(0)
     }
 
     /// The runs of all stacks, each on one ground.
@@ -178,7 +192,12 @@ impl<'a> Rows<'a> {
     }
 
     pub(crate) fn weight_of(&self, run: Run) -> u128 {
-        let before = |at: u32| self.before.get(at as usize).copied().unwrap_or(0);
+        let before = |at: u32| {
+            let last = at
+                .checked_sub(1)
+                .and_then(|at| self.through.get(at as usize));
+            last.copied().unwrap_or(0)
+        };
         before(run.end) - before(run.start)
     }
 
