@@ -123,13 +123,7 @@ mod tests {
         let frames = frames
             .iter()
             .map(|(name, kind)| Frame::new(Ok((*name).into()), *kind));
-        NamedStack {
-            is_cut: false,
-            container: container.into(),
-            comm: comm.into(),
-            frames: frames.collect(),
-            samples: 1,
-        }
+        NamedStack::new(container, comm, frames.collect(), 1)
     }
 
     fn folded(stacks: &[NamedStack]) -> String {

@@ -98,7 +98,7 @@ impl<'a> Splitter<'a> {
     /// `layers` tells the labels of a ground.
     pub(crate) fn nodes(
         mut self,
-        weight_min: u128,
+        weight_min: u64,
         mut layers: impl FnMut(Ground, &mut Names) -> Box<[LabelId]>,
     ) -> Nodes {
         for (ground, run) in self.rows.runs() {
@@ -198,13 +198,13 @@ impl<'a> Splitter<'a> {
     }
 
     /// The groups that are to be nodes, in the order of their labels.
-    fn wanted(&self, weight_min: u128) -> Vec<u32> {
+    fn wanted(&self, weight_min: u64) -> Vec<u32> {
         let names = &self.labels.names;
         let label_of = |at: u32| names.label(self.groups.get(at as usize)?.label);
         let numbered = (0..).zip(&self.groups);
         let wanted = numbered.filter(|(at, group)| {
             let is_layer = label_of(*at).is_some_and(|label| label.kind.is_layer());
-            group.weight >= if is_layer { 1 } else { weight_min }
+            group.weight >= u128::from(if is_layer { 1 } else { weight_min })
         });
         let mut wanted: Vec<u32> = wanted.map(|(at, _)| at).collect();
         wanted.sort_unstable_by_key(|at| label_of(*at));

@@ -124,19 +124,14 @@ impl Sums {
             return;
         }
         self.kinds.insert(kind);
+        let is_unnamed = kind == NodeKind::Unresolved;
         let add = |sum: &mut u64| *sum = sum.saturating_add(weight);
-        match kind {
-            NodeKind::Root | NodeKind::Container | NodeKind::Process | NodeKind::Group => {}
-            NodeKind::Unresolved if reason == Unresolved::Truncated.kind() => {
-                add(&mut self.truncated);
-            }
-            NodeKind::Unresolved => {
-                add(&mut self.frames);
-                add(self.unnamed.entry(reason).or_default());
-            }
-            NodeKind::Native | NodeKind::Kernel | NodeKind::Jit | NodeKind::Inlined => {
-                add(&mut self.frames);
-            }
+        if is_unnamed && reason == Unresolved::Truncated.kind() {
+            return add(&mut self.truncated);
+        }
+        add(&mut self.frames);
+        if is_unnamed {
+            add(self.unnamed.entry(reason).or_default());
         }
     }
 }

@@ -214,13 +214,7 @@ mod tests {
             .into_iter()
             .map(|name| Frame::new(name.map(Arc::from), FrameKind::Native))
             .collect();
-        NamedStack {
-            is_cut: false,
-            container: container.into(),
-            comm: "p".into(),
-            frames,
-            samples,
-        }
+        NamedStack::new(container, "p", frames, samples)
     }
 
     fn stripped() -> Result<&'static str, Unresolved> {

@@ -77,12 +77,11 @@ pub enum Detail {
 }
 
 impl Detail {
-    fn weight_min(self, whole: u128) -> u128 {
-        // As a tree tells it.
-        let whole = u128::from(saturated(whole));
+    /// How many samples a frame has at least, of a tree of so many.
+    pub fn samples_min(self, samples: u64) -> u64 {
         match self {
             Self::All => 1,
-            Self::Wide { one_of } => whole.div_ceil(u128::from(one_of.max(1))).max(1),
+            Self::Wide { one_of } => samples.div_ceil(one_of.max(1)).max(1),
         }
     }
 }
@@ -126,7 +125,7 @@ impl FrameTree {
         let walked = parts.par_iter().map(|part| Walked::over(part, &sorts));
         let walked: Vec<Walked<'_>> = walked.collect();
         let rows = Rows::of(parts, &walked);
-        let weight_min = detail.weight_min(rows.weight());
+        let weight_min = detail.samples_min(saturated(rows.weight()));
         let layers = |ground: Ground, names: &mut Names| {
             let layers = contexts.get(ground.context).into_iter().flatten();
             let layers = layers.map(|layer| names.labels.of_layer(layer));

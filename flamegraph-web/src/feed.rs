@@ -15,10 +15,9 @@ const FRAMES_MAX: usize = 20_000;
 const DEPTH_MAX: usize = 1_000;
 /// Lines repeat their whole path: what a hostile tree may cost us.
 const FEED_BYTES_MAX: usize = 64 << 20;
-/// A frame is drawn if it has at least one of as many samples, while others are not in its way.
-const NARROWEST: u64 = 10_000;
-/// What is asked of a tree that only a picture is made of.
-pub const DETAIL: Detail = Detail::Wide { one_of: NARROWEST };
+/// What is asked of a tree that only a picture is made of: a frame is drawn if it has at least one of as many samples,
+/// while others are not in its way.
+pub const DETAIL: Detail = Detail::Wide { one_of: 10_000 };
 /// A frame that has at least one of as many samples is drawn even then: of a few hundred deep
 /// stacks that share little, all the frames may be too many.
 const WIDE: u64 = 1_000;
@@ -169,7 +168,7 @@ impl Frames {
 
 /// The least count such that at most `frames_max` frames, or only wide ones, have as many samples.
 fn samples_min(tree: &FrameTree, frames_max: usize) -> u64 {
-    let narrowest = tree.samples().div_ceil(NARROWEST).max(1);
+    let narrowest = DETAIL.samples_min(tree.samples());
     let mut counts: Vec<u64> = tree
         .preorder()
         .map(|n| n.total_samples)
@@ -290,13 +289,7 @@ mod tests {
             .iter()
             .map(|name| Frame::new(Ok((*name).into()), FrameKind::Native))
             .collect();
-        NamedStack {
-            is_cut: false,
-            container: container.into(),
-            comm: "p".into(),
-            frames,
-            samples,
-        }
+        NamedStack::new(container, "p", frames, samples)
     }
 
     fn lines(feed: &Feed<'_>) -> Vec<String> {

@@ -179,13 +179,7 @@ mod tests {
 
     fn stack(container: &str, kind: FrameKind, samples: u64) -> NamedStack {
         let frames = vec![Frame::new(Ok("f".into()), kind)];
-        NamedStack {
-            is_cut: false,
-            container: container.into(),
-            comm: "p".into(),
-            frames,
-            samples,
-        }
+        NamedStack::new(container, "p", frames, samples)
     }
 
     fn labels(legend: &Legend) -> Vec<&str> {

@@ -14,16 +14,6 @@ fn tree_of<'a>(stacks: impl IntoIterator<Item = &'a NamedStack>) -> FrameTree {
     FrameTree::of(&stacks.into_iter().collect(), Detail::All)
 }
 
-fn stack(container: &str, comm: &str, frames: Vec<Frame>, samples: u64) -> NamedStack {
-    NamedStack {
-        is_cut: false,
-        container: container.into(),
-        comm: comm.into(),
-        frames,
-        samples,
-    }
-}
-
 fn svg(stacks: &[NamedStack], picture: &Picture) -> String {
     let mut out = Vec::new();
     write_svg(&tree_of(stacks), picture, &mut out).unwrap();
@@ -144,11 +134,11 @@ const HOSTILE: &[&str] = &[
 fn hostile_stacks() -> Vec<NamedStack> {
     let kinds = [FrameKind::Native, FrameKind::Kernel, FrameKind::Jit];
     let named = HOSTILE.iter().flat_map(|name| {
-        kinds.map(|kind| stack(name, name, vec![frame(name, kind), frame("f", kind)], 2))
+        kinds.map(|kind| NamedStack::new(name, name, vec![frame(name, kind), frame("f", kind)], 2))
     });
     let unnamed = HOSTILE.iter().map(|name| {
         let name = Err(Unresolved::Stripped((*name).into()));
-        stack("c", "p", vec![Frame::new(name, FrameKind::Native)], 3)
+        NamedStack::new("c", "p", vec![Frame::new(name, FrameKind::Native)], 3)
     });
     named.chain(unnamed).collect()
 }
@@ -175,7 +165,12 @@ fn tame_picture() -> Picture {
 #[test]
 fn no_name_and_no_title_adds_an_element_an_attribute_or_a_script() {
     let tame = parsed(&svg(
-        &[stack("c", "p", vec![frame("f", FrameKind::Native)], 1)],
+        &[NamedStack::new(
+            "c",
+            "p",
+            vec![frame("f", FrameKind::Native)],
+            1,
+        )],
         &tame_picture(),
     ));
     let hostile = parsed(&svg(&hostile_stacks(), &hostile_picture()));
@@ -192,7 +187,7 @@ fn no_name_and_no_title_adds_an_element_an_attribute_or_a_script() {
             unit: (*one).into(),
         };
         let frames = vec![frame(one, FrameKind::Native); 2];
-        let seen = parsed(&svg(&[stack(one, one, frames, 1)], &picture));
+        let seen = parsed(&svg(&[NamedStack::new(one, one, frames, 1)], &picture));
         assert_eq!(seen.scripts, tame.scripts, "{one:?}");
         assert_eq!(seen.elements, tame.elements, "{one:?}");
         assert_eq!(seen.handlers, ["init(evt)"], "{one:?}");
@@ -211,13 +206,13 @@ fn no_name_and_no_title_adds_an_element_an_attribute_or_a_script() {
 fn hovering_shows_the_name_its_samples_and_its_share() {
     let seen = parsed(&svg(
         &[
-            stack(
+            NamedStack::new(
                 "docker:web",
                 "nginx",
                 vec![frame("drop<[u8; 8]> & co_[k]", FrameKind::Native)],
                 1234,
             ),
-            stack(
+            NamedStack::new(
                 " # c;d",
                 "nginx 7",
                 vec![frame("f 12", FrameKind::Kernel)],
@@ -279,9 +274,9 @@ fn a_frame_beside_one_whose_name_begins_alike_is_drawn_once() {
     let native = |names: &[&str]| names.iter().map(|n| frame(n, FrameKind::Native)).collect();
     let seen = parsed(&svg(
         &[
-            stack("c", "p", native(&["f"]), 1),
-            stack("c", "p", native(&["f(int)", "g"]), 1),
-            stack("c", "p", native(&["f", "g"]), 1),
+            NamedStack::new("c", "p", native(&["f"]), 1),
+            NamedStack::new("c", "p", native(&["f(int)", "g"]), 1),
+            NamedStack::new("c", "p", native(&["f", "g"]), 1),
         ],
         &tame_picture(),
     ));
@@ -292,7 +287,9 @@ fn a_frame_beside_one_whose_name_begins_alike_is_drawn_once() {
 
 #[test]
 fn one_thread_name_in_two_containers_has_two_colours() {
-    let sh = |container: &str| stack(container, "sh", vec![frame("main", FrameKind::Native)], 1);
+    let sh = |container: &str| {
+        NamedStack::new(container, "sh", vec![frame("main", FrameKind::Native)], 1)
+    };
     let text = svg(&[sh("a"), sh("b"), sh("host")], &tame_picture());
     let fills_of = |name: &str| -> Vec<String> {
         text.split(&format!("<title>{name} (1 samples, 33.33%)</title>"))
@@ -346,8 +343,8 @@ fn a_name_of_a_megabyte_is_cut_and_a_deep_stack_is_drawn() {
     };
     let text = svg(
         &[
-            stack(&long, &long, vec![frame(&long, FrameKind::Jit)], 1),
-            stack("c", "p", deep, 1),
+            NamedStack::new(&long, &long, vec![frame(&long, FrameKind::Jit)], 1),
+            NamedStack::new("c", "p", deep, 1),
         ],
         &picture,
     );
@@ -368,7 +365,7 @@ fn no_samples_are_a_picture_that_says_so() {
         notes: "--".into(),
         ..Picture::default()
     };
-    for stacks in [vec![], vec![stack("c", "p", vec![], 0)]] {
+    for stacks in [vec![], vec![NamedStack::new("c", "p", vec![], 0)]] {
         let seen = parsed(&svg(&stacks, &picture));
         assert_eq!(
             seen.texts,
@@ -381,7 +378,12 @@ fn no_samples_are_a_picture_that_says_so() {
 #[test]
 fn every_wide_frame_has_its_text_where_no_script_runs() {
     let native = |name| frame(name, FrameKind::Native);
-    let stacks = [stack("c", "p", vec![native("main"), native("all")], 1)];
+    let stacks = [NamedStack::new(
+        "c",
+        "p",
+        vec![native("main"), native("all")],
+        1,
+    )];
     let seen = parsed(&svg(&stacks, &Picture::default()));
     let frames = |texts: &[String], name: &str| texts.iter().filter(|text| *text == name).count();
     for (name, count) in [("all", 2), ("c", 1), ("p", 1), ("main", 1)] {
@@ -461,10 +463,15 @@ fn a_tree_of_what_is_drawn_gives_the_picture_of_the_whole_one() {
             let names = (0..depth).map(|_| format!("f{}", below(3) * below(9)));
             let frames = names.map(|name| frame(&name, FrameKind::Native)).collect();
             let container = ["web", "db"][below(2) as usize];
-            stack(container, "p", frames, below(20))
+            NamedStack::new(container, "p", frames, below(20))
         })
         // Too narrow to be drawn, and in the legend all the same.
-        .chain([stack("rare", "p", vec![frame("jitted", FrameKind::Jit)], 1)])
+        .chain([NamedStack::new(
+            "rare",
+            "p",
+            vec![frame("jitted", FrameKind::Jit)],
+            1,
+        )])
         .collect();
     let picture = |stacks: &[NamedStack], detail| {
         let tree = FrameTree::of(&stacks.iter().collect(), detail);
@@ -481,9 +488,10 @@ fn a_tree_of_what_is_drawn_gives_the_picture_of_the_whole_one() {
     assert_eq!(Totals::of(&wide, taken), Totals::of(&all, taken));
     // More than a count of 64 bits holds: what is narrow is so beside what it does hold.
     let named = |name: &str| vec![frame(name, FrameKind::Native)];
-    let [one, other] = ["one", "other"].map(|name| stack("c", "p", named(name), u64::MAX));
-    let narrow = stack("c", "p", named("narrow"), u64::MAX / 9_000);
-    let narrower = stack("c", "p", named("narrower"), u64::MAX / 30_000);
+    let [one, other] =
+        ["one", "other"].map(|name| NamedStack::new("c", "p", named(name), u64::MAX));
+    let narrow = NamedStack::new("c", "p", named("narrow"), u64::MAX / 9_000);
+    let narrower = NamedStack::new("c", "p", named("narrower"), u64::MAX / 30_000);
     let saturated = [one, other, narrow, narrower];
     let [whole, drawn] = [Detail::All, DETAIL].map(|detail| picture(&saturated, detail).0);
     assert_eq!(drawn, whole);

@@ -146,6 +146,19 @@ pub struct NamedStack {
     pub samples: u64,
 }
 
+impl NamedStack {
+    /// A stack of which no frames are missing.
+    pub fn new(container: &str, comm: &str, frames: Vec<Frame>, samples: u64) -> Self {
+        Self {
+            container: container.into(),
+            comm: comm.into(),
+            frames,
+            is_cut: false,
+            samples,
+        }
+    }
+}
+
 /// Two parts, each with the contexts of its own.
 impl<'a> FromIterator<&'a NamedStack> for Resolved {
     fn from_iter<I: IntoIterator<Item = &'a NamedStack>>(stacks: I) -> Self {

@@ -15,16 +15,6 @@ fn frame(name: &str, kind: FrameKind) -> Frame {
     Frame::new(Ok(name.into()), kind)
 }
 
-fn stack(container: &str, comm: &str, frames: Vec<Frame>, samples: u64) -> NamedStack {
-    NamedStack {
-        is_cut: false,
-        container: container.into(),
-        comm: comm.into(),
-        frames,
-        samples,
-    }
-}
-
 fn native(names: &[&str]) -> Vec<Frame> {
     names
         .iter()
@@ -48,13 +38,13 @@ fn three_stacks() -> Vec<NamedStack> {
     let mut in_kernel = native(&["main", "read"]);
     in_kernel.push(frame("read", FrameKind::Kernel));
     vec![
-        stack("web", "nginx", native(&["main", "read"]), 3),
-        stack("db", "sh", vec![], 2),
-        stack("web", "nginx", in_kernel, 5),
-        stack("web", "nginx", native(&["main"]), 1),
-        stack("web", "cron", native(&["main"]), 7),
-        stack("web", "nginx", native(&["main", "read"]), 10),
-        stack("none", "none", native(&["main"]), 0),
+        NamedStack::new("web", "nginx", native(&["main", "read"]), 3),
+        NamedStack::new("db", "sh", vec![], 2),
+        NamedStack::new("web", "nginx", in_kernel, 5),
+        NamedStack::new("web", "nginx", native(&["main"]), 1),
+        NamedStack::new("web", "cron", native(&["main"]), 7),
+        NamedStack::new("web", "nginx", native(&["main", "read"]), 10),
+        NamedStack::new("none", "none", native(&["main"]), 0),
     ]
 }
 
@@ -67,14 +57,14 @@ fn what_was_put_into_a_function_stands_above_it() {
     let outer = frame("outer", FrameKind::Jit);
     let leaf = frame("leaf", FrameKind::Native);
     let stacks = [
-        stack(
+        NamedStack::new(
             "web",
             "java",
             vec![with(outer.clone(), &["a", "b"]), leaf],
             2,
         ),
-        stack("web", "java", vec![with(outer.clone(), &["a"])], 3),
-        stack("web", "java", vec![outer], 4),
+        NamedStack::new("web", "java", vec![with(outer.clone(), &["a"])], 3),
+        NamedStack::new("web", "java", vec![outer], 4),
     ];
     assert_eq!(
         lines(&tree_of(&stacks)),
@@ -123,10 +113,10 @@ fn the_order_of_the_stacks_makes_no_difference() {
 #[test]
 fn one_name_of_two_kinds_is_two_nodes_and_one_name_in_two_allocations_is_one() {
     let tree = tree_of(&[
-        stack("c", "p", vec![frame("f", FrameKind::Kernel)], 1),
-        stack("c", "p", vec![frame("f", FrameKind::Jit)], 2),
-        stack("c", "p", vec![frame("f", FrameKind::Native)], 4),
-        stack("c", "p", vec![frame("f", FrameKind::Native)], 8),
+        NamedStack::new("c", "p", vec![frame("f", FrameKind::Kernel)], 1),
+        NamedStack::new("c", "p", vec![frame("f", FrameKind::Jit)], 2),
+        NamedStack::new("c", "p", vec![frame("f", FrameKind::Native)], 4),
+        NamedStack::new("c", "p", vec![frame("f", FrameKind::Native)], 8),
     ]);
     assert_eq!(
         lines(&tree)[3..],
@@ -139,9 +129,9 @@ fn an_unresolved_frame_is_a_node_labelled_by_its_reason() {
     let reason = Unresolved::Stripped(Arc::from("lib\nfoo.so"));
     let unnamed = |kind| Frame::new(Err(reason.clone()), kind);
     let tree = tree_of(&[
-        stack("c", "p", vec![unnamed(FrameKind::Native)], 1),
-        stack("c", "p", vec![unnamed(FrameKind::Kernel)], 1),
-        stack("c", "p", native(&[r"[stripped lib\x0afoo.so]"]), 1),
+        NamedStack::new("c", "p", vec![unnamed(FrameKind::Native)], 1),
+        NamedStack::new("c", "p", vec![unnamed(FrameKind::Kernel)], 1),
+        NamedStack::new("c", "p", native(&[r"[stripped lib\x0afoo.so]"]), 1),
     ]);
     assert_eq!(
         lines(&tree)[3..],
@@ -183,8 +173,8 @@ fn a_very_deep_stack_and_absurd_counts_neither_overflow_nor_recurse() {
     let name: Arc<str> = "f".into();
     let deep = vec![Frame::new(Ok(name), FrameKind::Native); 200_000];
     let tree = tree_of(&[
-        stack("c", "p", deep, u64::MAX),
-        stack("c", "p", native(&["g"]), 5),
+        NamedStack::new("c", "p", deep, u64::MAX),
+        NamedStack::new("c", "p", native(&["g"]), 5),
     ]);
     assert_eq!(tree.preorder().len(), 200_004);
     assert_eq!(tree.samples(), u64::MAX);
@@ -222,13 +212,13 @@ fn many_stacks() -> Vec<NamedStack> {
         let comm = ["a", "b"][below(2) as usize];
         stacks.push(NamedStack {
             is_cut: below(4) == 0,
-            ..stack(container, comm, frames.clone(), below(5))
+            ..NamedStack::new(container, comm, frames.clone(), below(5))
         });
     }
     // It is narrow, and its layers are there all the same.
-    stacks.push(stack("rare", "c", native(&["f"]), 1));
+    stacks.push(NamedStack::new("rare", "c", native(&["f"]), 1));
     let jitted = vec![frame("f", FrameKind::Jit)];
-    stacks.push(stack("none", "c", jitted, 0));
+    stacks.push(NamedStack::new("none", "c", jitted, 0));
     stacks
 }
 
