@@ -33,8 +33,12 @@ OWN unsigned long small_caller(unsigned long seed)
     return seed;
 }
 
-/* A leaf that is entered and left all the time. */
-OWN unsigned long tiny_leaf(unsigned long seed) { return seed * 3 + 1; }
+/* A leaf that is entered and left all the time; each step waits for the one before, or some CPUs hardly ever show it. */
+OWN unsigned long tiny_leaf(unsigned long seed)
+{
+    seed = (seed * 3 + 1) * (seed | 1);
+    return (seed * 5 + 1) * (seed | 1);
+}
 
 OWN unsigned long tiny_caller(unsigned long seed)
 {
