@@ -85,25 +85,6 @@ pub(crate) fn parts(words: &[u64]) -> impl Iterator<Item = (Part, &[u64])> {
     })
 }
 
-/// The parts as [`parts`] gives them, in the other order.
-pub(crate) fn parts_from_root(words: &[u64]) -> impl Iterator<Item = (Part, &[u64])> {
-    let mut rest = words;
-    iter::from_fn(move || {
-        while let [others @ .., marker] = rest
-            && is_marker(*marker)
-        {
-            rest = others;
-        }
-        let before = rest.iter().rposition(|word| is_marker(*word));
-        let (others, entries) = rest.split_at(before.map_or(0, |marker| marker + 1));
-        let part = others
-            .last()
-            .map_or(Part::User, |marker| Part::behind(*marker));
-        rest = others;
-        (!entries.is_empty()).then_some((part, entries))
-    })
-}
-
 /// The address to look an entry up by, which is the `number`th of its part.
 ///
 /// An entry behind a part's first is a return address, looked up one byte back: a call that is a
@@ -134,30 +115,6 @@ pub(crate) fn without_end(words: &[u64]) -> (&[u64], Option<u64>) {
     match words {
         [words @ .., end @ (CUT_MARKER | WHOLE_MARKER)] => (words, Some(*end)),
         words => (words, None),
-    }
-}
-
-/// How many words at the root's side, none of them a marker, lead to the same entries in both.
-pub(crate) fn shared_entries(words: &[u64], before: &[u64]) -> usize {
-    let pairs = words.iter().rev().zip(before.iter().rev());
-    let equal = pairs.take_while(|(a, b)| a == b && !is_marker(**a)).count();
-    let at = |words: &[u64]| {
-        words
-            .len()
-            .checked_sub(equal + 1)
-            .and_then(|at| words.get(at).copied())
-    };
-    if equal == 0 || (at(words).is_some_and(is_marker) && at(words) == at(before)) {
-        return equal;
-    }
-    // Its first may be a leaf in the one and a return address in the other; and what comes before
-    // must put both into the same part.
-    let leaf_side =
-        |words: &[u64]| part_behind(words.get(..words.len() - equal).unwrap_or_default());
-    if leaf_side(words) == leaf_side(before) {
-        equal - 1
-    } else {
-        0
     }
 }
 
@@ -210,16 +167,5 @@ mod tests {
             [(Part::User, &[4][..])]
         );
         assert_eq!(parts(&[USER_MARKER, KERNEL_MARKER]).count(), 0);
-        for chain in [
-            &chain[..],
-            &chain[1..],
-            &[USER_MARKER, KERNEL_MARKER],
-            &[4, guest],
-            &[],
-        ] {
-            let mut backwards: Vec<_> = parts_from_root(chain).collect();
-            backwards.reverse();
-            assert_eq!(parts(chain).collect::<Vec<_>>(), backwards);
-        }
     }
 }

@@ -4,7 +4,6 @@ use crate::hash::FastMap;
 use crate::jitdump::DumpId;
 use crate::pins::{Pins, RootRef};
 use crate::stack::LayerKind;
-use crate::stacks::ContextId;
 use crate::tasks::{CommId, SpaceId, Tasks};
 use crate::unwind::Unreached;
 use profiler::files::TargetRoot;
@@ -12,6 +11,10 @@ use profiler::perfdata::sidecar::TextId;
 use profiler::record::Stamp;
 use profiler::{CgroupId, HostPid, HostTid};
 use std::sync::Arc;
+
+/// Index of what a stack belongs to: address space, cgroup, thread name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ContextId(pub(crate) u32);
 
 /// Where a task runs, as far as it is known: what a container's tag is made from.
 #[derive(Clone, Copy)]
@@ -42,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) cgroup: Option<CgroupId>,
     pub(crate) comm: CommId,
     pub(crate) split: Split,
+    /// How often something was mapped in its space where a stack had led to nothing ([`Tasks::map`]).
+    pub(crate) filled: u32,
 }
 
 /// A context that was met.

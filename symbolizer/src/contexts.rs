@@ -1,11 +1,12 @@
 //! What a sample belongs to: its context, and the address space that a process's first sample begins.
 //! What must be asked while the process lives is asked then.
 
-use crate::context::{Context, ContextKind, KnownContext, Origin, Selected, Split, place_of};
-use crate::locate::{ContextPlace, Words};
+use crate::context::{
+    Context, ContextId, ContextKind, KnownContext, Origin, Selected, Split, place_of,
+};
+use crate::gaps::{Gaps, Touched};
 use crate::pins::RootRef;
 use crate::stack::LayerKind;
-use crate::stacks::ContextId;
 use crate::tally::{IDLE_COMM, IDLE_PID, Tally};
 use crate::tasks::{Space, SpaceId, UNKNOWN_COMM};
 use profiler::live::{self, EventSink};
@@ -38,6 +39,7 @@ impl Tally {
                 cgroup: sample.cgroup,
                 comm,
                 split,
+                filled: 0,
             });
         }
         if known.is_none() && self.counting.origin == Origin::LiveHost {
@@ -67,6 +69,7 @@ impl Tally {
             cgroup: sample.cgroup,
             comm,
             split,
+            filled: self.tasks.space(space).map_or(0, |space| space.filled),
         });
         if let Some(thread) = self.tasks.thread(pid, tid) {
             thread.context = Some((key, id));
@@ -104,6 +107,11 @@ impl Tally {
             maps: Arc::default(),
             proc_cgroups,
             dump: None,
+            gaps: Gaps::default(),
+            filled: 0,
+            batch: 0,
+            at: 0,
+            touched: Touched::default(),
         })
     }
 
@@ -130,22 +138,6 @@ impl Tally {
             space.dump = dump;
         }
         id
-    }
-
-    /// What locating stacks needs to know of each context.
-    pub(crate) fn places_of_contexts(&self) -> Vec<ContextPlace> {
-        let contexts = self.contexts.iter().map(|known| {
-            let space = known.context.space;
-            ContextPlace {
-                counted_in: known.counted_in,
-                space: space.and_then(|id| Some((id, Arc::clone(&self.tasks.space(id)?.maps)))),
-                words: match known.dump {
-                    Some(_) => Words::Rewritten,
-                    None => Words::Recorded,
-                },
-            }
-        });
-        contexts.collect()
     }
 
     fn intern_context(&mut self, context: Context) -> ContextId {

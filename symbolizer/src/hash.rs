@@ -1,23 +1,16 @@
 //! A fast hash for addresses and small ids, seeded for each run: the addresses come from programs
 //! that may be hostile. No result depends on its order.
 
-use crate::weights::Key;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// A map from small integers.
 pub(crate) type FastMap<K, V> = HashMap<K, V, FastState>;
 
-/// What a stack is known by, without its words. Made of two lanes of 64 bits that only who knows
-/// the secrets could make equal: of a million stacks that just happen to be, two are with a probability
-/// below 10^-7.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StackHash(Key);
-
-impl StackHash {
-    pub(crate) fn key(self) -> Key {
-        self.0
-    }
+/// A hash of words that is made step by step.
+#[derive(Clone, Copy)]
+pub(crate) struct Trail {
+    lanes: [u64; 2],
 }
 
 /// Seeds one table.
@@ -48,9 +41,38 @@ impl Default for FastState {
 }
 
 impl FastState {
-    /// Hash of a stack and of what it belongs to. Two words a multiplication, each with a secret, and two
+    /// Of the empty path of what `first` says.
+    pub(crate) fn trail(&self, first: u64) -> Trail {
+        let Secrets { a, b, .. } = self.secrets;
+        Trail {
+            lanes: [folded(a ^ first, b), a],
+        }
+    }
+
+    /// Of the path that goes on with these words, of which `kind` tells how they are to be read, and how many of them
+    /// are words.
+    pub(crate) fn on(&self, trail: Trail, kind: u64, words: &[u64; 8]) -> Trail {
+        let Secrets { a, b, c, d } = self.secrets;
+        let kind = folded(b ^ kind, a);
+        let [first, second] = trail.lanes;
+        let [s, t, u, v, w, x, y, z] = words;
+        let first = folded(first ^ s, c ^ t ^ kind);
+        let second = folded(second ^ u, d ^ v ^ kind);
+        Trail {
+            lanes: [folded(first ^ w, c ^ x), folded(second ^ y, d ^ z)],
+        }
+    }
+
+    /// What a path is known by: of a million that just happen to be, two are one with a probability below 10^-7, and
+    /// only who knows the secrets could make two that are.
+    pub(crate) fn key_of(&self, Trail { lanes }: Trail) -> u64 {
+        let Secrets { c, d, .. } = self.secrets;
+        folded(lanes[0] ^ c, lanes[1] ^ d)
+    }
+
+    /// Hash of a stack and of what it belongs to, as [`Self::key_of`] tells them apart. Two words a multiplication, each with a secret, and two
     /// lanes, so that none waits for the one before.
-    pub(crate) fn hash_words(&self, first: u64, words: &[u64]) -> StackHash {
+    pub(crate) fn hash_words(&self, first: u64, words: &[u64]) -> u64 {
         let Secrets { a, b, c, d } = self.secrets;
         // Of their own: no word can make up for another length or owner.
         let mut lanes = [folded(a ^ first, b ^ words.len() as u64), a];
@@ -63,10 +85,7 @@ impl FastState {
         let mut next = || rest.next().unwrap_or(0);
         let [w, x, y] = [next(), next(), next()];
         let lanes = [folded(lanes[0] ^ w, c ^ x), folded(lanes[1] ^ y, d)];
-        StackHash(Key {
-            place: folded(lanes[0] ^ c, lanes[1] ^ d),
-            check: (folded(lanes[0] ^ b, lanes[1] ^ a) >> 32) as u32,
-        })
+        self.key_of(Trail { lanes })
     }
 }
 
@@ -147,7 +166,7 @@ mod tests {
                     if let Some(last) = words.last_mut() {
                         *last = word;
                     }
-                    met.insert(state.hash_words(first, &words).key().place);
+                    met.insert(state.hash_words(first, &words));
                 }
             }
         }

@@ -1,12 +1,12 @@
-//! What is kept for naming a stack that was not seen before: its mappings, and their images while they
-//! can be had. Stacks lead through the same few thousand pages again and again: which of them need no
-//! look at their mappings any more is remembered.
+//! What is kept for naming a stack: its mappings, and their images while they can be had.
 
 use crate::chain::{Part, looked_up_at, parts};
 use crate::context::Origin;
 use crate::image::Images;
-use crate::maps::Backing;
+use crate::maps::{Backing, Mapping};
+use crate::pins::RootRef;
 use crate::tasks::{SpaceId, Tasks};
+use profiler::HostPid;
 
 /// A power of two; the table fits into a second-level cache.
 const SLOTS: usize = 1 << 14;
@@ -52,7 +52,8 @@ impl Page {
     }
 }
 
-/// Remembers the last page that came to each slot. What it has forgotten is looked at again.
+/// Stacks lead through the same few thousand pages again and again: which of them need no look at their mappings any
+/// more. Remembers the last page that came to each slot; what it has forgotten is looked at again.
 pub(crate) struct KeptPages {
     slots: Box<[(Page, Until); SLOTS]>,
 }
@@ -82,8 +83,25 @@ impl KeptPages {
     }
 }
 
-/// Keeps the mappings that a stack leads through for naming it, and holds their images where they
-/// can be had.
+/// Holds the image of a mapping that a stack of `space` led through, where that can be had.
+pub(crate) fn hold(
+    origin: Origin,
+    images: &mut Images,
+    (pid, root): (HostPid, RootRef),
+    mapping: &Mapping,
+) {
+    let Backing::Image(image) = mapping.backing else {
+        return;
+    };
+    if images.wants_holding(image) {
+        match origin {
+            Origin::LiveHost => images.hold(image, pid, mapping.start..mapping.end, root),
+            Origin::File => images.look_below(image, root),
+        }
+    }
+}
+
+/// Keeps the mappings that a stack leads through which is to be counted later, and holds their images.
 pub(crate) fn keep_mappings(
     origin: Origin,
     images: &mut Images,
@@ -104,17 +122,11 @@ pub(crate) fn keep_mappings(
             let Some((pid, root, mapping)) = tasks.keep_mapping(space, addr) else {
                 // Code without frame pointers sends the kernel's walk to the same data again and again.
                 kept.note(space, addr, Until::next_mapping(mapped));
+                tasks.led_to_nothing(space, addr);
                 continue;
             };
             last = mapping.start..mapping.end;
-            if let Backing::Image(image) = mapping.backing
-                && images.wants_holding(image)
-            {
-                match origin {
-                    Origin::LiveHost => images.hold(image, pid, last.clone(), root),
-                    Origin::File => images.look_below(image, root),
-                }
-            }
+            hold(origin, images, (pid, root), &mapping);
             if !matches!(mapping.backing, Backing::Image(image) if images.wants_holding(image)) {
                 kept.note(space, addr, Until::ALWAYS);
             }
@@ -126,10 +138,7 @@ pub(crate) fn keep_mappings(
 mod tests {
     use super::*;
     use crate::chain::USER_MARKER;
-    use crate::maps::Mapping;
-    use crate::pins::RootRef;
     use crate::tasks::Space;
-    use profiler::HostPid;
 
     #[test]
     fn a_page_is_known_in_its_own_space_until_another_takes_its_slot() {

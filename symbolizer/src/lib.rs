@@ -19,6 +19,7 @@ mod elf;
 mod frame_codes;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gaps;
 mod generated;
 mod hash;
 mod hex;
@@ -46,6 +47,7 @@ mod snapshot;
 mod source;
 mod stack;
 mod stacks;
+mod table;
 mod tally;
 mod tap;
 mod tasks;
@@ -53,7 +55,6 @@ mod told;
 mod unwind;
 mod vdso;
 mod watch;
-mod weights;
 mod whose_map;
 
 pub use choice::{Choice, Counting, Idle, Moment, Weight};

@@ -2,6 +2,8 @@
 
 use crate::image::ImageId;
 use crate::memory::MemoryId;
+use std::iter;
+use std::ops::Range;
 
 /// What lies behind a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +138,24 @@ impl MapTable {
                 ((start, end), None)
             }
         }
+    }
+
+    /// The addresses of a range at which nothing is mapped.
+    pub(crate) fn gaps_in(&self, avma: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        let first = self.mappings.partition_point(|it| it.end <= avma.start);
+        let mappings = self.mappings.get(first..).unwrap_or_default();
+        let mapped = mappings.iter().map(|it| it.start..it.end);
+        let (mut begin, end) = (avma.start, avma.end);
+        // What is behind the range ends its last gap.
+        mapped
+            .chain(iter::once(u64::MAX..u64::MAX))
+            .map_while(move |it| {
+                let gap = begin..it.start.min(end);
+                let goes_on = begin < end;
+                begin = begin.max(it.end);
+                goes_on.then_some(gap)
+            })
+            .filter(|gap| !gap.is_empty())
     }
 
     /// How many mappings are known.
@@ -332,5 +352,27 @@ mod tests {
             table.find(0x5900),
             Some((mapping(0x5800, 0x6000, 0x800, 1), 0x900))
         );
+    }
+
+    #[test]
+    fn the_gaps_in_a_range_are_what_no_mapping_covers() {
+        let mut table = MapTable::default();
+        let gaps = |table: &MapTable, avma: Range<u64>| -> Vec<(u64, u64)> {
+            let gaps = table.gaps_in(&avma);
+            gaps.map(|gap| (gap.start, gap.end)).collect()
+        };
+        assert_eq!(gaps(&table, 0x1000..0x2000), [(0x1000, 0x2000)]);
+        for start in [0x2000, 0x3000, 0x6000] {
+            insert(&mut table, mapping(start, start + 0x1000, 0, 1));
+        }
+        assert_eq!(
+            gaps(&table, 0x1000..0x9000),
+            [(0x1000, 0x2000), (0x4000, 0x6000), (0x7000, 0x9000)]
+        );
+        assert_eq!(gaps(&table, 0x2800..0x5000), [(0x4000, 0x5000)]);
+        assert_eq!(gaps(&table, 0x2000..0x4000), []);
+        assert_eq!(gaps(&table, 0x6800..0x7000), []);
+        assert_eq!(gaps(&table, 0x8000..u64::MAX), [(0x8000, u64::MAX)]);
+        assert_eq!(gaps(&table, 0x8000..0x8000), []);
     }
 }

@@ -1,7 +1,6 @@
 //! Hashes of paths, step by step: what tells whether a stack was met before without comparing it.
 
 use crate::hash::folded;
-use crate::weights::Key;
 use std::hash::{BuildHasher, RandomState};
 
 /// Seeds the hashes of one table. Decides how fast a path is found, never which.
@@ -45,13 +44,6 @@ impl PathSeed {
 }
 
 impl PathHash {
-    pub(crate) fn key(self) -> Key {
-        Key {
-            place: self.place(),
-            check: self.check(),
-        }
-    }
-
     /// Where a search begins.
     pub fn place(self) -> u64 {
         self.place

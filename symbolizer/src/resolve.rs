@@ -6,7 +6,7 @@ use crate::hash::FastMap;
 use crate::image::{Image, ImageId, ImageKey};
 use crate::jitmap::JitMap;
 use crate::living::{self, Now};
-use crate::locate::{Locations, Place, PlaceId};
+use crate::locate::{LocatedStacks, Locations, Place, PlaceId};
 use crate::lookup::{Inlines, Lookup, RecordedOn, View};
 use crate::name::{self, Kallsyms, Named, VdsoIs, jit_frame, native_frame, numbered};
 use crate::native::{self, ImageOffsets};
@@ -14,7 +14,7 @@ use crate::pins::RootRef;
 use crate::problem::Problem;
 use crate::recorded::{self, KeepNames, Known, Turn};
 use crate::snapshot::{CodeSnapshot, HeldMap};
-use crate::stack::{Layer, LayerKind, Resolved, Unresolved};
+use crate::stack::{Layer, LayerKind, Resolved, StackPart, Unresolved};
 use crate::tally::Counted;
 use crate::tasks::SpaceId;
 use crate::told::{Told, take_told_id};
@@ -47,14 +47,23 @@ pub struct ResolveOptions<'a> {
     pub keep_names: KeepNames,
 }
 
+/// The stacks, for as many threads as there are; those of so many entries were cut.
+fn in_parts(stacks: LocatedStacks, cut_at: u32) -> Vec<StackPart> {
+    /// For each thread: they are not of equal work.
+    const PARTS: usize = 2;
+    let mut parts = stacks.into_parts(PARTS * rayon::current_num_threads());
+    for part in &mut parts {
+        part.cut_at = cut_at;
+    }
+    parts
+}
+
 impl Counted {
     /// Names everything that was counted.
     pub fn resolve(mut self, options: ResolveOptions<'_>) -> Resolved {
         let located = std::mem::take(&mut self.located);
-        let Locations { places, mut parts } = located.finish();
-        for part in &mut parts {
-            part.cut_at = u32::try_from(options.max_stack).unwrap_or(u32::MAX);
-        }
+        let Locations { places, stacks } = located.finish();
+        let cut_at = u32::try_from(options.max_stack).unwrap_or(u32::MAX);
         let tags = self.tags(options.known.map(|known| known.sidecar), options.tag);
         let keeping = (options.keep_names == KeepNames::Yes).then(|| self.begin_keeping(&places));
         let known = options.known.map(|known| {
@@ -99,13 +108,18 @@ impl Counted {
         let kallsyms = options.kallsyms;
         let (
             (kernel, kernel_problems),
-            ((native, image_problems), (generated_named, map_problems)),
+            ((native, image_problems), ((generated_named, map_problems), parts)),
         ) = rayon::join(
             || name::kernel(kallsyms, &self.ksymbols, (kernel_addrs, lookup)),
             || {
                 rayon::join(
                     || native::images(images, lookup),
-                    || generated::generated(generated, lookup),
+                    || {
+                        rayon::join(
+                            || generated::generated(generated, lookup),
+                            || in_parts(stacks, cut_at),
+                        )
+                    },
                 )
             },
         );

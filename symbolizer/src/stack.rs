@@ -104,30 +104,15 @@ impl StackPart {
         })
     }
 
-    /// Gives every frame the id that `new` says.
-    pub(crate) fn renumber(&mut self, new: impl Fn(FrameId) -> FrameId) {
-        for frame in &mut self.frames {
-            *frame = new(*frame);
-        }
+    /// How many stacks it has.
+    pub(crate) fn len(&self) -> usize {
+        self.stacks.len()
     }
 
-    /// Makes room for more stacks.
-    pub(crate) fn reserve(&mut self, stacks: usize) {
-        self.stacks.reserve(stacks);
-    }
-
-    /// Adds a stack with the frames that it does not share; its number.
-    pub(crate) fn push(&mut self, head: StackHead, frames: &[FrameId]) -> u32 {
+    /// Adds a stack with the frames that it does not share.
+    pub(crate) fn push(&mut self, head: StackHead, frames: &[FrameId]) {
         self.frames.extend_from_slice(frames);
         self.stacks.push((head, frames.len() as u32));
-        (self.stacks.len() - 1) as u32
-    }
-
-    /// Gives a stack its weight.
-    pub(crate) fn weigh(&mut self, number: u32, weight: u64) {
-        if let Some((head, _)) = self.stacks.get_mut(number as usize) {
-            head.weight = weight;
-        }
     }
 }
 

@@ -5,23 +5,24 @@ use crate::chain::{has_no_entry, leaf_alone};
 use crate::choice::{Counting, Idle, Weight};
 use crate::code::{Code, classify};
 use crate::context::{
-    Context, ContextKind, Counts, KnownContext, Origin, Place, Selected, Selector, place_of,
+    Context, ContextId, ContextKind, Counts, KnownContext, Origin, Place, Selected, Selector,
+    place_of,
 };
 use crate::hash::FastMap;
 use crate::image::Images;
 use crate::jitdump::{DumpId, Jits, Marker, pid_of};
-use crate::kept::{KeptPages, keep_mappings};
+use crate::kept::{KeptPages, hold};
 use crate::kernel::Ksymbols;
-use crate::locate::{Ahead, Locator};
-use crate::maps::{Backing, Mapping};
+use crate::locate::{Ahead, Locator, Sampled, Words};
+use crate::maps::{Backing, MapTable, Mapping};
 use crate::memory::Memories;
 use crate::pins::Pins;
 use crate::recorded::RecordedTags;
 use crate::remapped::Remapped;
 use crate::stack::LayerKind;
-use crate::stacks::{Batch, ContextId, StackTable};
+use crate::stacks::{Batch, Belongs, NewStacks, SpaceNow, Stacks};
 use crate::tap::Tapped;
-use crate::tasks::Tasks;
+use crate::tasks::{SpaceId, Tasks};
 use crate::unwind::{ChainOptions, Chains, Files, LiveChains};
 use crate::watch::Watches;
 use profiler::live::EventSink;
@@ -46,12 +47,14 @@ pub struct Tally {
     pub(crate) images: Images,
     pub(crate) memories: Memories,
     pub(crate) pins: Pins,
-    pub(crate) stacks: StackTable,
+    pub(crate) stacks: Stacks,
+    pub(crate) located: Ahead,
+    /// Whether there are new stacks that did not wait.
+    is_new_of_now: bool,
     /// `None`: as they were recorded.
     pub(crate) chains: Option<Box<Chains>>,
     /// Of a recording of this host whose samples carry registers.
     pub(crate) live: Option<Box<LiveChains>>,
-    pub(crate) located: Ahead,
     pub(crate) contexts: Vec<KnownContext>,
     pub(crate) context_ids: FastMap<Context, ContextId>,
     /// The first context of each kind.
@@ -104,10 +107,11 @@ impl Tally {
             images: Images::default(),
             memories: Memories::default(),
             pins: Pins::new(),
-            stacks: StackTable::default(),
+            stacks: Stacks::default(),
+            located: Ahead::default(),
+            is_new_of_now: false,
             chains: None,
             live: None,
-            located: Ahead::default(),
             contexts: Vec::new(),
             context_ids: FastMap::default(),
             counted_in: FastMap::default(),
@@ -246,7 +250,7 @@ impl Tally {
         (time_ns, weight): (u64, u64),
     ) {
         if self.push(id, words.iter().copied(), (time_ns, weight)) == Batch::Full {
-            self.count_rewritten();
+            self.count_waited();
         }
     }
 
@@ -273,41 +277,138 @@ impl Tally {
         self.contexts.get(id.0 as usize)?.dump
     }
 
-    /// Counts the samples that wait, before anything they depend on changes. A stack that was not
+    /// Counts the samples that wait, before anything they depend on changes. Of a live recording, a stack that was not
     /// seen before makes its mappings be kept and their images be held from now on.
     pub(crate) fn count_batch(&mut self) {
+        self.count(When::Now);
+    }
+
+    /// Counts samples that waited, by the mappings that were kept when they were sampled. Before the first of them
+    /// those that did not wait are to be counted.
+    pub(crate) fn count_waited(&mut self) {
+        if self.is_new_of_now {
+            self.locate_new();
+        }
+        self.count(When::Before);
+        // What comes then is of other mappings.
+        if self.stacks.has_new() {
+            self.locate_new();
+        }
+    }
+
+    fn count(&mut self, sampled: When) {
         let Self {
             counting,
             stacks,
+            located,
             contexts,
             tasks,
-            images,
-            kept,
             ..
         } = self;
-        stacks.count_batch(Some(tasks.mapped()), |context, words| {
-            let context = contexts.get(context.0 as usize);
-            if let Some(space) = context.and_then(|known| known.context.space) {
-                keep_mappings(counting.origin, images, tasks, kept, space, words);
+        let batch = located.next_batch();
+        let may_wait = counting.origin == Origin::File;
+        stacks.count_batch(|context, words, new| {
+            let known = contexts.get(context.0 as usize)?;
+            let space = known.context.space;
+            if let Some(id) = space {
+                put_down(tasks, id, (batch, sampled), new);
             }
+            if may_wait && let Some(space) = space.and_then(|id| tasks.space_mut(id)) {
+                space.touched.note(words);
+            }
+            Some(Belongs {
+                counted_in: known.counted_in,
+                sampled: Sampled {
+                    space,
+                    words: match known.dump {
+                        Some(_) => Words::Rewritten,
+                        None => Words::Recorded,
+                    },
+                },
+            })
         });
-        if stacks.is_full() {
-            self.locate();
+        let is_wanted = match self.counting.origin {
+            Origin::LiveHost => self.stacks.has_new(),
+            Origin::File => self.stacks.has_many_new(),
+        };
+        self.is_new_of_now = sampled == When::Now && self.stacks.has_new();
+        if is_wanted {
+            self.locate_new();
+        }
+        if self.stacks.are_many_known() {
+            self.forget_known();
         }
     }
 
-    /// Counts stacks that waited for a jitdump: their mappings were kept when they were sampled.
-    pub(crate) fn count_rewritten(&mut self) {
-        self.stacks.count_batch(None, |_, _| {});
-        if self.stacks.is_full() {
-            self.locate();
+    /// Lets new stacks be located: of a live recording here and now, for what they lead to may vanish.
+    fn locate_new(&mut self) {
+        self.is_new_of_now = false;
+        let empty = self.located.spare();
+        let new = self.stacks.take_new(empty);
+        let done = match self.counting.origin {
+            Origin::LiveHost => self.located.take(new),
+            Origin::File => self.located.take_along(new),
+        };
+        self.keep_used(done);
+    }
+
+    /// Keeps what stacks led to, for naming them.
+    fn keep_used(&mut self, done: Vec<NewStacks>) {
+        for new in done {
+            for (space, mapping) in &new.used.mappings {
+                if let Some(seen_by) = self.tasks.keep(*space, *mapping) {
+                    hold(self.counting.origin, &mut self.images, seen_by, mapping);
+                }
+            }
+            for (space, addr) in &new.used.gaps {
+                self.tasks.led_to_nothing(*space, *addr);
+            }
+            for space in &new.spaces {
+                self.tasks.is_located(space.id, new.number);
+            }
+            self.located.keep_spare(new);
         }
     }
 
-    /// Counts the stacks by their places, while the next ones come, and forgets their addresses.
-    fn locate(&mut self) {
-        let contexts = self.places_of_contexts();
-        self.located.take(&mut self.stacks, contexts);
+    /// Gives the new stacks of a space these mappings instead, if there are any: so no mapping makes a copy of them all.
+    fn put_maps(&mut self, id: SpaceId, maps: Arc<MapTable>) -> bool {
+        let batch = self.located.next_batch();
+        let Some(space) = self.tasks.space(id).filter(|space| space.batch == batch) else {
+            return false;
+        };
+        let Some(now) = self.stacks.new_spaces().get_mut(space.at) else {
+            return false;
+        };
+        (now.maps, now.filled) = (maps, space.filled);
+        true
+    }
+
+    /// Waits until all that was counted is located.
+    fn wait_for_located(&mut self) {
+        let done = self.located.wait();
+        self.keep_used(done);
+        if self.stacks.has_new() {
+            self.locate_new();
+        }
+        let done = self.located.wait();
+        self.keep_used(done);
+    }
+
+    /// Waits for what stacks of the process led to, where something is to be mapped that changes it.
+    fn catch_up(&mut self, pid: HostPid, mapping: &Mapping) {
+        let batch = self.tasks.batch_before(pid, mapping);
+        if batch.is_none_or(|batch| self.located.has_done(batch)) {
+            return;
+        }
+        // Whoever maps again and again what stacks led to before finds the locator here.
+        self.wait_for_located();
+    }
+
+    /// Forgets which stacks are known by their words, but not what they weigh.
+    fn forget_known(&mut self) {
+        self.wait_for_located();
+        let weighed = self.stacks.forget_known();
+        self.located.here().weigh(&weighed);
         // Of a file, they tell which containers an image was mapped in, when it is looked for.
         if self.counting.origin == Origin::LiveHost {
             self.tasks.forget_left_maps();
@@ -319,14 +420,13 @@ impl Tally {
         self.end_live();
         self.settle_all();
         self.count_batch();
-        let contexts = self.places_of_contexts();
-        let mut located = mem::take(&mut self.located).finish();
-        located.take(&mut self.stacks, &contexts);
+        self.forget_known();
         let Self {
             tasks,
             images,
             memories,
             pins,
+            located,
             contexts,
             cgroup_paths,
             ksymbols,
@@ -341,7 +441,7 @@ impl Tally {
             images,
             memories,
             pins,
-            located,
+            located: located.finish(),
             contexts,
             cgroup_paths,
             ksymbols,
@@ -378,8 +478,9 @@ impl Tally {
                     .process(mapped.pid)
                     .and_then(|process| process.mnt);
                 if self.images.want_sweep() {
+                    self.wait_for_located();
                     let mut used = self.tasks.images_in_use();
-                    used.extend(self.located.images());
+                    used.extend(self.located.here().images());
                     self.images.sweep(&used);
                     if let Some(chains) = &mut self.chains {
                         chains.forget_images();
@@ -403,7 +504,14 @@ impl Tally {
             self.hide(dump, avma.clone(), mapped.stamp.time_ns);
         }
         let is_suspect = self.suspect(pid, &mapping);
+        self.catch_up(pid, &mapping);
+        let put_down = self.tasks.stays_in(pid, &mapping);
+        let put_down = put_down.filter(|id| self.put_maps(*id, Arc::default()));
         self.tasks.map(pid, mapping);
+        if let Some((id, maps)) = put_down.and_then(|id| Some((id, self.tasks.maps_now(id)?))) {
+            let maps = Arc::clone(maps);
+            self.put_maps(id, maps);
+        }
         if is_suspect {
             self.look_at_remapped();
         }
@@ -427,6 +535,32 @@ impl Tally {
             self.counts.throttled_ns += time_ns.saturating_sub(since_ns);
         }
     }
+}
+
+/// Puts down how the address space of a new stack is now, once for each batch of them. Of stacks that waited it is
+/// as it was then: what they led to was kept.
+fn put_down(tasks: &mut Tasks, id: SpaceId, (batch, sampled): (u64, When), new: &mut NewStacks) {
+    let Some(space) = tasks.space_mut(id).filter(|space| space.batch != batch) else {
+        return;
+    };
+    (space.batch, space.at) = (batch, new.spaces.len());
+    let filled = space.filled;
+    let maps = match sampled {
+        When::Now => tasks.maps_now(id),
+        When::Before => tasks.space(id).map(|space| &space.maps),
+    };
+    if let Some(maps) = maps {
+        let maps = Arc::clone(maps);
+        new.spaces.push(SpaceNow { id, maps, filled });
+    }
+}
+
+/// When the samples that are counted were sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Now,
+    /// They waited.
+    Before,
 }
 
 impl EventSink for Tally {
@@ -474,3 +608,7 @@ impl EventSink for Tally {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tally_tests.rs"]
+mod tests;

@@ -10,16 +10,18 @@
 //! a mapping is replaced, when the pid is used again.
 
 use crate::chain::{Part, entries};
+use crate::context::ContextId;
+use crate::gaps::{Gaps, Touched};
 use crate::hash::FastMap;
 use crate::image::ImageId;
 use crate::jitdump::{DumpId, Marker};
 use crate::maps::{Change, MapTable, Mapping};
 use crate::pins::RootRef;
-use crate::stacks::ContextId;
 use profiler::live::Identity;
 use profiler::record::{Comm, Fork};
 use profiler::{CgroupId, HostPid, HostTid, MntNs};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Index of an address space.
@@ -47,6 +49,16 @@ pub(crate) struct Space {
     pub(crate) proc_cgroups: Option<Arc<str>>,
     /// What says of its generated code what was there, and when.
     pub(crate) dump: Option<DumpId>,
+    /// Where stacks led to nothing.
+    pub(crate) gaps: Gaps,
+    /// How often something was mapped there.
+    pub(crate) filled: u32,
+    /// The last batch of new stacks that has one of it.
+    pub(crate) batch: u64,
+    /// Where that one has it.
+    pub(crate) at: usize,
+    /// Where those led.
+    pub(crate) touched: Touched,
 }
 
 impl Space {
@@ -61,6 +73,11 @@ impl Space {
             maps: Arc::default(),
             proc_cgroups: None,
             dump: None,
+            gaps: Gaps::default(),
+            filled: 0,
+            batch: 0,
+            at: 0,
+            touched: Touched::default(),
         }
     }
 }
@@ -99,6 +116,9 @@ const KEPT_AFTER_EXIT_NS: u64 = 2_000_000_000;
 /// (`vm.max_map_count`). It never tells of an unmapping, so that a program that maps code at ever
 /// new addresses seems to have more and more.
 const MAPPINGS_MAX: usize = 1 << 17;
+
+/// Mappings that are copied rather than waited for: some microseconds' work.
+const COPIED_MAX: usize = 1 << 8;
 
 /// The name of a thread that was never told of.
 pub(crate) const UNKNOWN_COMM: &[u8] = b"[unknown]";
@@ -203,6 +223,21 @@ impl Tasks {
         }
     }
 
+    /// The mappings of a space as they are now; of one that its process has left, those that stacks led through.
+    pub(crate) fn maps_now(&self, id: SpaceId) -> Option<&Arc<MapTable>> {
+        let space = self.space(id)?;
+        let process = self.processes.get(&space.pid);
+        let process = process.filter(|process| process.space == Some(id));
+        Some(process.map_or(&space.maps, |process| &process.maps))
+    }
+
+    /// Keeps a mapping that a stack of `space` led through; its process and its view of files.
+    pub(crate) fn keep(&mut self, space: SpaceId, mapping: Mapping) -> Option<(HostPid, RootRef)> {
+        let space = self.spaces.get_mut(space.0 as usize)?;
+        Arc::make_mut(&mut space.maps).insert(mapping);
+        Some((space.pid, space.root))
+    }
+
     /// Keeps the mapping that the process of the space `id` has at `addr` now; the process, its view of
     /// files, and the mapping. Only for a space that its process has not left.
     pub(crate) fn keep_mapping(
@@ -222,6 +257,31 @@ impl Tasks {
             }
         };
         Some((space.pid, space.root, mapping))
+    }
+
+    /// A stack of `space` led to nothing at this address.
+    pub(crate) fn led_to_nothing(&mut self, id: SpaceId, addr: u64) {
+        let Some(space) = self.spaces.get_mut(id.0 as usize) else {
+            return;
+        };
+        // What is mapped there later is mapped in another one, if its process has left it.
+        let process = self.processes.get(&space.pid);
+        let Some(process) = process.filter(|process| process.space == Some(id)) else {
+            return;
+        };
+        let (pid, is_filled) = (space.pid, process.maps.find(addr).is_some());
+        space.gaps.note(addr);
+        if is_filled {
+            // Of a stack that waited, and meanwhile something was mapped.
+            self.fill(pid, &(addr..addr.saturating_add(1)));
+        }
+    }
+
+    /// All stacks of a batch are located: where they led to nothing is known exactly.
+    pub(crate) fn is_located(&mut self, id: SpaceId, batch: u64) {
+        if let Some(space) = self.space_mut(id).filter(|space| space.batch == batch) {
+            space.touched.clear();
+        }
     }
 
     pub(crate) fn comm_name(&self, id: CommId) -> Option<&Arc<str>> {
@@ -374,8 +434,51 @@ impl Tasks {
         if process.space.is_some() && process.maps.change_by(&mapping) == Change::Replaced {
             self.retire(pid);
         }
+        self.fill(pid, &(mapping.start..mapping.end));
         if let Some(process) = self.processes.get_mut(&pid) {
             Arc::make_mut(&mut process.maps).insert(mapping);
+        }
+    }
+
+    /// The last batch of new stacks that has one of the process, if it is to be waited for before something is mapped:
+    /// one of its stacks may have led to where nothing is yet, or its many mappings would be copied, since the batch
+    /// has them too.
+    pub(crate) fn batch_before(&self, pid: HostPid, mapping: &Mapping) -> Option<u64> {
+        let process = self.process(pid)?;
+        let space = self.space(process.space?)?;
+        let avma = mapping.start..mapping.end;
+        let mut gaps = process.maps.gaps_in(&avma);
+        let is_awaited = (process.maps.len() > COPIED_MAX && self.stays_in(pid, mapping).is_none())
+            || gaps.any(|gap| space.touched.are_in(&gap));
+        is_awaited.then_some(space.batch)
+    }
+
+    /// The space that a process is in and will be in when it has this mapping.
+    pub(crate) fn stays_in(&self, pid: HostPid, mapping: &Mapping) -> Option<SpaceId> {
+        let process = self.process(pid)?;
+        let is_left = process.maps.len() >= MAPPINGS_MAX
+            || process.maps.change_by(mapping) == Change::Replaced;
+        process.space.filter(|_| !is_left)
+    }
+
+    /// Something is mapped where stacks of the process may have led to nothing: from now on its samples belong to
+    /// other contexts, and their stacks are looked at anew.
+    fn fill(&mut self, pid: HostPid, avma: &Range<u64>) {
+        let Some(process) = self.processes.get(&pid) else {
+            return;
+        };
+        let space = process
+            .space
+            .and_then(|id| self.spaces.get_mut(id.0 as usize));
+        let Some(space) = space.filter(|space| space.gaps.are_in(avma)) else {
+            return;
+        };
+        space.gaps = Gaps::default();
+        space.filled += 1;
+        // What waits for a dump is located by the mappings that its space had.
+        match process.dump {
+            Some(_) => self.retire(pid),
+            None => self.forget_contexts(pid),
         }
     }
 
@@ -414,7 +517,7 @@ impl Tasks {
     }
 
     /// Forgets the mappings of spaces that no process is in any more. No stack may wait for being
-    /// located by them, but those that wait for a jitdump may.
+    /// counted by them, but those that wait for a jitdump may.
     pub(crate) fn forget_left_maps(&mut self) {
         let current: HashSet<SpaceId> = self
             .processes
@@ -433,9 +536,20 @@ impl Tasks {
         let Some(process) = self.processes.get_mut(&pid) else {
             return;
         };
-        if process.space.take().is_none() {
-            return;
+        if let Some(left) = process.space.take() {
+            if let Some(space) = self.space_mut(left) {
+                space.touched.clear();
+                space.gaps = Gaps::default();
+            }
+            self.forget_contexts(pid);
         }
+    }
+
+    /// What the samples of its threads belong to is looked for again.
+    fn forget_contexts(&mut self, pid: HostPid) {
+        let Some(process) = self.processes.get(&pid) else {
+            return;
+        };
         for tid in &process.tids {
             if let Some(thread) = self.threads.get_mut(tid) {
                 thread.context = None;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  a sample of a process with a dump ─▶ Waiting ─┐ the oldest, up to its time
-//!                 its dump ─▶ parse ─▶ Timeline ─┴▶ words: addresses become functions ─▶ StackTable
+//!                 its dump ─▶ parse ─▶ Timeline ─┴▶ words: addresses become functions ─▶ Stacks
 //! ```
 //! Stacks are counted by places, whenever they were sampled, and an address of generated code means another
 //! place at another time. So before a stack is counted, its addresses that a dump knows are replaced by the

@@ -6,12 +6,13 @@ use super::note::JitDumpNote;
 use super::waiting::{IsNew, StackNumber, Step, Waiting};
 use super::words::rewrite;
 use super::{CodeName, CodeNames, DumpId};
+use crate::context::ContextId;
 use crate::hash::FastMap;
 use crate::kept::keep_mappings;
 use crate::lookup::Lookup;
 use crate::pins::RootRef;
 use crate::recorded::{RecordedTags, Turn};
-use crate::stacks::{Batch, ContextId};
+use crate::stacks::Batch;
 use crate::tally::Tally;
 use crate::tasks::SpaceId;
 use profiler::HostPid;
@@ -247,7 +248,7 @@ impl Tally {
                 None => break,
             }
         }
-        self.count_rewritten();
+        self.count_waited();
         dump.close();
         if let Some(slot) = self.jits.dumps.get_mut(id.0 as usize) {
             *slot = Some(dump);
@@ -324,7 +325,7 @@ impl Tally {
             .push(stack.context, words.iter().copied(), |_| {}, weight);
         waiting.counted(number);
         if batch == Batch::Full {
-            self.count_rewritten();
+            self.count_waited();
         }
     }
 }

@@ -227,7 +227,8 @@ fn functions_of_one_name_are_one_frame_in_all_processes() {
     let stacks: usize = counted
         .located
         .finish()
-        .parts
+        .stacks
+        .into_parts(1)
         .iter()
         .map(|part| part.stacks().count())
         .sum();
@@ -409,4 +410,20 @@ fn a_recording_that_carries_the_names_is_named_as_it_was_without_the_dump() {
         "{:?}",
         again.notes
     );
+}
+
+#[test]
+fn what_is_mapped_later_does_not_name_a_sample_that_waited() {
+    let mut recording = Recording::new(RecordingClock::Monotonic);
+    let mut dump = Writer::new(7);
+    dump.load(10, CODE, 0x100, "caller");
+    fs::write(recording.dump(7), &dump.bytes).expect("ours");
+    recording.execs(7, 1);
+    recording.maps_its_dump(7, 20);
+    recording.sample(7, 30, &[CODE, 0x90_0010]);
+    recording.maps(7, 40, (0x90_0000, 0x1000), "/nowhere/later");
+    recording.sample(7, 50, &[CODE, 0x90_0010]);
+    let named = recording.ends();
+    let expected = [("[unmapped];caller", 1), ("[gone later];caller", 1)];
+    assert_eq!(named.stacks, of(expected));
 }

@@ -1,8 +1,8 @@
 //! Samples of a process that writes a jitdump, until its dump is read as far as their time: a JIT buffers
 //! what it writes. Equal stacks are kept once.
 
+use crate::context::ContextId;
 use crate::hash::FastState;
-use crate::stacks::ContextId;
 use hashbrown::HashTable;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -79,7 +79,7 @@ impl Waiting {
         time_ns: u64,
         weight: u64,
     ) -> IsNew {
-        let hash = self.hash.hash_words(context.0.into(), words).key().place;
+        let hash = self.hash.hash_words(context.0.into(), words);
         let Self {
             stacks, numbers, ..
         } = self;

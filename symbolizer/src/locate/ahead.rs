@@ -1,94 +1,149 @@
-//! Stacks are located in the background while the next ones are counted: two tables take turns.
+//! New stacks are located in the background while the next ones are counted.
 
-use super::{ContextPlace, Locator};
-use crate::image::ImageId;
-use crate::stacks::StackTable;
+use super::Locator;
+use crate::stacks::NewStacks;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread::{Builder, JoinHandle};
 
-/// A locator, and the table that is empty when the other one is full.
+/// Batches that wait at most: the more, the less one waits for the other; what they take is cold again when its turn
+/// comes.
+const WAITING_MAX: usize = 4;
+
+/// A locator, here or on its thread.
 #[derive(Default)]
 pub(crate) struct Ahead {
-    here: (Locator, StackTable),
-    /// Both, when what was taken last is located.
-    away: Option<Receiver<thread::Result<(Locator, StackTable)>>>,
+    here: Locator,
+    away: Option<Away>,
+    /// Batches that were taken, and of how many is known what they led to.
+    taken: u64,
+    done: u64,
+    /// Empty ones.
+    spare: Vec<NewStacks>,
+}
+
+/// The thread that has the locator.
+struct Away {
+    to: SyncSender<NewStacks>,
+    from: Receiver<NewStacks>,
+    thread: JoinHandle<Locator>,
 }
 
 impl Ahead {
-    /// Takes all stacks of the table, which is empty then. `contexts` tells of each context in the order of their
-    /// ids. Waits for what was taken before.
-    pub(crate) fn take(&mut self, stacks: &mut StackTable, contexts: Vec<ContextPlace>) {
-        self.wait();
-        let (mut locator, spare) = mem::take(&mut self.here);
-        let mut full = mem::replace(stacks, spare);
-        let (done, away) = sync_channel(1);
-        self.away = Some(away);
-        rayon::spawn(move || {
-            // A panic is the waiting thread's: rayon would abort.
-            let located = catch_unwind(AssertUnwindSafe(move || {
-                locator.take(&mut full, &contexts);
-                full.clear();
-                (locator, full)
-            }));
-            // Nobody waits for a recording that was given up.
-            let _ = done.send(located);
-        });
+    /// Takes a batch and waits for what it led to, which is behind what those before led to.
+    pub(crate) fn take(&mut self, new: NewStacks) -> Vec<NewStacks> {
+        let mut done = self.wait();
+        let mut new = new;
+        new.number = self.next_batch();
+        self.here.take(&mut new);
+        self.taken += 1;
+        self.done += 1;
+        done.push(new);
+        done
     }
 
-    /// The images that a stack leads to.
-    pub(crate) fn images(&mut self) -> impl Iterator<Item = ImageId> {
-        self.wait();
-        self.here.0.images()
-    }
-
-    /// All that was taken.
-    pub(crate) fn finish(mut self) -> Locator {
-        self.wait();
-        self.here.0
-    }
-
-    fn wait(&mut self) {
-        match self.away.take().map(|away| away.recv()) {
-            None => {}
-            Some(Ok(Ok(here))) => self.here = here,
-            Some(Ok(Err(panic))) => resume_unwind(panic),
-            Some(Err(gone)) => resume_unwind(Box::new(gone)),
+    /// Takes a batch; it is located in the background, where there is a thread for that, or can be, and is worth it.
+    /// What is known of those long before.
+    pub(crate) fn take_along(&mut self, new: NewStacks) -> Vec<NewStacks> {
+        if self.away.is_none() && new.are_many() {
+            self.away = self.leave();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::chain::USER_MARKER;
-    use crate::locate::Words;
-    use crate::stacks::ContextId;
-
-    #[test]
-    fn tables_that_take_turns_lose_no_stack() {
-        let context = ContextPlace {
-            counted_in: ContextId(0),
-            space: None,
-            words: Words::Recorded,
+        let Some(away) = &self.away else {
+            return self.take(new);
         };
-        let mut ahead = Ahead::default();
-        let mut table = StackTable::default();
-        for _ in 0..5 {
-            for leaf in 0..100 {
-                let words = [USER_MARKER, leaf];
-                let _ = table.push(ContextId(0), words.into_iter(), |_| {}, 1);
-                table.count_batch(Some(0), |_, _| {});
-            }
-            ahead.take(&mut table, vec![context.clone()]);
-            assert_eq!((table.len_words(), table.order().len()), (0, 0));
+        let mut new = new;
+        new.number = self.next_batch();
+        if let Err(unsent) = away.to.send(new) {
+            // It can only have panicked, and waiting for it tells.
+            return self.take(unsent.0);
         }
-        assert_eq!(ahead.images().count(), 0);
-        let parts = ahead.finish().finish().parts;
-        let weights = parts
-            .iter()
-            .flat_map(|part| part.stacks().map(|stack| stack.weight));
-        assert_eq!(weights.sum::<u64>(), 500);
+        self.taken += 1;
+        // Of as many as were taken, not of as many as happen to be done: what comes of them does not depend on time.
+        self.catch_up(self.taken.saturating_sub(WAITING_MAX as u64))
+    }
+
+    /// The number of the batch that is taken next.
+    pub(crate) fn next_batch(&self) -> u64 {
+        self.taken + 1
+    }
+
+    /// Whether what a batch led to is known.
+    pub(crate) fn has_done(&self, batch: u64) -> bool {
+        batch <= self.done
+    }
+
+    /// Waits for what a batch led to.
+    fn catch_up(&mut self, batch: u64) -> Vec<NewStacks> {
+        let mut done = Vec::new();
+        while self.done < batch
+            && let Some(away) = &self.away
+        {
+            match away.from.recv() {
+                Ok(new) => {
+                    self.done += 1;
+                    done.push(new);
+                }
+                // It can only have panicked, and waiting for it tells.
+                Err(_) => done.extend(self.wait()),
+            }
+        }
+        done
+    }
+
+    /// Waits for what all led to that were taken.
+    pub(crate) fn wait(&mut self) -> Vec<NewStacks> {
+        let Some(Away { to, from, thread }) = self.away.take() else {
+            return Vec::new();
+        };
+        drop(to);
+        let done: Vec<NewStacks> = from.iter().collect();
+        self.done += done.len() as u64;
+        match thread.join() {
+            Ok(locator) => self.here = locator,
+            Err(panic) => resume_unwind(panic),
+        }
+        done
+    }
+
+    /// The locator, when there is nothing that it is to be waited for.
+    pub(crate) fn here(&mut self) -> &mut Locator {
+        debug_assert!(self.away.is_none(), "it is to be waited for");
+        &mut self.here
+    }
+
+    /// All that was taken, when there is nothing that it is to be waited for.
+    pub(crate) fn finish(self) -> Locator {
+        debug_assert!(self.away.is_none(), "it is to be waited for");
+        self.here
+    }
+
+    /// An empty batch.
+    pub(crate) fn spare(&mut self) -> NewStacks {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// A batch that is done, to be filled again.
+    pub(crate) fn keep_spare(&mut self, mut done: NewStacks) {
+        done.clear();
+        self.spare.push(done);
+    }
+
+    fn leave(&mut self) -> Option<Away> {
+        let (to, batches) = sync_channel::<NewStacks>(WAITING_MAX);
+        let (tell, from) = channel();
+        let (give, given) = sync_channel::<Locator>(1);
+        let thread = Builder::new().name("locating".into()).spawn(move || {
+            let mut locator = given.recv().unwrap_or_default();
+            for mut new in batches {
+                locator.take(&mut new);
+                // Nobody waits for a recording that was given up.
+                let _ = tell.send(new);
+            }
+            locator
+        });
+        let thread = thread.ok()?;
+        let _ = give.send(mem::take(&mut self.here));
+        Some(Away { to, from, thread })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Place, PlaceId};
 use crate::hash::FastMap;
-use crate::image::ImageId;
+use std::hint::black_box;
 
 /// What no mapping covers: the first place of all.
 pub(super) const UNMAPPED: PlaceId = PlaceId(0);
@@ -10,8 +10,8 @@ pub(super) const UNMAPPED: PlaceId = PlaceId(0);
 /// Numbers places in the order they are met.
 pub(super) struct Places {
     all: Vec<Place>,
-    /// Most are of images: a word of each says all, and four of them share a line of the cache.
-    of_images: FastMap<u64, PlaceId>,
+    /// Most are of images or of the kernel: a word of each says all, and four of them share a line of the cache.
+    of_words: FastMap<u64, PlaceId>,
     others: FastMap<Place, PlaceId>,
 }
 
@@ -19,7 +19,7 @@ impl Default for Places {
     fn default() -> Self {
         Self {
             all: vec![Place::Unmapped],
-            of_images: FastMap::default(),
+            of_words: FastMap::default(),
             others: FastMap::default(),
         }
     }
@@ -29,27 +29,27 @@ impl Places {
     pub(super) fn intern(&mut self, place: Place) -> PlaceId {
         let Self {
             all,
-            of_images,
+            of_words,
             others,
         } = self;
         let add = || {
             all.push(place);
             PlaceId(all.len() as u32 - 1)
         };
-        match place {
-            Place::Unmapped => UNMAPPED,
-            Place::Image(image, offset) => match word_of(image, offset) {
-                Some(word) => *of_images.entry(word).or_insert_with(add),
-                None => *others.entry(place).or_insert_with(add),
-            },
-            _ => *others.entry(place).or_insert_with(add),
+        match word_of(place) {
+            _ if place == Place::Unmapped => UNMAPPED,
+            Some(word) => *of_words.entry(word).or_insert_with(add),
+            None => *others.entry(place).or_insert_with(add),
         }
     }
 
-    /// Room for so many places of images.
-    pub(super) fn reserve(&mut self, more: usize) {
-        self.all.reserve(more);
-        self.of_images.reserve(more);
+    /// Brings what these will be looked for in into the cache.
+    pub(super) fn fetch(&self, places: impl Iterator<Item = Place>) {
+        let mut touched = 0;
+        for word in places.filter_map(word_of) {
+            touched ^= self.of_words.get(&word).map_or(0, |id| id.0);
+        }
+        black_box(touched);
     }
 
     pub(super) fn all(&self) -> &[Place] {
@@ -61,16 +61,24 @@ impl Places {
     }
 }
 
-/// Both in a word, where they fit: no file is as long as a tebibyte, but a hostile mapping may say so.
-fn word_of(image: ImageId, offset: u64) -> Option<u64> {
+/// All of a place in a word, where that fits: no file is as long as a tebibyte, but a hostile mapping may say so. Of the
+/// kernel the address, of which the highest bit is set; of no image it is.
+fn word_of(place: Place) -> Option<u64> {
     const OFFSET_BITS: u32 = 40;
-    let fits = offset >> OFFSET_BITS == 0 && image.0 >> (u64::BITS - OFFSET_BITS) == 0;
-    fits.then_some(u64::from(image.0) << OFFSET_BITS | offset)
+    match place {
+        Place::Kernel(addr) => (addr >> 63 == 1).then_some(addr),
+        Place::Image(image, offset) => {
+            let fits = offset >> OFFSET_BITS == 0 && image.0 >> (63 - OFFSET_BITS) == 0;
+            fits.then_some(u64::from(image.0) << OFFSET_BITS | offset)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::ImageId;
 
     #[test]
     fn a_place_has_one_number_and_no_two_share_one() {

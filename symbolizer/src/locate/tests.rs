@@ -2,8 +2,14 @@
 
 use super::*;
 use crate::chain::{CUT_MARKER, KERNEL_MARKER, USER_MARKER, WHOLE_MARKER};
-use crate::maps::{Backing, Mapping};
+use crate::context::ContextId;
+use crate::maps::{Backing, MapTable, Mapping};
+use crate::stacks::{Belongs, SpaceNow};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The address space of a context, if it has one, and how often a gap of it was filled.
+type Space = Option<(SpaceId, Arc<MapTable>, u32)>;
 
 /// A stack with its places, root first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,44 +20,46 @@ struct Found {
     weight: u64,
 }
 
-fn located(words: &[u64], space: &SpaceOf, max_stack: u32) -> (Vec<Place>, bool) {
-    let all = locate_stacks(&[&[(0, words)]], std::slice::from_ref(space), max_stack);
-    let [found] = &all[..] else {
-        panic!("one stack became {}", all.len())
-    };
-    (found.places.clone(), found.is_cut)
+/// The context of a number is counted in that of its half.
+fn batch(stacks: &[(u32, &[u64])], spaces: &[Space]) -> NewStacks {
+    let mut new = NewStacks::default();
+    for (context, words) in stacks {
+        let space = &spaces[*context as usize];
+        if let Some((id, maps, filled)) = space {
+            new.spaces.push(SpaceNow {
+                id: *id,
+                maps: Arc::clone(maps),
+                filled: *filled,
+            });
+        }
+        let belongs = Belongs {
+            counted_in: ContextId(context / 2 * 2),
+            sampled: Sampled {
+                space: space.as_ref().map(|(id, ..)| *id),
+                words: Words::Recorded,
+            },
+        };
+        new.push(ContextId(*context), belongs, words);
+    }
+    new
 }
 
-/// Takes the stacks batch by batch; the context of a number is counted in that of its half.
-fn locate_stacks(batches: &[&[(u32, &[u64])]], spaces: &[SpaceOf], max_stack: u32) -> Vec<Found> {
-    let contexts: Vec<_> = spaces
-        .iter()
-        .zip(0..)
-        .map(|(space, number)| ContextPlace {
-            counted_in: ContextId(number / 2 * 2),
-            space: space.clone(),
-            words: Words::Recorded,
-        })
-        .collect();
-    let mut locator = Locator::default();
-    let mut table = StackTable::default();
-    for batch in batches {
-        for (context, words) in *batch {
-            let _ = table.push(ContextId(*context), words.iter().copied(), |_| {}, 1);
-            table.count_batch(Some(0), |_, _| {});
-        }
-        locator.take(&mut table, &contexts);
-        table.clear();
-    }
-    let mut locations = locator.finish();
+/// All that a locator has, each stack that it took weighed once.
+fn found(mut locator: Locator, max_stack: u32, parts: usize) -> Vec<Found> {
+    let weighed = (0..locator.ids.len() as u32).map(|number| (number, 1));
+    locator.weigh(&weighed.collect());
+    let Locations { places, stacks } = locator.finish();
     let mut all = Vec::new();
-    for part in &mut locations.parts {
+    for mut part in stacks.into_parts(parts) {
         part.cut_at = max_stack;
         let mut frames = Vec::new();
+        let mut context = None;
         for stack in part.stacks() {
+            assert!(stack.shared == 0 || context == Some(stack.context));
+            context = Some(stack.context);
             frames.truncate(stack.shared);
             frames.extend_from_slice(stack.frames);
-            let places = frames.iter().map(|id| locations.places[id.0 as usize]);
+            let places = frames.iter().map(|id| places[id.0 as usize]);
             all.push(Found {
                 context: stack.context,
                 is_cut: stack.is_cut,
@@ -64,28 +72,35 @@ fn locate_stacks(batches: &[&[(u32, &[u64])]], spaces: &[SpaceOf], max_stack: u3
     all
 }
 
-fn table() -> Arc<MapTable> {
+fn located(words: &[u64], space: &Space, max_stack: u32) -> (Vec<Place>, bool) {
+    let mut locator = Locator::default();
+    locator.take(&mut batch(&[(0, words)], std::slice::from_ref(space)));
+    let all = found(locator, max_stack, 1);
+    let [found] = &all[..] else {
+        panic!("one stack became {}", all.len())
+    };
+    (found.places.clone(), found.is_cut)
+}
+
+fn mapping(start: u64, file_offset: u64, backing: Backing) -> Mapping {
+    Mapping {
+        start,
+        end: start + 0x1000,
+        file_offset,
+        backing,
+    }
+}
+
+fn table() -> MapTable {
     let mut maps = MapTable::default();
-    let image = Backing::Image(ImageId(1));
-    maps.insert(Mapping {
-        start: 0x1000,
-        end: 0x2000,
-        file_offset: 0x400,
-        backing: image,
-    });
-    maps.insert(Mapping {
-        start: 0x5000,
-        end: 0x6000,
-        file_offset: 0,
-        backing: Backing::Generated(MemoryId::ANONYMOUS),
-    });
-    maps.insert(Mapping {
-        start: 0x7000,
-        end: 0x8000,
-        file_offset: 0,
-        backing: Backing::Vdso,
-    });
-    maps.into()
+    maps.insert(mapping(0x1000, 0x400, Backing::Image(ImageId(1))));
+    maps.insert(mapping(0x5000, 0, Backing::Generated(MemoryId::ANONYMOUS)));
+    maps.insert(mapping(0x7000, 0, Backing::Vdso));
+    maps
+}
+
+fn space() -> Space {
+    Some((SpaceId(3), table().into(), 0))
 }
 
 #[test]
@@ -110,21 +125,14 @@ fn a_return_address_is_looked_up_inside_the_call_and_a_leaf_where_it_is() {
         Place::Kernel(0xffff_0fff),
         Place::Kernel(0xffff_0000),
     ];
-    let maps = table();
-    let found = located(&chain, &Some((SpaceId(3), maps)), 127);
-    assert_eq!(found, (expected.to_vec(), false));
+    assert_eq!(located(&chain, &space(), 127), (expected.to_vec(), false));
 }
 
 #[test]
 fn a_guests_part_is_not_looked_up_in_our_tables() {
     let guest = -2048_i64 as u64;
-    let maps = table();
     assert_eq!(
-        located(
-            &[guest, 0x1100, USER_MARKER, 0x1100],
-            &Some((SpaceId(3), maps)),
-            127
-        ),
+        located(&[guest, 0x1100, USER_MARKER, 0x1100], &space(), 127),
         (
             vec![Place::Image(ImageId(1), 0x500), Place::Unmapped],
             false
@@ -143,10 +151,8 @@ fn a_stack_without_a_space_keeps_its_frames() {
 
 #[test]
 fn a_walk_through_data_is_one_frame_and_no_cut_stack() {
-    let maps = table();
-    let space = Some((SpaceId(3), maps));
     let len_and_cut = |words: &[u64]| {
-        let (found, is_cut) = located(words, &space, 4);
+        let (found, is_cut) = located(words, &space(), 4);
         (found.len(), is_cut)
     };
     assert_eq!(
@@ -161,117 +167,194 @@ fn a_walk_through_data_is_one_frame_and_no_cut_stack() {
         len_and_cut(&[USER_MARKER, 0x1100, 0x1200, 0x1300]),
         (3, false)
     );
+    // Across blocks too.
+    let mut long = vec![USER_MARKER, 0x1100];
+    long.extend((0..100).map(|word| word + 0x11));
+    assert_eq!(len_and_cut(&long), (2, false));
+    long.push(0x1100);
+    assert_eq!(len_and_cut(&long), (3, true));
 }
 
 #[test]
-fn what_is_taken_over_from_the_stack_before_is_what_would_have_been_found() {
-    let (here, mut there) = (table(), table());
-    Arc::make_mut(&mut there).insert(Mapping {
-        start: 0x1000,
-        end: 0x2000,
-        file_offset: 0x8000,
-        backing: Backing::Image(ImageId(2)),
-    });
+fn what_is_taken_over_from_another_stack_is_what_would_have_been_found() {
+    let mut there = table();
+    there.insert(mapping(0x1000, 0x8000, Backing::Image(ImageId(2))));
     let spaces = [
-        Some((SpaceId(1), Arc::clone(&here))),
-        Some((SpaceId(2), there)),
+        Some((SpaceId(1), Arc::new(table()), 0)),
+        Some((SpaceId(2), Arc::new(there), 0)),
         None,
-        Some((SpaceId(1), here)),
+        Some((SpaceId(1), Arc::new(table()), 0)),
     ];
-    // Equal ends in equal and other spaces; a leaf that is a return address in the next stack.
-    let chains: [&[u64]; 7] = [
-        &[USER_MARKER, 0x1100, 0x1200, 0x1300],
-        &[USER_MARKER, 0x1200, 0x1300],
-        &[
-            KERNEL_MARKER,
-            0x77,
-            USER_MARKER,
-            0x9000,
-            0x9000,
-            0x1200,
-            0x1300,
-        ],
-        &[USER_MARKER, 0x1150, 0x1200, 0x1300],
-        &[USER_MARKER, 0x1150, 0x9000, 0x9000, 0x9000, 0x1300],
-        &[0x1300],
-        &[],
-    ];
-    let stacks: Vec<(u32, &[u64])> = chains
+    // Ends that are equal, from all depths; leaves that are return addresses in others; garbage in many places.
+    let mut state = 7_u64;
+    let mut random = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below
+    };
+    let word = |of: u64| match of {
+        0 => 0x9000,
+        1 => 0x5008,
+        2 => 0x7010,
+        other => 0x1000 + 8 * other,
+    };
+    let mut chains: Vec<Vec<u64>> = vec![vec![], vec![USER_MARKER], vec![0x1300]];
+    for _ in 0..400 {
+        let from = chains[random(chains.len() as u64) as usize].clone();
+        let kept = from.len() as u64 - random(from.len().min(12) as u64 + 1);
+        let root_side = from[from.len() - kept as usize..].to_vec();
+        let len = random(12);
+        let mut chain: Vec<u64> = (0..len).map(|_| word(random(9))).collect();
+        if random(4) == 0 {
+            chain.insert(0, KERNEL_MARKER);
+        }
+        if !chain.is_empty() && random(4) == 0 {
+            let at = random(chain.len() as u64) as usize;
+            chain.insert(at, USER_MARKER);
+        }
+        chain.extend(root_side);
+        chains.push(chain);
+    }
+    let all: Vec<(u32, &[u64])> = chains
         .iter()
-        .flat_map(|chain| (0..4).map(move |context| (context, *chain)))
+        .flat_map(|chain| (0..4).map(move |context| (context, &chain[..])))
         .collect();
     let mut expected: BTreeMap<(usize, Vec<Place>, bool), u64> = BTreeMap::new();
-    for (context, chain) in &stacks {
-        let (places, is_cut) = located(chain, &spaces[*context as usize], 6);
+    for (context, chain) in &all {
+        let (places, is_cut) = located(chain, &spaces[*context as usize], 12);
         let counted_in = *context as usize / 2 * 2;
-        *expected.entry((counted_in, places, is_cut)).or_default() += 3;
+        *expected.entry((counted_in, places, is_cut)).or_default() += 2;
     }
-    let backwards: Vec<_> = stacks.iter().rev().copied().collect();
-    let found = locate_stacks(&[&stacks, &backwards, &stacks], &spaces, 6);
-    let mut counted: BTreeMap<(usize, Vec<Place>, bool), u64> = BTreeMap::new();
-    for found in found {
-        *counted
-            .entry((found.context, found.places, found.is_cut))
-            .or_default() += found.weight;
+    for parts in [1, 3, 1000] {
+        let mut locator = Locator::default();
+        locator.take(&mut batch(&all, &spaces));
+        let backwards: Vec<_> = all.iter().rev().copied().collect();
+        for some in backwards.chunks(100) {
+            locator.take(&mut batch(some, &spaces));
+        }
+        let mut counted: BTreeMap<(usize, Vec<Place>, bool), u64> = BTreeMap::new();
+        for found in found(locator, 12, parts) {
+            let weight = counted
+                .entry((found.context, found.places, found.is_cut))
+                .or_default();
+            // Stacks that no limit cut differ in nothing, whatever they were cut by.
+            *weight += found.weight;
+        }
+        assert_eq!(counted, expected);
     }
-    assert_eq!(counted, expected);
+}
+
+#[test]
+fn stacks_that_begin_alike_are_handed_on_in_a_row() {
+    let chains: Vec<Vec<u64>> = (0..64)
+        .map(|number| {
+            // A tree of two branches at each of six depths; leaf first, each frame of its depth.
+            let branch = |depth: u64| 0x1000 + 16 * (2 * depth + (number >> depth & 1));
+            let deep = (0..40).map(|frame| 0x1200 + 8 * frame);
+            (0..6).rev().map(branch).chain(deep).collect()
+        })
+        .collect();
+    let mut locator = Locator::default();
+    for chain in &chains {
+        locator.take(&mut batch(&[(0, chain)], &[space()]));
+    }
+    let ids = locator.ids.len() as u32;
+    locator.weigh(&(0..ids).map(|number| (number, 1)).collect());
+    let parts = locator.finish().stacks.into_parts(1);
+    let kept: usize = parts[0].stacks().map(|stack| stack.frames.len()).sum();
+    assert_eq!(parts[0].stacks().len(), 64);
+    // 40 frames once, and of each stack at most a block.
+    assert!(kept <= 40 + 64 * 8, "{kept}");
 }
 
 #[test]
 fn what_was_unwound_says_itself_whether_its_root_is_missing() {
-    let maps = table();
-    let space = Some((SpaceId(3), maps));
     let whole = [USER_MARKER, 0x1100, 0x1200, 0x1300, WHOLE_MARKER];
     let cut = [USER_MARKER, 0x1100, 0x1200, 0x1300, CUT_MARKER];
-    assert!(!located(&whole, &space, 3).1);
-    assert!(located(&cut, &space, 127).1);
-    assert_eq!(located(&whole, &space, 127).0, located(&cut, &space, 127).0);
-    let found = locate_stacks(&[&[(0, &whole), (0, &cut), (0, &whole[..4])]], &[space], 3);
-    let cuts: Vec<bool> = found.iter().map(|found| found.is_cut).collect();
+    assert!(!located(&whole, &space(), 3).1);
+    assert!(located(&cut, &space(), 127).1);
+    assert_eq!(
+        located(&whole, &space(), 127).0,
+        located(&cut, &space(), 127).0
+    );
+    let mut locator = Locator::default();
+    let stacks: [(u32, &[u64]); 3] = [(0, &whole), (0, &cut), (0, &whole[..4])];
+    locator.take(&mut batch(&stacks, &[space()]));
+    let cuts: Vec<bool> = found(locator, 3, 1).iter().map(|it| it.is_cut).collect();
     assert_eq!(cuts, [false, true, true]);
 }
 
 #[test]
 fn one_program_at_many_addresses_needs_the_memory_of_one() {
-    let tables: Vec<Arc<MapTable>> = (1..=50_u64)
-        .map(|run| {
-            let mut maps = MapTable::default();
-            maps.insert(Mapping {
-                start: run << 20,
-                end: (run << 20) + 0x1000,
-                file_offset: 0,
-                backing: Backing::Image(ImageId(1)),
-            });
-            Arc::new(maps)
-        })
-        .collect();
-    let contexts: Vec<_> = tables
-        .iter()
-        .zip(0..)
-        .map(|(maps, number)| ContextPlace {
-            counted_in: ContextId(0),
-            space: Some((SpaceId(number), Arc::clone(maps))),
-            words: Words::Recorded,
-        })
-        .collect();
-    let mut table = StackTable::default();
-    for run in 1..=50_u32 {
-        let at = |offset: u64| (u64::from(run) << 20) + offset;
+    let mut locator = Locator::default();
+    for run in 1..=50_u64 {
+        let mut maps = MapTable::default();
+        maps.insert(mapping(run << 20, 0, Backing::Image(ImageId(1))));
+        let space = Some((SpaceId(run as u32), Arc::new(maps), 0));
+        let at = |offset: u64| (run << 20) + offset;
         for leaf in 0..10 {
             let words = [USER_MARKER, at(leaf), at(0x100)];
-            let _ = table.push(ContextId(run - 1), words.into_iter(), |_| {}, 1);
+            let mut new = NewStacks::default();
+            let (id, maps, filled) = space.clone().expect("there is one");
+            new.spaces.push(SpaceNow { id, maps, filled });
+            let belongs = Belongs {
+                counted_in: ContextId(0),
+                sampled: Sampled {
+                    space: Some(id),
+                    words: Words::Recorded,
+                },
+            };
+            new.push(ContextId(run as u32), belongs, &words);
+            locator.take(&mut new);
         }
-        table.count_batch(Some(0), |_, _| {});
     }
-    let mut locator = Locator::default();
-    locator.take(&mut table, &contexts);
-    let locations = locator.finish();
-    let stacks: Vec<_> = locations.parts.iter().flat_map(StackPart::stacks).collect();
+    let ids = locator.ids.len() as u32;
+    locator.weigh(&(0..ids).map(|number| (number, 1)).collect());
+    let Locations { places, stacks } = locator.finish();
+    let parts = stacks.into_parts(1);
+    let stacks: Vec<_> = parts.iter().flat_map(StackPart::stacks).collect();
     assert_eq!(stacks.len(), 10);
     assert!(stacks.iter().all(|stack| stack.weight == 50));
+    assert_eq!(places.len(), 12, "with the one for what is unmapped");
+}
+
+#[test]
+fn what_stacks_led_to_is_told_once_and_again_when_it_was_forgotten() {
+    let spaces = [space()];
+    let chain = [USER_MARKER, 0x1100, 0x1200, 0x9000, 0x9000, 0x5001];
+    let mut locator = Locator::default();
+    let told = |locator: &mut Locator| {
+        let mut new = batch(&[(0, &chain)], &spaces);
+        locator.take(&mut new);
+        let mappings = new.used.mappings.iter().map(|(_, mapping)| mapping.start);
+        let gaps = new.used.gaps.iter().map(|(_, addr)| *addr);
+        (mappings.collect::<Vec<_>>(), gaps.collect::<Vec<_>>())
+    };
     assert_eq!(
-        locations.places.len(),
-        12,
-        "with the one for what is unmapped"
+        told(&mut locator),
+        (vec![0x5000, 0x1000], vec![0x8fff]),
+        "from the root on"
     );
+    assert_eq!(told(&mut locator), (vec![], vec![]));
+}
+
+#[test]
+fn a_gap_that_is_filled_is_looked_at_again() {
+    let mut maps = table();
+    let before = Some((SpaceId(3), Arc::new(maps.clone()), 0));
+    maps.insert(mapping(0x9000, 0, Backing::Image(ImageId(4))));
+    let after = Some((SpaceId(3), Arc::new(maps), 1));
+    let chain: [u64; 3] = [USER_MARKER, 0x9010, 0x1100];
+    let mut locator = Locator::default();
+    // What is filled has another context, counted in the same one.
+    let spaces = [before, after];
+    locator.take(&mut batch(&[(0, &chain)], &spaces));
+    locator.take(&mut batch(&[(1, &chain)], &spaces));
+    let leaves: Vec<Place> = found(locator, 127, 1)
+        .iter()
+        .map(|found| found.places[1])
+        .collect();
+    let expected = [Place::Image(ImageId(4), 0x10), Place::Unmapped];
+    assert_eq!(leaves, expected);
 }

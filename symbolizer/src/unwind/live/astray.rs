@@ -1,6 +1,6 @@
 //! Whose frame pointers were none: stacks in which the kernel's walk was led astray.
 
-use crate::stacks::ContextId;
+use crate::context::ContextId;
 use crate::tally::Tally;
 use std::collections::BTreeMap;
 use std::sync::Arc;

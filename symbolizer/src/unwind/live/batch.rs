@@ -1,10 +1,10 @@
 //! Samples that wait for their stacks, many at a time: to the worker and back.
 
 use super::astray::AstrayEnd;
+use crate::context::ContextId;
 use crate::image::{Image, ImageId};
 use crate::lookup::View;
 use crate::maps::MapTable;
-use crate::stacks::ContextId;
 use crate::unwind::cfi::Cfi;
 use crate::unwind::rule::Found;
 use crate::unwind::{Registers, Unreached};

@@ -19,11 +19,11 @@ mod worker;
 
 use super::repair::{Lookups, Needed, Repair};
 use super::{Machine, Registers, StackBytes, Start, Unwinder};
+use crate::context::ContextId;
 use crate::hash::FastMap;
 use crate::image::{Image, ImageId};
 use crate::lookup::View;
 use crate::maps::MapTable;
-use crate::stacks::ContextId;
 use crate::tasks::SpaceId;
 pub use astray::Astray;
 use astray::{AstrayCounts, AstrayEnd};

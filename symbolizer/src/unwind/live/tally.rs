@@ -2,9 +2,9 @@
 
 use super::batch::Batch;
 use super::{Astray, LiveChains, LiveStacks, Read};
+use crate::context::ContextId;
 use crate::lookup::View;
 use crate::maps::{Backing, MapTable};
-use crate::stacks::ContextId;
 use crate::tally::Tally;
 use profiler::record::Sample;
 use std::io;
@@ -141,6 +141,6 @@ impl Tally {
             let counted = (waiting.time_ns(), waiting.weight);
             self.count_late(waiting.context, chain, counted);
         }
-        self.count_rewritten();
+        self.count_waited();
     }
 }
