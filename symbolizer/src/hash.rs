@@ -70,6 +70,13 @@ impl FastState {
         folded(lanes[0] ^ c, lanes[1] ^ d)
     }
 
+    /// Hash of a word that is not 0: of no two words it is the same, and of none it is 0.
+    pub(crate) fn one_to_one(&self, word: u64) -> u64 {
+        // Each step can be undone.
+        let mixed = word.wrapping_mul(self.seed);
+        mixed ^ mixed >> 32
+    }
+
     /// Hash of a stack and of what it belongs to, as [`Self::key_of`] tells them apart. Two words a multiplication, each with a secret, and two
     /// lanes, so that none waits for the one before.
     pub(crate) fn hash_words(&self, first: u64, words: &[u64]) -> u64 {
@@ -148,6 +155,17 @@ impl Hasher for FastHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_words_are_one() {
+        let state = FastState::default();
+        let words = (1..1000).chain((0..64).map(|bit| 1 << bit << 10));
+        let words: std::collections::BTreeSet<u64> = words.filter(|word| *word > 0).collect();
+        let met: std::collections::BTreeSet<u64> =
+            words.iter().map(|word| state.one_to_one(*word)).collect();
+        assert_eq!(met.len(), words.len());
+        assert!(!met.contains(&0));
+    }
 
     #[test]
     fn equal_stacks_hash_equal_and_order_matters() {

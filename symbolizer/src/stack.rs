@@ -104,6 +104,15 @@ impl StackPart {
         })
     }
 
+    /// An empty one with room for so many.
+    pub(crate) fn with_room(stacks: usize, frames: usize) -> Self {
+        Self {
+            stacks: Vec::with_capacity(stacks),
+            frames: Vec::with_capacity(frames),
+            cut_at: 0,
+        }
+    }
+
     /// How many stacks it has.
     pub(crate) fn len(&self) -> usize {
         self.stacks.len()

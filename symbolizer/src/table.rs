@@ -5,6 +5,7 @@
 //! table is told of several keys before it is asked for one of them, so that their waits overlap.
 
 use std::hint::black_box;
+use std::mem;
 
 /// Values by keys that are hashes: as good as random in all their bits, and told apart by nothing else.
 pub(crate) struct Table<T> {
@@ -22,6 +23,9 @@ struct Slot<T> {
 /// Of a slot that is empty.
 const NO_KEY: u64 = 0;
 const SLOTS_MIN: usize = 1 << 8;
+/// Room is asked for as so many times what is needed: what is not touched is no memory, and what has to move when it
+/// grows is.
+const ROOM: usize = 8;
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
@@ -112,16 +116,52 @@ impl<T: Copy + Default> Table<T> {
         }
     }
 
+    /// Makes twice as many slots, the first half of them those that were: memory that is touched for the first time
+    /// costs more than moving what is in it.
     #[cold]
     fn grow(&mut self) {
-        let len = (2 * self.slots.len()).max(SLOTS_MIN);
-        let before = std::mem::replace(&mut self.slots, vec![Slot::default(); len]);
+        let before = self.slots.len();
+        let len = (2 * before).max(SLOTS_MIN);
+        if len > self.slots.capacity() {
+            self.slots.reserve_exact(ROOM * len - before);
+        }
+        self.slots.resize(len, Slot::default());
         self.len = 0;
-        for Slot { key, value } in before {
-            if key != NO_KEY {
-                self.insert(key, value);
+        // A search goes on from the last slot to the first: what comes before the first empty one waits.
+        let is_empty = |slot: &Slot<T>| slot.key == NO_KEY;
+        let begin = self.slots.iter().position(is_empty).unwrap_or(0);
+        let first = self.slots.iter_mut().take(begin);
+        let mut waiting: Vec<Slot<T>> = first.map(mem::take).collect();
+        // From the last one on, for none moves towards the first. All in a row at once: each of them may be there
+        // because of any other.
+        let mut row = Vec::new();
+        for at in (begin..before).rev() {
+            let slot = self.slots.get_mut(at).map(mem::take).unwrap_or_default();
+            if !is_empty(&slot) {
+                row.push(slot);
+                continue;
+            }
+            for slot in row.drain(..) {
+                if !self.put_behind_its_home(slot) {
+                    waiting.push(slot);
+                }
             }
         }
+        for Slot { key, value } in waiting {
+            self.insert(key, value);
+        }
+    }
+
+    /// Puts a new key into the first empty slot from its home on, if one is left.
+    fn put_behind_its_home(&mut self, new: Slot<T>) -> bool {
+        let home = self.home(new.key);
+        let mut behind = self.slots.iter_mut().skip(home);
+        let Some(slot) = behind.find(|slot| slot.key == NO_KEY) else {
+            return false;
+        };
+        *slot = new;
+        self.len += 1;
+        true
     }
 }
 

@@ -211,8 +211,10 @@ impl Distinct {
         } = self;
         drop(by_hash);
         let links = Links::of(&all);
-        let stacks_max = all.len().div_ceil(parts.max(1)).max(1);
-        let mut parts = vec![StackPart::default()];
+        let parts_max = parts.max(1);
+        let stacks_max = all.len().div_ceil(parts_max).max(1);
+        let new_part = || StackPart::with_room(stacks_max, frames.len() / parts_max);
+        let mut parts = vec![new_part()];
         let mut path: Vec<FrameId> = Vec::new();
         let mut before = None;
         // As many frames of the path are those of the stack before.
@@ -239,7 +241,7 @@ impl Distinct {
             let weight = weights.of(at);
             if weight > 0 {
                 if parts.last().is_some_and(|part| part.len() >= stacks_max) {
-                    parts.push(StackPart::default());
+                    parts.push(new_part());
                     before = None;
                 }
                 if before != Some(stack.context) {

@@ -1,8 +1,8 @@
 //! Places, each with a number of its own.
 
 use super::{Place, PlaceId};
-use crate::hash::FastMap;
-use std::hint::black_box;
+use crate::hash::{FastMap, FastState};
+use crate::table::Table;
 
 /// What no mapping covers: the first place of all.
 pub(super) const UNMAPPED: PlaceId = PlaceId(0);
@@ -10,8 +10,9 @@ pub(super) const UNMAPPED: PlaceId = PlaceId(0);
 /// Numbers places in the order they are met.
 pub(super) struct Places {
     all: Vec<Place>,
-    /// Most are of images or of the kernel: a word of each says all, and four of them share a line of the cache.
-    of_words: FastMap<u64, PlaceId>,
+    /// Most are of images or of the kernel: a word of each says all.
+    of_words: Table<PlaceId>,
+    hash: FastState,
     others: FastMap<Place, PlaceId>,
 }
 
@@ -19,7 +20,8 @@ impl Default for Places {
     fn default() -> Self {
         Self {
             all: vec![Place::Unmapped],
-            of_words: FastMap::default(),
+            of_words: Table::default(),
+            hash: FastState::default(),
             others: FastMap::default(),
         }
     }
@@ -30,26 +32,33 @@ impl Places {
         let Self {
             all,
             of_words,
+            hash,
             others,
         } = self;
-        let add = || {
+        let mut add = || {
             all.push(place);
             PlaceId(all.len() as u32 - 1)
         };
-        match word_of(place) {
-            _ if place == Place::Unmapped => UNMAPPED,
-            Some(word) => *of_words.entry(word).or_insert_with(add),
-            None => *others.entry(place).or_insert_with(add),
+        if place == Place::Unmapped {
+            return UNMAPPED;
         }
+        let Some(word) = word_of(place) else {
+            return *others.entry(place).or_insert_with(&mut add);
+        };
+        let key = hash.one_to_one(word);
+        if let Some(known) = of_words.get(key) {
+            return *known;
+        }
+        let id = add();
+        of_words.insert(key, id);
+        id
     }
 
     /// Brings what these will be looked for in into the cache.
     pub(super) fn fetch(&self, places: impl Iterator<Item = Place>) {
-        let mut touched = 0;
-        for word in places.filter_map(word_of) {
-            touched ^= self.of_words.get(&word).map_or(0, |id| id.0);
-        }
-        black_box(touched);
+        let words = places.filter_map(word_of);
+        self.of_words
+            .fetch(words.map(|word| self.hash.one_to_one(word)));
     }
 
     pub(super) fn all(&self) -> &[Place] {
@@ -61,15 +70,16 @@ impl Places {
     }
 }
 
-/// All of a place in a word, where that fits: no file is as long as a tebibyte, but a hostile mapping may say so. Of the
-/// kernel the address, of which the highest bit is set; of no image it is.
+/// All of a place in a word that is not 0, where that fits: no file is as long as a tebibyte, but a hostile mapping may
+/// say so. Of the kernel the address, of which the highest bit is set; of no image it is.
 fn word_of(place: Place) -> Option<u64> {
     const OFFSET_BITS: u32 = 40;
+    const IMAGES_MAX: u32 = 1 << (63 - OFFSET_BITS);
     match place {
         Place::Kernel(addr) => (addr >> 63 == 1).then_some(addr),
         Place::Image(image, offset) => {
-            let fits = offset >> OFFSET_BITS == 0 && image.0 >> (63 - OFFSET_BITS) == 0;
-            fits.then_some(u64::from(image.0) << OFFSET_BITS | offset)
+            let fits = offset >> OFFSET_BITS == 0 && image.0 < IMAGES_MAX - 1;
+            fits.then_some((u64::from(image.0) + 1) << OFFSET_BITS | offset)
         }
         _ => None,
     }
